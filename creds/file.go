@@ -319,6 +319,9 @@ func (s *FileStore) open() (*os.File, error) {
 
 // acquire takes the lock that keeps other processes from refreshing, or gives up when ctx ends.
 func (s *FileStore) acquire(ctx context.Context) (release func(), err error) {
+	if _, err := os.Stat(filepath.Dir(s.lock.Path())); err != nil && s.codec.keepMode {
+		return func() {}, nil // nothing there to guard, and not ours to make
+	}
 	if err := os.MkdirAll(filepath.Dir(s.lock.Path()), 0o700); err != nil {
 		return nil, s.cantWrite(err)
 	}

@@ -40,14 +40,14 @@ func NewKeychainStore(path string) *KeychainStore {
 	s := &KeychainStore{}
 	s.FileStore = newFileStore(path, path+".lock", "keychain (encrypted in "+path+")", fileCodec{
 		decode: func(raw []byte) (Credentials, error) {
-			plain, err := s.open(raw)
+			plain, err := s.unseal(raw)
 			if err != nil {
 				return Credentials{}, err
 			}
 			return decodeAuthFile(plain)
 		},
 		encode: func(c Credentials, previous []byte) ([]byte, error) {
-			plain, _ := s.open(previous)
+			plain, _ := s.unseal(previous)
 			plain, err := encodeAuthFile(c, plain, true)
 			if err != nil {
 				return nil, err
@@ -134,7 +134,7 @@ func (s *KeychainStore) seal(plain []byte) ([]byte, error) {
 	return json.Marshal(box)
 }
 
-func (s *KeychainStore) open(raw []byte) ([]byte, error) {
+func (s *KeychainStore) unseal(raw []byte) ([]byte, error) {
 	aead, err := newAEAD(s.key.get())
 	if err != nil {
 		return nil, err

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/adrg/xdg"
+	"github.com/sirupsen/logrus"
+
+	"codex-proxy/creds"
+	"codex-proxy/internal/fakebackend"
+	"codex-proxy/proxy"
+	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/openai"
+)
+
+// app is the program put together: the Manager that keeps the sign-in, the Service that listens, and what lies between.
+type app struct {
+	settings settings
+	log      *logrus.Logger
+	manager  *creds.Manager
+	importer *creds.Importer
+	service  *proxy.Service
+	client   *codex.Client
+	migrate  bool // import from the Codex CLI when the store is empty
+	close    func()
+}
+
+// newApp builds the program. Nothing runs yet, but for the demo's backend.
+func newApp(s settings, log *logrus.Logger) (*app, error) {
+	a := &app{settings: s, log: log, close: func() {}}
+	httpClient := newHTTPClient()
+	identity := codex.NewIdentity(version)
+	store, cache := a.openStore(), codex.ModelCache(modelFile(filepath.Join(xdg.CacheHome, "codex-proxy", "models.json")))
+	if s.Demo {
+		address, tokens, err := a.startDemo()
+		if err != nil {
+			return nil, err
+		}
+		a.settings.BackendURL, a.settings.AuthURL = address+"/backend-api", address
+		store, cache, a.migrate = creds.NewMemoryStore(tokens), nil, false
+	}
+
+	a.importer = &creds.Importer{CodexHome: s.CodexHome, Tell: tell(log)}
+	config := creds.Config{
+		Store: store,
+		Refresher: &creds.Refresher{
+			HTTP: httpClient, AuthURL: a.settings.AuthURL, UserAgent: identity.UserAgent, Now: time.Now,
+		},
+		SharedStore: s.CredsStore == "legacy" && !s.Demo,
+		TakeOver:    !s.DisableMigrateRefresh,
+		Now:         time.Now,
+		Tell:        tell(log),
+	}
+	if a.migrate {
+		quiet := &creds.Importer{CodexHome: s.CodexHome, Tell: func(creds.Step) {}}
+		config.Source = quiet.FromFile
+	}
+	a.manager = creds.NewManager(config)
+	a.client = &codex.Client{
+		Upstream:    codex.Backend(a.settings.BackendURL, identity),
+		HTTP:        httpClient,
+		Tokens:      a.manager,
+		Models:      codex.NewCatalogue(s.Model, cache),
+		IdleTimeout: s.IdleTimeout,
+		KeepAlive:   s.KeepAlive,
+	}
+	server := proxy.NewServer(proxy.Config{
+		Guard:   proxy.Guard{Keys: s.APIKey, Hosts: s.AllowHost, Origins: s.AllowOrigin},
+		OpenAI:  &openai.Handler{Client: a.client, Strict: s.Strict, Thoughts: openai.NewThoughts()},
+		State:   a.manager.State,
+		Version: version,
+		Demo:    s.Demo,
+		Log:     log,
+	})
+	a.service = &proxy.Service{Handler: server, Host: s.Listen, Port: s.Port, Errors: standardLogger(log)}
+	return a, nil
+}
+
+// openStore returns the store that the settings name.
+func (a *app) openStore() creds.Store {
+	s := &a.settings
+	switch s.CredsStore {
+	case "legacy":
+		return creds.NewLegacyStore(s.legacyFile())
+	case "keychain":
+		a.migrate = true
+		return creds.NewKeychainStore(s.keychainFile())
+	case "env":
+		return creds.NewEnvStore(s.AccessToken, s.AccountID)
+	case "auto":
+		a.migrate = true
+	}
+	return creds.NewFileStore(s.credsFile())
+}
+
+// run serves until ctx ends, and then waits for what is under way.
+func (a *app) run(ctx context.Context) error {
+	defer a.close()
+	opened := a.manager.Open(ctx)
+	if err := a.service.Start(); err != nil {
+		return err
+	}
+	a.log.WithField("version", version).Infof("🚀 Codex Proxy listens at http://%s/v1", display(a.service.Addr()))
+	if a.settings.Demo {
+		a.log.Warn("⚠️ This is the demo: answers come from a built-in stand-in, not from ChatGPT")
+	}
+	var wait sync.WaitGroup
+	wait.Add(1)
+	go func() {
+		defer wait.Done()
+		a.openSignIn(ctx, opened)
+		a.manager.Ready()
+		if a.manager.State().Usable {
+			a.client.Models.Fetch(ctx, a.client) //nolint:errcheck // the list at hand is used
+		}
+		a.manager.Run(ctx)
+	}()
+	<-ctx.Done()
+	a.log.Info("👋 Stopping: answers under way have a few seconds to end")
+	a.service.Stop()
+	wait.Wait()
+	return nil
+}
+
+// openSignIn finishes the start of the sign-in: what was stored, or else what the Codex CLI has. Whatever goes wrong,
+// the proxy runs and says what is wrong.
+func (a *app) openSignIn(ctx context.Context, opened error) {
+	say := tell(a.log)
+	if opened == nil {
+		s := a.manager.State()
+		say(creds.Step{Icon: "✅", Text: "Signed in as " + who(s) + ", stored in " + s.Store})
+		return
+	}
+	if !a.migrate || !errors.Is(opened, creds.ErrMissing) {
+		say(creds.Step{Icon: "❌", Text: opened.Error()})
+		return
+	}
+	say(creds.Step{Icon: "🔍", Text: "First launch: looking for a sign-in of the Codex CLI"})
+	c, err := a.importer.Import(ctx)
+	if err != nil {
+		say(creds.Step{Icon: "❌", Text: "Nothing imported: " + err.Error()})
+		return
+	}
+	c.TakeOver = !a.settings.DisableMigrateRefresh
+	say(creds.Step{Icon: "💾", Text: "Writing it to " + a.manager.State().Store})
+	if err := a.manager.Adopt(ctx, c); err != nil {
+		say(creds.Step{Icon: "❌", Text: "Imported, but not stored: " + err.Error()})
+		return
+	}
+	if !c.TakeOver {
+		say(creds.Step{Icon: "✅", Text: "Imported, and left to the Codex CLI: the proxy takes what the CLI refreshes. A refresh token can be used once; the proxy uses this one only if the CLI has not renewed it by the time it ends"})
+		return
+	}
+	say(creds.Step{Icon: "🔄", Text: "Refreshing, so that the proxy has a sign-in of its own"})
+	if a.manager.Refresh(ctx) == nil {
+		say(creds.Step{Icon: "✅", Text: "Imported: signed in as " + who(a.manager.State())})
+	}
+}
+
+func who(s creds.State) string {
+	name := s.Email
+	if name == "" {
+		name = "an account without an address"
+	}
+	if s.Plan != "" {
+		name += " (" + s.Plan + ")"
+	}
+	return name
+}
+
+// startDemo starts the stand-in on a free loopback port and signs in there.
+func (a *app) startDemo() (address string, tokens creds.Credentials, err error) {
+	backend := fakebackend.New()
+	backend.Models = codex.BundledModels()
+	backend.Label = "This is the demo of Codex Proxy; no model was asked. "
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", tokens, err
+	}
+	server := &http.Server{Handler: backend, ReadHeaderTimeout: 10 * time.Second, ErrorLog: standardLogger(a.log)}
+	go server.Serve(l) //nolint:errcheck // it ends with the program
+	a.close = func() { server.Close() }
+	t := backend.SignIn(backend.AccessLife)
+	return "http://" + l.Addr().String(), creds.FromTokens(t.Access, t.Refresh, t.ID, fakebackend.AccountID), nil
+}
+
+// display is an address as a person would type it.
+func display(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err == nil && host == "127.0.0.1" {
+		return "localhost:" + port
+	}
+	return addr
+}
+
+// modelFile is the cache of the list of models.
+type modelFile string
+
+func (f modelFile) Load() ([]byte, error) { return os.ReadFile(string(f)) }
+
+func (f modelFile) Save(raw []byte) error {
+	if err := os.MkdirAll(filepath.Dir(string(f)), 0o700); err != nil {
+		return err
+	}
+	next := string(f) + ".new"
+	if err := os.WriteFile(next, raw, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(next, string(f))
+}

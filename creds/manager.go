@@ -1,0 +1,635 @@
+package creds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+const (
+	// refreshAhead is how long before the access token's end it is refreshed.
+	refreshAhead = 60 * time.Minute
+	// borrowedAhead is the same for a sign-in that belongs to the Codex CLI, which refreshes 5 minutes ahead: it gets
+	// the first try, and we take what it stored.
+	borrowedAhead = time.Minute
+	// refreshUnknown is the age at which a token that does not tell its end is refreshed.
+	// Source: openai/codex login/src/auth/manager.rs.
+	refreshUnknown = 8 * 24 * time.Hour
+
+	refreshTimeout = 30 * time.Second
+	lockTimeout    = 45 * time.Second
+
+	backoffFirst      = 5 * time.Second
+	backoffMost       = 5 * time.Minute
+	backoffUnanswered = time.Minute // the auth server may have spent the token: don't hurry
+	expiredWaitMost   = 30 * time.Second
+
+	tick     = time.Minute      // how often the clock is looked at, for sleep, wake and clock changes
+	tickHelp = 10 * time.Second // the same while only the user can help, to notice that they did
+)
+
+// Config is what a Manager works with.
+type Config struct {
+	Store     Store
+	Refresher *Refresher
+	// SharedStore means that another program refreshes what is in the store, so it never becomes our own.
+	SharedStore bool
+	// Source reads the Codex CLI's sign-in again without asking the user anything; nil when there is none to read.
+	Source func(context.Context) (Credentials, error)
+	// TakeOver says whether a sign-in found by Source should become our own by a refresh at once.
+	TakeOver bool
+	Now      func() time.Time
+	Tell     func(Step) // hears what happens to the sign-in, for the log; must not be nil
+}
+
+// Manager keeps one sign-in fresh and hands out its access token. It is the only thing that refreshes.
+// All methods are safe for concurrent use.
+type Manager struct {
+	cfg    Config
+	flight singleflight.Group
+	one    sync.Mutex // held by whoever refreshes or stores
+	work   sync.WaitGroup
+	wake   chan struct{}
+
+	mu          sync.Mutex
+	current     Credentials
+	ready       chan struct{} // closed once the first load is over
+	readyOnce   sync.Once
+	refreshing  bool
+	unsaved     bool // current is newer than what is stored
+	problem     string
+	permanent   string // the refresh token that was refused for good, with problem saying why
+	refused     string // the access token that the backend answered with 401 and that could not be replaced
+	failures    int
+	since, next time.Time
+	received    time.Time // when this process got current's tokens from the auth server
+	subs        subscribers
+	told        State
+}
+
+// NewManager returns a Manager that has no sign-in yet: call Open, then Run.
+func NewManager(cfg Config) *Manager {
+	return &Manager{cfg: cfg, wake: make(chan struct{}, 1), ready: make(chan struct{}), subs: subscribers{}}
+}
+
+// Open loads the sign-in from the store. An error is kept as the state's problem, too.
+func (m *Manager) Open(ctx context.Context) error {
+	c, err := m.cfg.Store.Load(ctx)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err != nil {
+		m.problem = err.Error()
+	} else {
+		m.take(c)
+	}
+	m.changed()
+	return err
+}
+
+// Ready ends the start: from now on a request without a sign-in is told so at once instead of waiting.
+func (m *Manager) Ready() { m.readyOnce.Do(func() { close(m.ready) }) }
+
+// Adopt stores c and uses it from now on. When it can't be stored it is used all the same, the error says why, and
+// storing is tried again with the next refresh.
+func (m *Manager) Adopt(ctx context.Context, c Credentials) error {
+	release, err := m.lock(ctx)
+	if err == nil {
+		err = m.cfg.Store.Save(ctx, c)
+		release()
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.take(c)
+	if err != nil {
+		m.unsaved, m.problem = true, err.Error()
+	}
+	m.changed()
+	m.nudge()
+	return err
+}
+
+// State returns what is to be known now.
+func (m *Manager) State() State {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.state()
+}
+
+// Subscribe returns a channel that gets each new state, the newest only when the reader is slow, and first the
+// present one. Call cancel when done; the channel is not closed.
+func (m *Manager) Subscribe() (states <-chan State, cancel func()) {
+	ch := make(chan State, 1)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.subs[ch] = struct{}{}
+	ch <- m.state()
+	return ch, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.subs, ch)
+	}
+}
+
+// Token returns the access token to use now. One that ends soon is refreshed in the background; for one that has
+// ended Token waits for the refresh. Errors are *UnavailableError or ctx's.
+func (m *Manager) Token(ctx context.Context) (Token, error) {
+	c, due := m.look()
+	if !c.ExpiredAt(m.cfg.Now()) {
+		if due {
+			m.nudge()
+		}
+		return token(c), nil
+	}
+	select {
+	case <-m.ready:
+	case <-ctx.Done():
+		return Token{}, ctx.Err()
+	}
+	if err := m.refresh(ctx, refreshWhen{due: true}); err != nil && ctx.Err() != nil {
+		return Token{}, ctx.Err()
+	}
+	if c, _ = m.look(); c.ExpiredAt(m.cfg.Now()) {
+		return Token{}, m.unavailable()
+	}
+	return token(c), nil
+}
+
+// Rejected is called when the backend refused a token with 401. It returns another token: one that was stored
+// meanwhile, or a refreshed one. Errors are *UnavailableError or ctx's.
+func (m *Manager) Rejected(ctx context.Context, refused Token) (Token, error) {
+	if c, _ := m.look(); c.AccessToken != "" && c.AccessToken != refused.Access {
+		return token(c), nil
+	}
+	err := m.refresh(ctx, refreshWhen{rejected: refused.Access})
+	if ctx.Err() != nil {
+		return Token{}, ctx.Err()
+	}
+	c, _ := m.look()
+	if err != nil || c.AccessToken == "" || c.AccessToken == refused.Access {
+		m.mu.Lock()
+		m.refused = refused.Access
+		m.changed()
+		m.mu.Unlock()
+		return Token{}, m.unavailable()
+	}
+	return token(c), nil
+}
+
+// Refresh refreshes now, whatever the expiry.
+func (m *Manager) Refresh(ctx context.Context) error {
+	return m.refresh(ctx, refreshWhen{forced: true})
+}
+
+// Run keeps the sign-in fresh until ctx ends, then waits for a refresh that is under way, so that its answer is
+// not lost.
+func (m *Manager) Run(ctx context.Context) {
+	defer m.work.Wait()
+	for {
+		m.mu.Lock()
+		wait := m.wait()
+		m.changed()
+		m.mu.Unlock()
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-m.wake:
+		case <-timer.C:
+		}
+		timer.Stop()
+		m.mu.Lock()
+		act := m.due() || m.unsaved || m.helpless()
+		act = act && !m.cfg.Now().Before(m.next)
+		m.mu.Unlock()
+		if act {
+			m.refresh(ctx, refreshWhen{due: true}) //nolint:errcheck // it is in the state
+		}
+	}
+}
+
+// refreshWhen says what a refresh is for.
+type refreshWhen struct {
+	due      bool   // only when it is time
+	rejected string // when this access token is still the one in use
+	forced   bool   // always
+}
+
+// refresh runs one refresh for all who ask at the same time, and does not stop when one of them goes away.
+func (m *Manager) refresh(ctx context.Context, when refreshWhen) error {
+	key := "due"
+	switch {
+	case when.forced:
+		key = "forced"
+	case when.rejected != "":
+		key = "rejected" // those that come with another token find that it has changed
+	}
+	result := m.flight.DoChan(key, func() (any, error) {
+		m.work.Add(1)
+		defer m.work.Done()
+		return nil, m.refreshNow(context.WithoutCancel(ctx), when)
+	})
+	select {
+	case r := <-result:
+		return r.Err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (m *Manager) refreshNow(ctx context.Context, when refreshWhen) error {
+	ctx, cancel := context.WithTimeout(ctx, lockTimeout+2*refreshTimeout)
+	defer cancel()
+	release, err := m.lock(ctx)
+	if err != nil {
+		return m.failed(err)
+	}
+	defer release()
+
+	if err := m.reread(ctx); err != nil {
+		return m.failed(err)
+	}
+	c, due := m.look()
+	switch {
+	case c.IsZero():
+		return m.unavailable()
+	case when.due && !due, when.rejected != "" && when.rejected != c.AccessToken:
+		return nil
+	case c.RefreshToken == "":
+		return m.failed(&RefreshError{Permanent: true, Code: "no_refresh_token"})
+	case m.refusedForGood(c):
+		return m.unavailable()
+	case !when.forced && m.cfg.Now().Before(m.nextAttempt()):
+		return m.unavailable()
+	}
+	if r, ok := m.cfg.Store.(reserver); ok {
+		if err := r.reserve(ctx); err != nil {
+			return m.failed(err)
+		}
+	}
+	m.setRefreshing(true)
+	defer m.setRefreshing(false)
+
+	call, cancelCall := context.WithTimeout(ctx, refreshTimeout)
+	n, err := m.cfg.Refresher.Refresh(call, c)
+	cancelCall()
+	if err != nil {
+		var re *RefreshError
+		if errors.As(err, &re) && re.Permanent {
+			m.reread(ctx) //nolint:errcheck // the refresh's error is the one that counts
+			if now, _ := m.look(); now.RefreshToken != c.RefreshToken && !now.ExpiredAt(m.cfg.Now()) {
+				m.cfg.Tell(Step{"✅", "The sign-in had been renewed by another program: using that one"})
+				return nil
+			}
+		}
+		return m.failed(err)
+	}
+	return m.store(ctx, c, n)
+}
+
+// store saves what the auth server handed out, then lets it be seen.
+func (m *Manager) store(ctx context.Context, old, n Credentials) error {
+	n.TakeOver = false
+	n.Ownership = Own
+	if m.cfg.SharedStore {
+		n.Ownership = Shared
+	}
+	err := m.cfg.Store.Save(ctx, n)
+	m.mu.Lock()
+	m.take(n)
+	m.received = m.cfg.Now()
+	if err != nil {
+		m.unsaved = true
+		m.problem = "The new sign-in is in use but could not be stored: " + err.Error()
+		m.backOff(false)
+	}
+	m.changed()
+	m.mu.Unlock()
+	if err != nil {
+		m.cfg.Tell(Step{"❌", "Refreshed, but not stored: " + err.Error()})
+		return err
+	}
+	m.cfg.Tell(Step{"✅", "Refreshed, good until " + stamp(n.ExpiresAt) + ", stored in " + m.cfg.Store.Name()})
+	if old.Ownership == Shared && n.Ownership == Own && old.ImportedFrom != "" {
+		m.cfg.Tell(Step{"⚠️", "Refresh tokens can be used once, and this proxy has now used the one it imported: the Codex CLI will one day ask you to sign in again (`codex login`)." +
+			" To let the CLI keep its sign-in, import with --disable-migrate-refresh"})
+	}
+	return nil
+}
+
+// reread takes over what another program stored meanwhile, and stores what could not be stored before. It returns
+// an error when the store is in a state that must not be written over. Called under the lock.
+func (m *Manager) reread(ctx context.Context) error {
+	before, _ := m.look()
+	stored, err := m.cfg.Store.Load(ctx)
+	m.mu.Lock()
+	unsaved := m.unsaved
+	m.mu.Unlock()
+	switch {
+	case err == nil && !stored.sameTokens(before) && (!unsaved || stored.newerThan(before)):
+		m.mu.Lock()
+		m.take(stored)
+		m.changed()
+		m.mu.Unlock()
+	case unsaved:
+		if m.cfg.Store.Save(ctx, before) == nil {
+			m.mu.Lock()
+			m.unsaved, m.problem = false, ""
+			m.failures, m.since, m.next = 0, time.Time{}, time.Time{}
+			m.changed()
+			m.mu.Unlock()
+			m.cfg.Tell(Step{"💾", "The sign-in is stored now, in " + m.cfg.Store.Name()})
+		}
+	case err != nil && before.IsZero():
+		m.mu.Lock()
+		m.problem = err.Error()
+		m.changed()
+		m.mu.Unlock()
+	}
+	m.rereadSource(ctx)
+	after, _ := m.look()
+	switch {
+	case err == nil || after.IsZero():
+		return nil
+	case errors.Is(err, ErrNotChatGPT), errors.Is(err, ErrUnreadable), m.cfg.SharedStore && errors.Is(err, ErrMissing):
+		return err // another program, or the user, put something else there
+	}
+	return nil // missing or damaged: the next save mends it
+}
+
+// rereadSource looks where the sign-in was imported from, as long as it is not our own, or refused for good.
+func (m *Manager) rereadSource(ctx context.Context) {
+	m.mu.Lock()
+	c := m.current
+	borrowed := c.Ownership == Shared && c.ImportedFrom != "" && c.ImportedFrom != "keychain"
+	look := m.cfg.Source != nil && (borrowed || m.helpless())
+	m.mu.Unlock()
+	if !look {
+		return
+	}
+	found, err := m.cfg.Source(ctx)
+	if err != nil || found.sameTokens(c) || (!c.IsZero() && !found.newerThan(c)) {
+		return
+	}
+	if c.AccountID != "" && found.AccountID != c.AccountID {
+		return // another account: only the user may decide that
+	}
+	found.TakeOver = m.cfg.TakeOver && c.IsZero()
+	if err := m.cfg.Store.Save(ctx, found); err != nil {
+		return
+	}
+	m.cfg.Tell(Step{"📄", "Took a newer sign-in from " + found.ImportedFrom})
+	m.mu.Lock()
+	m.take(found)
+	m.changed()
+	m.mu.Unlock()
+}
+
+// failed notes a failed refresh and returns it.
+func (m *Manager) failed(err error) error {
+	var re *RefreshError
+	permanent := errors.As(err, &re) && re.Permanent
+	m.mu.Lock()
+	m.problem = refreshProblem(err, m.current, m.cfg.Store)
+	if permanent {
+		m.permanent = m.current.RefreshToken
+		if m.permanent == "" {
+			m.permanent = m.current.AccessToken
+		}
+		if m.since.IsZero() {
+			m.since = m.cfg.Now()
+		}
+		m.next = time.Time{}
+	} else {
+		m.backOff(re != nil && re.Unanswered)
+	}
+	m.changed()
+	next := m.next
+	m.mu.Unlock()
+	step := Step{"❌", "Refresh failed: " + err.Error()}
+	if !permanent {
+		step = Step{"⚠️", fmt.Sprintf("%v; trying again in %s", err, next.Sub(m.cfg.Now()).Round(time.Second))}
+	}
+	m.cfg.Tell(step)
+	return err
+}
+
+// backOff sets the time of the next attempt. Called with mu held.
+func (m *Manager) backOff(unanswered bool) {
+	now := m.cfg.Now()
+	if m.since.IsZero() {
+		m.since = now
+	}
+	wait := min(backoffFirst<<min(m.failures, 10), backoffMost)
+	m.failures++
+	if unanswered {
+		wait = max(wait, backoffUnanswered)
+	} else if m.current.ExpiredAt(now) {
+		wait = min(wait, expiredWaitMost)
+	}
+	m.next = now.Add(wait + time.Duration(rand.Int64N(int64(wait)/5)))
+}
+
+// take makes c the current sign-in. Called with mu held.
+func (m *Manager) take(c Credentials) {
+	m.current = c
+	m.unsaved, m.problem, m.permanent, m.refused = false, "", "", ""
+	m.failures, m.since, m.next, m.received = 0, time.Time{}, time.Time{}, time.Time{}
+}
+
+func (m *Manager) look() (Credentials, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.current, m.due()
+}
+
+// due reports whether it is time to refresh. Called with mu held.
+func (m *Manager) due() bool {
+	at := m.dueAt()
+	return !at.IsZero() && !m.cfg.Now().Before(at)
+}
+
+// dueAt is when to refresh; zero for never. Called with mu held.
+func (m *Manager) dueAt() time.Time {
+	c := m.current
+	switch {
+	case c.RefreshToken == "" || m.helpless():
+		return time.Time{}
+	case c.AccessToken == "" || c.TakeOver:
+		return time.Unix(0, 0)
+	case c.ExpiresAt.IsZero():
+		if c.LastRefresh.IsZero() {
+			return time.Time{}
+		}
+		return c.LastRefresh.Add(refreshUnknown)
+	}
+	ahead := refreshAhead
+	if c.Ownership == Shared && c.ImportedFrom != "" {
+		ahead = borrowedAhead
+	}
+	if !m.received.IsZero() { // a token that lives for less than the margin is not refreshed without end
+		ahead = min(ahead, c.ExpiresAt.Sub(m.received)/2)
+	}
+	return c.ExpiresAt.Add(-ahead)
+}
+
+// helpless reports that only the user, or another program, can bring a sign-in that works. Called with mu held.
+func (m *Manager) helpless() bool {
+	return m.current.IsZero() || (m.permanent != "" && (m.permanent == m.current.RefreshToken || m.permanent == m.current.AccessToken))
+}
+
+func (m *Manager) refusedForGood(c Credentials) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.permanent != "" && m.permanent == c.RefreshToken
+}
+
+func (m *Manager) nextAttempt() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.next
+}
+
+// wait is how long Run sleeps. Called with mu held.
+func (m *Manager) wait() time.Duration {
+	now := m.cfg.Now()
+	if m.helpless() {
+		return tickHelp
+	}
+	wait := tick
+	if at := m.dueAt(); !at.IsZero() {
+		wait = min(wait, at.Sub(now))
+	}
+	if !m.next.IsZero() {
+		wait = max(wait, 0)
+		wait = min(max(wait, m.next.Sub(now)), tick)
+	}
+	return max(wait, 10*time.Millisecond)
+}
+
+func (m *Manager) setRefreshing(on bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refreshing = on
+	m.changed()
+}
+
+// nudge makes Run look at once.
+func (m *Manager) nudge() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// lock keeps the rest of this process, and other processes where they can use the store, from refreshing.
+func (m *Manager) lock(ctx context.Context) (release func(), err error) {
+	m.one.Lock()
+	l, ok := m.cfg.Store.(interface {
+		acquire(context.Context) (func(), error)
+	})
+	if !ok {
+		return m.one.Unlock, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
+	defer cancel()
+	unlock, err := l.acquire(ctx)
+	if err != nil {
+		m.one.Unlock()
+		return nil, err
+	}
+	return func() {
+		unlock()
+		m.one.Unlock()
+	}, nil
+}
+
+// state is built, not kept, but for what can't be derived. Called with mu held.
+func (m *Manager) state() State {
+	c, now := m.current, m.cfg.Now()
+	s := State{
+		Status: StatusSignedIn, Usable: !c.ExpiredAt(now) && c.AccessToken != m.refused,
+		Email: c.Email, Plan: c.Plan, AccountID: c.AccountID,
+		ExpiresAt: c.ExpiresAt, LastRefresh: c.LastRefresh,
+		Store: m.cfg.Store.Name(), ImportedFrom: c.ImportedFrom, Ownership: c.Ownership,
+		Problem: m.problem, FailingSince: m.since, NextAttempt: m.next,
+	}
+	switch {
+	case m.refreshing:
+		s.Status = StatusRefreshing
+	case c.IsZero():
+		s.Status = StatusNone
+		if s.Problem == "" {
+			s.Problem = "Nobody is signed in. Run `codex login`, then start this program again"
+		}
+	case m.helpless():
+		s.Status = StatusSignInAgain
+	case !m.since.IsZero():
+		s.Status = StatusRefreshFailing
+	case c.ExpiredAt(now) && c.RefreshToken == "":
+		s.Status = StatusSignInAgain
+		s.Problem = "The access token has ended and there is no refresh token. Sign in again"
+	case c.ExpiredAt(now.Add(refreshAhead)):
+		s.Status = StatusExpiring
+	}
+	return s
+}
+
+// changed tells the subscribers if there is something new. Called with mu held.
+func (m *Manager) changed() {
+	if s := m.state(); s != m.told {
+		m.told = s
+		m.subs.publish(s)
+	}
+}
+
+func (m *Manager) unavailable() error {
+	s := m.State()
+	e := &UnavailableError{Status: s.Status, Problem: s.Problem}
+	if e.Problem == "" {
+		e.Problem = "The sign-in could not be refreshed. Sign in again"
+	}
+	if s.Status == StatusRefreshFailing || s.Status == StatusRefreshing {
+		e.RetryAfter = max(s.NextAttempt.Sub(m.cfg.Now()), time.Second)
+	}
+	return e
+}
+
+// refreshProblem says what a failed refresh means and what to do.
+func refreshProblem(err error, c Credentials, store Store) string {
+	var re *RefreshError
+	if !errors.As(err, &re) {
+		return "The sign-in was not refreshed, because the new one could not be stored: " + err.Error()
+	}
+	switch {
+	case re.Code == "no_refresh_token":
+		if _, ok := store.(*EnvStore); ok {
+			return "The access token in ACCESS_TOKEN can't be refreshed. Put a new one there and start again"
+		}
+		return "The sign-in has no refresh token. Sign in again with `codex login`"
+	case re.Reused:
+		return "Another program used this sign-in's refresh token first. Run `codex login` and import again"
+	case re.Permanent:
+		return "The sign-in was revoked or has expired. Run `codex login` and import again"
+	case re.Cause != nil:
+		return "The auth server was not reached (" + re.Cause.Error() + "). Check the network and the proxy settings; it is tried again by itself"
+	default:
+		return fmt.Sprintf("The auth server refused the refresh with status %d. It is tried again by itself", re.Status)
+	}
+}
+
+func token(c Credentials) Token {
+	return Token{Access: c.AccessToken, AccountID: c.AccountID, FedRAMP: c.FedRAMP}
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return "an unknown time"
+	}
+	return t.Local().Format("2006-01-02 15:04")
+}

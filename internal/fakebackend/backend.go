@@ -1,0 +1,416 @@
+// Package fakebackend stands in for the ChatGPT Codex backend and its auth server. It is strict: it refuses what the
+// real ones refuse, rotates refresh tokens and notices when one is used twice. The tests run against it, and
+// codex-proxy --demo answers from it.
+//
+// What it does follows docs of the protocol: requests captured from Codex CLI 0.169 and public reports about the
+// live backend. When a fact about the backend is learned, it belongs in check.go.
+//
+// An answer is what the conversation asks for (play.go), or what a script says: a user message that holds
+// [[scenario]], see scenarios.go.
+package fakebackend
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// The account of the sign-ins that are issued.
+const (
+	Email     = "demo@example.com"
+	Plan      = "plus"
+	AccountID = "acct-demo"
+)
+
+// Backend is both servers. The zero value is not usable; see New. Safe for concurrent use.
+type Backend struct {
+	// AccessLife is how long access tokens live. Set before use.
+	AccessLife time.Duration
+	// Models is the answer of the models endpoint. Set before use.
+	Models []byte
+	// Label starts each answer that no script decides, for the demo. Set before use.
+	Label string
+
+	mux *http.ServeMux
+
+	mu       sync.Mutex
+	access   map[string]time.Time // token -> its end
+	refresh  map[string]*chain    // token -> the chain that it is of
+	spent    map[string]*chain
+	requests []Request
+	refusals []string // what the next token requests get
+	counts   Counts
+	once     map[string]bool
+	gone     chan struct{}
+}
+
+// Counts is what happened so far.
+type Counts struct {
+	Responses int // requests for an answer, also refused ones
+	Refreshes int // refreshes that were granted
+	Reused    int // refresh tokens that came a second time
+	Canceled  int // answers that the caller did not wait for
+	Open      int // answers under way
+}
+
+// chain is the tokens that came from one sign-in.
+type chain struct {
+	newest  string
+	revoked bool
+}
+
+// Request is one that came in.
+type Request struct {
+	Path   string
+	Header http.Header
+	Body   []byte
+}
+
+// Tokens is one set of a chain.
+type Tokens struct {
+	Access  string `json:"access_token"`
+	Refresh string `json:"refresh_token"`
+	ID      string `json:"id_token"`
+}
+
+const requestsKept = 200
+
+// New returns a backend with nobody signed in.
+func New() *Backend {
+	b := &Backend{
+		AccessLife: 10 * 24 * time.Hour,
+		access:     map[string]time.Time{},
+		refresh:    map[string]*chain{},
+		spent:      map[string]*chain{},
+		once:       map[string]bool{},
+		mux:        http.NewServeMux(),
+		gone:       make(chan struct{}, 1000),
+	}
+	b.mux.HandleFunc("POST /backend-api/codex/responses", b.responses)
+	b.mux.HandleFunc("GET /backend-api/codex/models", b.models)
+	b.mux.HandleFunc("GET /backend-api/wham/usage", b.usage)
+	b.mux.HandleFunc("GET /backend-api/wham/accounts/check", b.accounts)
+	b.mux.HandleFunc("POST /oauth/token", b.token)
+	b.mux.HandleFunc("POST /oauth/revoke", b.revoke)
+	return b
+}
+
+// ServeHTTP serves the backend under /backend-api and the auth server beside it.
+func (b *Backend) ServeHTTP(w http.ResponseWriter, r *http.Request) { b.mux.ServeHTTP(w, r) }
+
+// SignIn starts a chain and returns its first tokens; the access token lives for life.
+func (b *Backend) SignIn(life time.Duration) Tokens {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.issue(&chain{}, life)
+}
+
+// issue is called with mu held.
+func (b *Backend) issue(c *chain, life time.Duration) Tokens {
+	end := time.Now().Add(life)
+	auth := map[string]any{"chatgpt_account_id": AccountID, "chatgpt_plan_type": Plan, "chatgpt_user_id": "user-demo"}
+	t := Tokens{
+		Access:  jwt(map[string]any{"exp": end.Unix(), "jti": random(), "https://api.openai.com/auth": auth}),
+		ID:      jwt(map[string]any{"exp": end.Unix(), "email": Email, "https://api.openai.com/auth": auth}),
+		Refresh: "rt_" + random(),
+	}
+	b.access[t.Access] = end
+	b.refresh[t.Refresh] = c
+	c.newest = t.Refresh
+	return t
+}
+
+// AuthJSON is t as the Codex CLI stores it.
+func (t Tokens) AuthJSON() []byte {
+	doc, _ := json.MarshalIndent(map[string]any{
+		"auth_mode": "chatgpt", "OPENAI_API_KEY": nil,
+		"tokens": map[string]any{
+			"id_token": t.ID, "access_token": t.Access, "refresh_token": t.Refresh, "account_id": AccountID,
+			"login_owner_id": "owner-demo",
+		},
+		"last_refresh": time.Now().UTC().Format(time.RFC3339Nano),
+	}, "", "  ")
+	return doc
+}
+
+// Newest is the refresh token that would work now in the chain of t.
+func (b *Backend) Newest(t Tokens) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c := b.refresh[t.Refresh]; c != nil {
+		return c.newest
+	}
+	if c := b.spent[t.Refresh]; c != nil {
+		return c.newest
+	}
+	return ""
+}
+
+// EndAccess makes every access token issued so far invalid.
+func (b *Backend) EndAccess() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	clear(b.access)
+}
+
+// RefuseRefresh makes the next refreshes answer with these, in order: "500", "429", "hang", "drop", or an error code
+// such as "refresh_token_invalidated".
+func (b *Backend) RefuseRefresh(answers ...string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refusals = append(b.refusals, answers...)
+}
+
+// Requests returns those that came to a path that ends in suffix, the oldest first.
+func (b *Backend) Requests(suffix string) []Request {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out []Request
+	for _, r := range b.requests {
+		if strings.HasSuffix(r.Path, suffix) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// Counts returns what happened so far.
+func (b *Backend) Counts() Counts {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.counts
+}
+
+// Gone receives once for each answer whose caller left.
+func (b *Backend) Gone() <-chan struct{} { return b.gone }
+
+func (b *Backend) count(f func(*Counts)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f(&b.counts)
+}
+
+// record reads and keeps the request, unpacked.
+func (b *Backend) record(r *http.Request) ([]byte, error) {
+	var in io.Reader = r.Body
+	if r.Header.Get("Content-Encoding") == "zstd" {
+		z, err := zstd.NewReader(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		defer z.Close()
+		in = z
+	}
+	body, err := io.ReadAll(in)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.requests) >= requestsKept {
+		b.requests = b.requests[1:]
+	}
+	b.requests = append(b.requests, Request{Path: r.URL.Path, Header: r.Header.Clone(), Body: body})
+	return body, nil
+}
+
+// token is the auth server's token endpoint. A refresh token that was spent ends its whole chain.
+func (b *Backend) token(w http.ResponseWriter, r *http.Request) {
+	body, err := b.record(r)
+	if err != nil {
+		return
+	}
+	var in struct {
+		ClientID  string `json:"client_id"`
+		GrantType string `json:"grant_type"`
+		Refresh   string `json:"refresh_token"`
+	}
+	if !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") || json.Unmarshal(body, &in) != nil ||
+		in.GrantType != "refresh_token" || in.ClientID != "app_EMoamEEZ73f0CkXaXp7hrann" || in.Refresh == "" {
+		writeJSON(w, 400, map[string]any{"error": map[string]any{"code": "invalid_request", "message": "malformed token request"}})
+		return
+	}
+	if b.refuse(w, r) {
+		return
+	}
+	b.mu.Lock()
+	c, ok := b.refresh[in.Refresh]
+	code := ""
+	var t Tokens
+	switch {
+	case !ok && b.spent[in.Refresh] != nil:
+		b.counts.Reused++
+		b.spent[in.Refresh].revoked = true
+		code = "refresh_token_reused"
+	case !ok || c.revoked:
+		code = "refresh_token_invalidated"
+	default:
+		delete(b.refresh, in.Refresh)
+		b.spent[in.Refresh] = c
+		t = b.issue(c, b.AccessLife)
+		b.counts.Refreshes++
+	}
+	b.mu.Unlock()
+	if code != "" {
+		writeJSON(w, 401, map[string]any{"error": map[string]any{"code": code, "message": "Your refresh token can't be used."}})
+		return
+	}
+	writeJSON(w, 200, t)
+}
+
+// refuse plays the next answer of RefuseRefresh, if there is one.
+func (b *Backend) refuse(w http.ResponseWriter, r *http.Request) bool {
+	b.mu.Lock()
+	if len(b.refusals) == 0 {
+		b.mu.Unlock()
+		return false
+	}
+	answer := b.refusals[0]
+	b.refusals = b.refusals[1:]
+	b.mu.Unlock()
+	switch answer {
+	case "500":
+		http.Error(w, "internal error", 500)
+	case "429":
+		w.Header().Set("Retry-After", "1")
+		writeJSON(w, 429, map[string]any{"error": "rate_limited"})
+	case "hang":
+		<-r.Context().Done()
+	case "drop":
+		panic(http.ErrAbortHandler)
+	case "invalid_grant":
+		writeJSON(w, 400, map[string]any{"error": answer})
+	default:
+		writeJSON(w, 401, map[string]any{"error": map[string]any{"code": answer, "message": "no"}})
+	}
+	return true
+}
+
+func (b *Backend) revoke(w http.ResponseWriter, r *http.Request) {
+	body, err := b.record(r)
+	if err != nil {
+		return
+	}
+	var in struct {
+		Token string `json:"token"`
+	}
+	json.Unmarshal(body, &in) //nolint:errcheck // an unknown token is fine
+	b.mu.Lock()
+	if c := b.refresh[in.Token]; c != nil {
+		c.revoked = true
+	}
+	b.mu.Unlock()
+	writeJSON(w, 200, map[string]any{})
+}
+
+// authorize checks what every call to the backend must bring. It answers itself when something is missing.
+func (b *Backend) authorize(w http.ResponseWriter, r *http.Request) bool {
+	if ua := r.UserAgent(); ua == "" || strings.HasPrefix(ua, "Go-http-client") {
+		b.challenge(w)
+		return false
+	}
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	b.mu.Lock()
+	end, known := b.access[token]
+	b.mu.Unlock()
+	switch {
+	case !ok || !known:
+		writeJSON(w, 401, map[string]any{"error": map[string]any{"code": "token_invalid", "message": "Provided authentication token is invalid."}})
+	case time.Now().After(end):
+		writeJSON(w, 401, map[string]any{"error": map[string]any{"code": "token_expired", "message": "Provided authentication token is expired. Please try signing in again."}})
+	case r.Header.Get("Chatgpt-Account-Id") != AccountID:
+		writeJSON(w, 401, map[string]any{"detail": "Unauthorized: account does not match"})
+	case r.Header.Get("Cookie") != "" || r.Header.Get("X-Api-Key") != "":
+		writeJSON(w, 400, map[string]any{"detail": "A client's own secrets were sent here"})
+	default:
+		return true
+	}
+	return false
+}
+
+// challenge is the page of a bot check.
+func (b *Backend) challenge(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "text/html; charset=UTF-8")
+	w.Header().Set("Cf-Ray", "8f00000000000000-FRA")
+	w.WriteHeader(403)
+	io.WriteString(w, "<!DOCTYPE html><html><head><title>Just a moment...</title></head><body>cloudflare</body></html>") //nolint:errcheck // gone
+}
+
+func (b *Backend) models(w http.ResponseWriter, r *http.Request) {
+	if _, err := b.record(r); err != nil || !b.authorize(w, r) {
+		return
+	}
+	if r.URL.Query().Get("client_version") == "" {
+		writeJSON(w, 400, map[string]any{"detail": "client_version is required"})
+		return
+	}
+	const etag = `W/"demo-1"`
+	w.Header().Set("Etag", etag)
+	if r.Header.Get("If-None-Match") == etag {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(b.Models) //nolint:errcheck // gone
+}
+
+func (b *Backend) usage(w http.ResponseWriter, r *http.Request) {
+	if _, err := b.record(r); err != nil || !b.authorize(w, r) {
+		return
+	}
+	now := time.Now()
+	window := func(percent float64, length, left time.Duration) map[string]any {
+		return map[string]any{"used_percent": percent, "limit_window_seconds": int(length.Seconds()),
+			"reset_after_seconds": int(left.Seconds()), "reset_at": now.Add(left).Unix()}
+	}
+	writeJSON(w, 200, map[string]any{
+		"plan_type": Plan, "email": Email, "account_id": AccountID,
+		"rate_limit": map[string]any{"allowed": true, "limit_reached": false,
+			"primary_window": window(32, 5*time.Hour, 2*time.Hour), "secondary_window": window(61, 7*24*time.Hour, 3*24*time.Hour)},
+		"credits": map[string]any{"has_credits": false, "unlimited": false, "balance": "0"},
+	})
+}
+
+func (b *Backend) accounts(w http.ResponseWriter, r *http.Request) {
+	if _, err := b.record(r); err != nil || !b.authorize(w, r) {
+		return
+	}
+	writeJSON(w, 200, map[string]any{
+		"accounts": []any{map[string]any{"id": AccountID, "plan_type": Plan, "name": "Demo", "structure": "personal",
+			"workspace_backend_origin": "NO_CONSTRAINT", "account_routing_override": "NO_CONSTRAINT"}},
+		"account_ordering": []string{AccountID}, "default_account_id": AccountID,
+	})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(v) //nolint:errcheck // gone
+}
+
+// jwt is an unsigned token: nobody here verifies one.
+func jwt(claims map[string]any) string {
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		panic(err)
+	}
+	enc := base64.RawURLEncoding.EncodeToString
+	return enc([]byte(`{"alg":"RS256","typ":"JWT"}`)) + "." + enc(payload) + "." + enc([]byte("unsigned"))
+}
+
+func random() string {
+	var b [12]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+func bad(format string, args ...any) error { return fmt.Errorf(format, args...) }

@@ -1,0 +1,205 @@
+package fakebackend
+
+import (
+	"encoding/json"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/tidwall/gjson"
+)
+
+// allowedParams is what the backend takes; the rest is a 400.
+var allowedParams = []string{"model", "instructions", "input", "tools", "tool_choice", "parallel_tool_calls", "reasoning", "store",
+	"stream", "include", "service_tier", "prompt_cache_key", "text", "client_metadata"}
+
+var toolName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
+
+// idPrefixes says how the ids of items begin.
+var idPrefixes = map[string]string{"message": "msg_", "function_call": "fc_", "reasoning": "rs_", "custom_tool_call": "ctc_",
+	"function_call_output": "fco_", "additional_tools": "at_"}
+
+var pairs = map[string]string{"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
+
+// check returns what the backend would say against a body.
+func (b *Backend) check(h http.Header, body []byte) error {
+	var params map[string]json.RawMessage
+	if json.Unmarshal(body, &params) != nil {
+		return bad("Invalid JSON body")
+	}
+	for name := range params {
+		if !slices.Contains(allowedParams, name) {
+			return bad("Unsupported parameter: %s", name)
+		}
+	}
+	doc := gjson.ParseBytes(body)
+	model, ok := b.model(doc.Get("model").String())
+	switch {
+	case h.Get("Content-Type") != "application/json":
+		return bad("Unsupported content type")
+	case h.Get("Accept") != "text/event-stream":
+		return bad("Accept must be text/event-stream")
+	case h.Get("Originator") == "":
+		return bad("Originator is required")
+	case !ok:
+		return bad("The '%s' model is not supported when using Codex with a ChatGPT account.", doc.Get("model").String())
+	case strings.HasPrefix(doc.Get("model").String(), "gpt-6") && h.Get("Version") == "":
+		return bad("The '%s' model requires a newer version of Codex. Please upgrade to the latest app or CLI and try again.", doc.Get("model").String())
+	case !doc.Get("stream").Bool():
+		return bad("Stream must be set to true")
+	case !doc.Get("store").Exists() || doc.Get("store").Bool():
+		return bad("Store must be set to false")
+	case !doc.Get("input").IsArray():
+		return bad("Input must be a list")
+	case len(doc.Get("input").Array()) == 0:
+		return bad("Input must not be empty")
+	}
+	lite := h.Get("X-Openai-Internal-Codex-Responses-Lite") == "true"
+	if lite && !model.Get("use_responses_lite").Bool() {
+		return bad("This model is not supported when using X-OpenAI-Internal-Codex-Responses-Lite.")
+	}
+	if doc.Get("instructions").String() == "" && !lite && !doc.Get(`input.#(role=="developer")`).Exists() {
+		return bad("Instructions are required")
+	}
+	if tier := doc.Get("service_tier"); tier.Exists() && tier.String() != "priority" {
+		return bad("Unsupported service_tier: %s", tier.String())
+	}
+	if effort := doc.Get("reasoning.effort"); effort.Exists() && (effort.Str == "ultra" || !model.Get(`supported_reasoning_levels.#(effort=="`+effort.Str+`")`).Exists()) {
+		return bad("Unsupported value: 'reasoning.effort' does not support '%s' with this model.", effort.String())
+	}
+	if v := doc.Get("text.verbosity"); v.Exists() && !slices.Contains([]string{"low", "medium", "high"}, v.Str) {
+		return bad("Unsupported value: text.verbosity")
+	}
+	for _, v := range doc.Get("include").Array() {
+		if v.Str != "reasoning.encrypted_content" && !strings.HasPrefix(v.Str, "web_search_call.") {
+			return bad("Unsupported include: %s", v.Str)
+		}
+	}
+	if err := checkTools(doc); err != nil {
+		return err
+	}
+	return checkInput(doc.Get("input").Array())
+}
+
+func (b *Backend) model(id string) (gjson.Result, bool) {
+	m := gjson.GetBytes(b.Models, `models.#(slug=="`+id+`")`)
+	return m, m.Exists() && !strings.ContainsAny(id, `"\`)
+}
+
+func checkTools(doc gjson.Result) error {
+	names := map[string]bool{}
+	for i, t := range doc.Get("tools").Array() {
+		kind, name := t.Get("type").Str, t.Get("name").Str
+		names[name] = true
+		switch kind {
+		case "function", "custom":
+			if !t.Get("name").Exists() {
+				return bad("Missing required parameter: 'tools[%d].name'.", i)
+			}
+			if !toolName.MatchString(name) {
+				return bad("Invalid 'tools[%d].name': string does not match pattern or is too long.", i)
+			}
+			if kind == "function" && !t.Get("parameters").IsObject() {
+				return bad("Missing required parameter: 'tools[%d].parameters'.", i)
+			}
+		case "web_search", "image_generation", "local_shell", "namespace", "tool_search":
+		default:
+			return bad("Unsupported tool type: %s", kind)
+		}
+	}
+	choice := doc.Get("tool_choice")
+	if choice.IsObject() && choice.Get("name").Exists() && !names[choice.Get("name").Str] {
+		return bad("Tool choice '%s' not found in 'tools' parameter.", choice.Get("name").Str)
+	}
+	if choice.Type == gjson.String && !slices.Contains([]string{"auto", "none", "required"}, choice.Str) {
+		return bad("Invalid value: 'tool_choice'.")
+	}
+	return nil
+}
+
+func checkInput(items []gjson.Result) error {
+	called, answered := map[string]string{}, map[string]string{}
+	for i, item := range items {
+		kind := item.Get("type").Str
+		if kind == "" && item.Get("role").Exists() {
+			kind = "message"
+		}
+		id := item.Get("id").Str
+		if prefix := idPrefixes[kind]; id != "" && prefix != "" && !strings.HasPrefix(id, prefix) {
+			return bad("Invalid 'input[%d].id': '%s'. Expected an ID that begins with '%s'.", i, id, strings.TrimSuffix(prefix, "_"))
+		}
+		callID := item.Get("call_id").Str
+		if len(callID) > 64 || len(item.Get("name").Str) > 64 {
+			return bad("Invalid 'input[%d]': string too long.", i)
+		}
+		switch kind {
+		case "message":
+			if err := checkMessage(i, item); err != nil {
+				return err
+			}
+		case "function_call", "custom_tool_call":
+			called[callID] = kind
+		case "function_call_output", "custom_tool_call_output":
+			answered[callID] = kind
+			if !item.Get("output").Exists() {
+				return bad("Missing required parameter: 'input[%d].output'.", i)
+			}
+		case "reasoning":
+			if item.Get("encrypted_content").Str == "" {
+				return bad("Item with id '%s' not found. Items are not persisted when `store` is set to false.", id)
+			}
+			if !strings.HasPrefix(item.Get("encrypted_content").Str, "gAAAA") {
+				return bad("The encrypted content could not be verified.")
+			}
+		case "item_reference":
+			return bad("Item with id '%s' not found. Items are not persisted when `store` is set to false.", id)
+		case "additional_tools", "configuration_update", "web_search_call", "image_generation_call", "tool_search_call", "tool_search_output", "compaction":
+		default:
+			return bad("Invalid value: '%s'. Unsupported item type in 'input[%d]'.", kind, i)
+		}
+	}
+	for id, kind := range called {
+		if answered[id] != pairs[kind] {
+			return bad("No tool output found for function call %s.", id)
+		}
+	}
+	for id := range answered {
+		if called[id] == "" {
+			return bad("No tool call found for function call output with call_id %s.", id)
+		}
+	}
+	return nil
+}
+
+func checkMessage(i int, item gjson.Result) error {
+	role := item.Get("role").Str
+	switch role {
+	case "user", "developer", "assistant":
+	case "system":
+		return bad("System messages are not allowed")
+	default:
+		return bad("Invalid value: 'input[%d].role'.", i)
+	}
+	content := item.Get("content")
+	if content.Type == gjson.String {
+		return nil
+	}
+	for j, part := range content.Array() {
+		kind := part.Get("type").Str
+		ok := slices.Contains([]string{"input_text", "input_image", "input_file"}, kind)
+		if role == "assistant" {
+			ok = kind == "output_text" || kind == "refusal"
+		}
+		if !ok {
+			return bad("Invalid value: '%s'. Supported values are for 'input[%d].content[%d]' of role %s.", kind, i, j, role)
+		}
+		if part.Get("prompt_cache_breakpoint").Exists() {
+			return bad("Unknown parameter: 'input[%d].content[%d].prompt_cache_breakpoint'.", i, j)
+		}
+		if kind == "input_image" && part.Get("image_url").Type != gjson.String {
+			return bad("Invalid type for 'input[%d].content[%d].image_url': expected a string.", i, j)
+		}
+	}
+	return nil
+}

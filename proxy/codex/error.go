@@ -1,0 +1,301 @@
+package codex
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tidwall/gjson"
+)
+
+// Error is what every failure becomes, whoever it came from: each dialect writes it in its own words' shape.
+type Error struct {
+	Status     int    // HTTP status for the caller
+	Type       string // OpenAI's error type, such as invalid_request_error
+	Code       string // what programs act on, such as context_length_exceeded; may be empty
+	Message    string // a sentence for people that ends in what to do, where something can be done
+	Param      string // the parameter at fault, or empty
+	RetryAfter time.Duration
+
+	// Answer is the backend's own answer, for callers that speak its language; nil when the backend did not answer.
+	Answer *Answer
+}
+
+// Answer is a backend's answer that is an error.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("%d %s: %s", e.Status, e.Code, e.Message) }
+
+// The types of errors that OpenAI's clients know.
+const (
+	typeInvalid    = "invalid_request_error"
+	typeAuth       = "authentication_error"
+	typePermission = "permission_error"
+	typeQuota      = "usage_limit_reached"
+	typeRate       = "rate_limit_error"
+	typeServer     = "server_error"
+)
+
+// Invalid returns the error for a request that can't be carried out as it is. param may be empty.
+func Invalid(param, format string, args ...any) *Error {
+	return &Error{Status: http.StatusBadRequest, Type: typeInvalid, Code: "invalid_value", Param: param, Message: fmt.Sprintf(format, args...)}
+}
+
+// SignIn returns the error for a request that came while nobody is signed in. wait is zero unless waiting helps.
+func SignIn(message string, wait time.Duration) *Error {
+	if wait > 0 {
+		return &Error{Status: http.StatusServiceUnavailable, Type: typeServer, Code: "sign_in_unavailable", Message: message, RetryAfter: wait}
+	}
+	return &Error{Status: http.StatusUnauthorized, Type: typeAuth, Code: "sign_in_required", Message: message}
+}
+
+// Broken is an answer that ended before it was whole.
+func Broken() *Error {
+	return &Error{Status: http.StatusBadGateway, Type: typeServer, Code: "upstream_disconnected", Message: "The connection to ChatGPT broke before the answer was whole. Send the request again"}
+}
+
+// Silent is a backend that said nothing for too long.
+func Silent(after time.Duration) *Error {
+	return &Error{Status: http.StatusGatewayTimeout, Type: typeServer, Code: "upstream_idle", Message: fmt.Sprintf("ChatGPT sent nothing for %s. Send the request again, or raise --idle-timeout", after)}
+}
+
+// Stopped is an answer that was cut because the proxy is stopping.
+func Stopped() *Error {
+	return &Error{Status: http.StatusServiceUnavailable, Type: typeServer, Code: "proxy_stopping", Message: "The proxy was stopped before the answer was whole. Start it and send the request again"}
+}
+
+// Unreachable is a backend to which no request could be sent.
+func Unreachable(err error) *Error {
+	return &Error{Status: http.StatusBadGateway, Type: typeServer, Code: "upstream_unreachable", Message: "ChatGPT could not be reached (" + transportReason(err) + "). Check the network and the proxy settings"}
+}
+
+// transportReason is the end of a transport error's chain, without the request's address.
+func transportReason(err error) string {
+	text := err.Error()
+	if i := strings.LastIndex(text, `": `); i >= 0 {
+		text = text[i+3:]
+	}
+	return text
+}
+
+// terms says what a code of the backend means to a caller: HTTP status and OpenAI's type.
+// Source: codex-rs/codex-api/src/api_bridge.rs and the reactions measured on Codex CLI 0.169.
+var terms = map[string]struct {
+	status int
+	typ    string
+}{
+	"context_length_exceeded":       {http.StatusBadRequest, typeInvalid},
+	"invalid_prompt":                {http.StatusBadRequest, typeInvalid},
+	"cyber_policy":                  {http.StatusBadRequest, typeInvalid},
+	"bio_policy":                    {http.StatusBadRequest, typeInvalid},
+	"misalignment_policy_violation": {http.StatusBadRequest, typeInvalid},
+	"content_policy_violation":      {http.StatusBadRequest, typeInvalid},
+	"rate_limit_exceeded":           {http.StatusTooManyRequests, typeRate},
+	"slow_down":                     {http.StatusTooManyRequests, typeRate},
+	"server_is_overloaded":          {http.StatusServiceUnavailable, typeServer},
+	"server_error":                  {http.StatusBadGateway, typeServer},
+	"usage_limit_reached":           {http.StatusForbidden, typeQuota},
+	"insufficient_quota":            {http.StatusForbidden, typeQuota},
+	"usage_not_included":            {http.StatusForbidden, typePermission},
+}
+
+// fromAnswer reads an HTTP error of the backend. Its body comes as {"detail":"…"}, {"error":{…}} or as a web page.
+func fromAnswer(a *Answer, now time.Time) *Error {
+	detail, object := gjson.GetBytes(a.Body, "detail"), gjson.GetBytes(a.Body, "error")
+	if !json.Valid(a.Body) || (!detail.Exists() && !object.Exists() && !gjson.GetBytes(a.Body, "message").Exists()) {
+		return fromPage(a)
+	}
+	e := &Error{Status: a.Status, Type: typeFor(a.Status), Answer: a, RetryAfter: retryAfter(a.Header, now)}
+	if detail.Exists() {
+		e.Message = text(detail)
+		e.Code = detail.Get("code").String()
+	} else {
+		e.Message, e.Code, e.Param = object.Get("message").String(), object.Get("code").String(), object.Get("param").String()
+		if object.Type == gjson.String {
+			e.Message = object.Str
+		}
+		if kind := object.Get("type").String(); e.Code == "" {
+			e.Code = kind
+		} else if _, known := terms[kind]; known {
+			e.Code = kind
+		}
+	}
+	if e.Message == "" {
+		e.Message = "ChatGPT answered " + strconv.Itoa(a.Status) + " without saying why"
+	}
+	e.explain(object, now)
+	switch {
+	case a.Status == http.StatusUnauthorized:
+		e.Code, e.Type = "sign_in_required", typeAuth
+		e.Message = "ChatGPT refused the sign-in (" + e.Message + "). Sign in again with `codex login`, then import it"
+	case a.Status > 511:
+		e.Status = http.StatusBadGateway // a CDN's private numbers
+	}
+	return e
+}
+
+// fromPage is an answer that is not the API's: a bot challenge or a gateway's error page.
+func fromPage(a *Answer) *Error {
+	e := &Error{Status: http.StatusBadGateway, Type: typeServer, Code: "upstream_error", Answer: a}
+	switch {
+	case a.Status == http.StatusForbidden:
+		e.Code = "upstream_blocked"
+		e.Message = "ChatGPT's bot check refused this machine's address. Open chatgpt.com in a browser on the same network, switch off a VPN, then send the request again"
+	case a.Status == http.StatusUnauthorized:
+		e.Status, e.Type, e.Code = a.Status, typeAuth, "sign_in_required"
+		e.Message = "ChatGPT refused the sign-in. Sign in again with `codex login`, then import it"
+	case a.Status == http.StatusTooManyRequests || a.Status == http.StatusServiceUnavailable:
+		e.Status, e.Type = a.Status, typeFor(a.Status)
+		e.RetryAfter = retryAfter(a.Header, time.Now())
+		e.Message = "ChatGPT is busy. Send the request again in a moment"
+	case a.Status < 500:
+		e.Status, e.Type = a.Status, typeFor(a.Status)
+		e.Message = "ChatGPT refused the request with status " + strconv.Itoa(a.Status)
+	default:
+		e.Message = "ChatGPT answered with an error page. Send the request again in a moment"
+	}
+	if ray := a.Header.Get("Cf-Ray"); ray != "" && len(ray) < 64 {
+		e.Message += " (cf-ray " + ray + ")"
+	}
+	return e
+}
+
+// FailureOf reads a response.failed or error event.
+func FailureOf(data []byte, now time.Time) *Error {
+	object := gjson.GetBytes(data, "response.error")
+	if !object.IsObject() {
+		object = gjson.GetBytes(data, "error")
+	}
+	if !object.IsObject() {
+		object = gjson.ParseBytes(data)
+	}
+	e := &Error{
+		Status: http.StatusBadGateway, Type: typeServer, Code: object.Get("code").String(),
+		Message: object.Get("message").String(), Param: object.Get("param").String(),
+	}
+	if kind := object.Get("type").String(); e.Code == "" && kind != TypeError {
+		e.Code = kind
+	}
+	if e.Code == "" {
+		e.Code = "server_error"
+	}
+	if e.Message == "" {
+		e.Message = "ChatGPT failed to answer and did not say why"
+	}
+	if t, ok := terms[e.Code]; ok {
+		e.Status, e.Type = t.status, t.typ
+	}
+	e.explain(object, now)
+	return e
+}
+
+// explain puts limits into words. A plan limit is 403, not 429: most agents retry a 429 in silence for minutes. Its
+// text has no epoch and none of the phrases by which opencode and pi recognise an error to be retried.
+func (e *Error) explain(object gjson.Result, now time.Time) {
+	switch e.Code {
+	case "usage_limit_reached", "insufficient_quota":
+		e.Status, e.Type, e.RetryAfter = http.StatusForbidden, typeQuota, 0
+		e.Message = "ChatGPT plan usage limit reached. " + resets(object, now)
+	case "usage_not_included":
+		e.Status, e.Type, e.RetryAfter = http.StatusForbidden, typePermission, 0
+		e.Message = "This ChatGPT plan does not include Codex. Upgrade it at chatgpt.com, or sign in with another account"
+	case "context_length_exceeded":
+		e.Status, e.Type = http.StatusBadRequest, typeInvalid
+	case "rate_limit_exceeded", "slow_down":
+		if e.RetryAfter == 0 {
+			e.RetryAfter = waitInWords(e.Message)
+		}
+	}
+}
+
+// resets says when the limit ends, in local time and in words.
+func resets(object gjson.Result, now time.Time) string {
+	in := time.Duration(object.Get("resets_in_seconds").Float() * float64(time.Second))
+	if at := object.Get("resets_at").Int(); at > 0 {
+		in = time.Unix(at, 0).Sub(now)
+	}
+	if in <= 0 || in > 60*24*time.Hour {
+		return "See chatgpt.com/codex/settings/usage for when it resets."
+	}
+	at := now.Add(in).Local()
+	clock := at.Format("15:04")
+	if at.YearDay() != now.Local().YearDay() {
+		clock = at.Format("Mon 2 Jan, 15:04")
+	}
+	return "Resets at " + clock + " (" + span(in) + ")."
+}
+
+// span is a duration in words, without a number above 60.
+func span(d time.Duration) string {
+	minutes := int(d.Round(time.Minute) / time.Minute)
+	switch days, hours := minutes/(24*60), minutes/60%24; {
+	case days > 0:
+		return plural(days, "day") + " " + plural(hours, "hour")
+	case hours > 0:
+		return plural(hours, "hour") + " " + plural(minutes%60, "minute")
+	default:
+		return plural(max(minutes, 1), "minute")
+	}
+}
+
+func plural(n int, unit string) string {
+	if n != 1 {
+		unit += "s"
+	}
+	return strconv.Itoa(n) + " " + unit
+}
+
+// waitInWords finds the wait in "… try again in 11.054s".
+func waitInWords(message string) time.Duration {
+	_, rest, ok := strings.Cut(message, "again in ")
+	if !ok {
+		return 0
+	}
+	rest = strings.TrimRight(strings.Fields(rest + " x")[0], ".,")
+	d, err := time.ParseDuration(rest)
+	if err != nil {
+		return 0
+	}
+	return max(d, 0)
+}
+
+// retryAfter reads the header, in seconds or as a date. Source: RFC 9110, 10.2.3.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	v := h.Get("Retry-After")
+	if s, err := strconv.ParseFloat(v, 64); err == nil && s > 0 && s < 1e6 {
+		return time.Duration(s * float64(time.Second))
+	}
+	if t, err := http.ParseTime(v); err == nil {
+		return max(t.Sub(now), 0)
+	}
+	return 0
+}
+
+func typeFor(status int) string {
+	switch {
+	case status == http.StatusUnauthorized:
+		return typeAuth
+	case status == http.StatusForbidden:
+		return typePermission
+	case status == http.StatusTooManyRequests:
+		return typeRate
+	case status >= 500:
+		return typeServer
+	}
+	return typeInvalid
+}
+
+// text is a detail that may be a string or an object.
+func text(r gjson.Result) string {
+	if m := r.Get("message"); m.Exists() {
+		return m.String()
+	}
+	return r.String()
+}

@@ -1,0 +1,257 @@
+package codex
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+//go:embed models.json
+var bundledModels []byte
+
+const (
+	modelsFresh   = 15 * time.Minute // how long a fetched list is used without asking again
+	modelsTimeout = 5 * time.Second
+	modelsMost    = 8 << 20 // bytes
+)
+
+// Model is one entry of the backend's list.
+type Model struct {
+	ID             string   `json:"slug"`
+	Name           string   `json:"display_name"`
+	Visibility     string   `json:"visibility"` // "list" for people, "hide" not
+	Priority       int      `json:"priority"`   // the smallest is offered first
+	DefaultEffort  string   `json:"default_reasoning_level"`
+	Efforts        []Effort `json:"supported_reasoning_levels"`
+	ContextWindow  int      `json:"context_window"` // tokens
+	InputKinds     []string `json:"input_modalities"`
+	DefaultSummary string   `json:"default_reasoning_summary"`
+}
+
+// Effort is one that a model knows.
+type Effort struct {
+	Name string `json:"effort"`
+}
+
+// ModelCache keeps the list from one run to the next.
+type ModelCache interface {
+	Load() ([]byte, error)
+	Save([]byte) error
+}
+
+// Catalogue is the list of models: the backend's own, or the last one seen, or the one this program came with.
+// Safe for concurrent use.
+type Catalogue struct {
+	defaultModel string
+	cache        ModelCache
+	flight       singleflight.Group
+
+	mu      sync.RWMutex
+	raw     []byte
+	models  []Model
+	etag    string
+	fetched time.Time
+}
+
+// cachedModels is the file in the cache folder.
+type cachedModels struct {
+	ETag   string          `json:"etag"`
+	Models json.RawMessage `json:"models"` // the backend's answer
+}
+
+// NewCatalogue returns the catalogue as it was when the last run ended. cache may be nil. An empty defaultModel means
+// the backend's first.
+func NewCatalogue(defaultModel string, cache ModelCache) *Catalogue {
+	c := &Catalogue{defaultModel: defaultModel, cache: cache}
+	if err := c.use(bundledModels, ""); err != nil {
+		panic(err) // the list is part of the program
+	}
+	if cache != nil {
+		var kept cachedModels
+		if raw, err := cache.Load(); err == nil && json.Unmarshal(raw, &kept) == nil {
+			c.use(kept.Models, kept.ETag) //nolint:errcheck // a damaged cache is no cache
+		}
+	}
+	return c
+}
+
+var errNoModels = errors.New("the list of models can't be read")
+
+func (c *Catalogue) use(raw []byte, etag string) error {
+	var list struct {
+		Models []Model `json:"models"`
+	}
+	if json.Unmarshal(raw, &list) != nil || len(list.Models) == 0 {
+		return errNoModels
+	}
+	slices.SortStableFunc(list.Models, func(a, b Model) int { return a.Priority - b.Priority })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.raw, c.models, c.etag = raw, list.Models, etag
+	return nil
+}
+
+// All returns the models for people, the first is the default.
+func (c *Catalogue) All() []Model {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return slices.DeleteFunc(slices.Clone(c.models), func(m Model) bool { return m.Visibility != "list" })
+}
+
+// Raw returns the backend's own list, for callers that read it.
+func (c *Catalogue) Raw() []byte {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.raw
+}
+
+// Find returns the model of that id, also a hidden one.
+func (c *Catalogue) Find(id string) (Model, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for _, m := range c.models {
+		if m.ID == id {
+			return m, true
+		}
+	}
+	return Model{}, false
+}
+
+// Default is the id for requests that name no model.
+func (c *Catalogue) Default() string {
+	if c.defaultModel != "" {
+		return c.defaultModel
+	}
+	if all := c.All(); len(all) > 0 {
+		return all[0].ID
+	}
+	return ""
+}
+
+// ladder holds the efforts, the least first. "ultra" is how clients call a mode of theirs; on the wire it is xhigh.
+var ladder = []string{"none", "minimal", "low", "medium", "high", "xhigh", "max"}
+
+// Resolve reads a model name as callers write it and returns the backend's id and the effort to ask for. The effort is
+// the caller's, or the name's suffix, brought to the nearest that the model has; empty for the model's default.
+func (c *Catalogue) Resolve(name, effort string) (id, clamped string) {
+	if name == "" {
+		name = c.Default()
+	}
+	if rest, ok := strings.CutPrefix(name, "openai/"); ok {
+		name = rest
+	}
+	m, known := c.Find(name)
+	if !known {
+		if i := strings.LastIndexByte(name, '-'); i > 0 {
+			base, suffix := name[:i], name[i+1:]
+			if m2, ok := c.Find(base); rung(suffix) >= 0 && (ok || suffix != "max") {
+				name, m, known = base, m2, ok
+				if effort == "" {
+					effort = suffix
+				}
+			}
+		}
+	}
+	return name, clamp(effort, m, known)
+}
+
+func rung(effort string) int {
+	if effort == "ultra" {
+		effort = "xhigh"
+	}
+	return slices.Index(ladder, effort)
+}
+
+// clamp brings an effort to the nearest that the model has, the lower of two.
+func clamp(effort string, m Model, known bool) string {
+	want := rung(effort)
+	if want < 0 {
+		return ""
+	}
+	if !known || len(m.Efforts) == 0 {
+		return ladder[max(want, 2)] // none and minimal are what models lack
+	}
+	best, distance := "", len(ladder)
+	for _, e := range m.Efforts {
+		r := slices.Index(ladder, e.Name)
+		if r < 0 {
+			continue
+		}
+		if d := max(r-want, want-r); d < distance {
+			best, distance = e.Name, d
+		}
+	}
+	return best
+}
+
+// Fetch asks the backend for its list unless the last answer is fresh. Callers at the same time share one request.
+// After an error the list that was there stays in use.
+func (c *Catalogue) Fetch(ctx context.Context, client *Client) error {
+	c.mu.RLock()
+	fresh := time.Since(c.fetched) < modelsFresh
+	c.mu.RUnlock()
+	if fresh {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, modelsTimeout)
+	defer cancel()
+	done := c.flight.DoChan("fetch", func() (any, error) { return nil, c.fetch(context.WithoutCancel(ctx), client) })
+	select {
+	case r := <-done:
+		return r.Err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *Catalogue) fetch(ctx context.Context, client *Client) error {
+	ctx, cancel := context.WithTimeout(ctx, modelsTimeout)
+	defer cancel()
+	c.mu.RLock()
+	etag := c.etag
+	c.mu.RUnlock()
+	resp, err := client.get(ctx, client.Upstream.ModelsURL, etag)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusNotModified {
+		c.stamp()
+		return nil
+	}
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, modelsMost))
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return errNoModels
+	}
+	etag = resp.Header.Get("Etag")
+	if err := c.use(raw, etag); err != nil {
+		return err
+	}
+	c.stamp()
+	if c.cache != nil {
+		return c.cache.Save(mustJSON(cachedModels{ETag: etag, Models: raw}))
+	}
+	return nil
+}
+
+func (c *Catalogue) stamp() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fetched = time.Now()
+}
+
+func itoa(i int) string { return strconv.Itoa(i) }
+
+// BundledModels is the backend's list as it was when this program was made.
+// Source: the catalogue inside Codex CLI 0.169.
+func BundledModels() []byte { return bundledModels }

@@ -1,0 +1,439 @@
+package codex
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/tidwall/gjson"
+	"github.com/tidwall/sjson"
+)
+
+// Request is one turn, in the words of the Responses API. Translators fill it; Client sends it.
+type Request struct {
+	Model             string // may carry an effort as suffix ("gpt-5.5-high"); empty for the default model
+	Instructions      string
+	Input             []json.RawMessage // items, in order
+	Tools             []json.RawMessage
+	ToolChoice        json.RawMessage
+	ParallelToolCalls json.RawMessage
+	Effort            string          // of reasoning; empty for the model's default
+	Summary           json.RawMessage // of reasoning: auto, concise, detailed
+	Context           json.RawMessage // of reasoning
+	Include           []string
+	ServiceTier       string
+	PromptCacheKey    string
+	Text              json.RawMessage // verbosity and format
+	ClientMetadata    json.RawMessage
+
+	// Native means that the caller is the Codex CLI itself: it speaks the backend's own dialect, so its items are
+	// passed as they are and it gets the backend's errors as they come.
+	Native bool
+	// Header holds the Codex CLI's own headers, by allow-list; nil for other callers.
+	Header http.Header
+
+	// Dropped names what the caller sent and the backend does not get.
+	Dropped []string
+}
+
+// Drop notes that a parameter of the caller's was left out or changed.
+func (r *Request) Drop(name string) {
+	if !slices.Contains(r.Dropped, name) {
+		r.Dropped = append(r.Dropped, name)
+	}
+}
+
+// nativeHeaders are the headers of the Codex CLI that the backend understands.
+// Source: captured from Codex CLI 0.169.
+var nativeHeaders = []string{
+	"Session-Id", "Thread-Id", "X-Client-Request-Id", "X-Codex-Beta-Features", "X-Codex-Window-Id",
+	"X-Codex-Turn-Metadata", "X-Codex-Turn-State", "X-Codex-Routing-Hint", "X-Codex-Parent-Thread-Id",
+	"X-Openai-Subagent", "X-Openai-Internal-Codex-Responses-Lite",
+}
+
+// RecogniseNative marks the request as the Codex CLI's own if h says so, and keeps its headers.
+func (r *Request) RecogniseNative(h http.Header) {
+	if !strings.HasPrefix(strings.ToLower(h.Get("Originator")), "codex") {
+		return
+	}
+	r.Native = true
+	r.Header = http.Header{}
+	for _, name := range nativeHeaders {
+		if v := h.Get(name); v != "" {
+			r.Header.Set(name, v)
+		}
+	}
+}
+
+// SetParam takes one parameter of a Responses request. Those that only change how an answer is sampled or kept are
+// dropped; those without which the answer would be another one are refused with an *Error.
+func (r *Request) SetParam(name string, v json.RawMessage) error {
+	if isNull(v) {
+		return nil
+	}
+	if take, ok := responsesParams[name]; ok {
+		return take(r, v)
+	}
+	r.Drop(name)
+	return nil
+}
+
+// responsesParams is the one table of what a Responses caller may send.
+var responsesParams = map[string]func(*Request, json.RawMessage) error{
+	"model": func(r *Request, v json.RawMessage) error { return decodeString(v, "model", &r.Model) },
+	"instructions": func(r *Request, v json.RawMessage) error {
+		return decodeString(v, "instructions", &r.Instructions)
+	},
+	"input":               takeInput,
+	"tools":               takeTools,
+	"tool_choice":         func(r *Request, v json.RawMessage) error { r.ToolChoice = v; return nil },
+	"parallel_tool_calls": func(r *Request, v json.RawMessage) error { r.ParallelToolCalls = v; return nil },
+	"reasoning":           takeReasoning,
+	"include":             takeInclude,
+	"service_tier": func(r *Request, v json.RawMessage) error {
+		return decodeString(v, "service_tier", &r.ServiceTier)
+	},
+	"prompt_cache_key": func(r *Request, v json.RawMessage) error {
+		return decodeString(v, "prompt_cache_key", &r.PromptCacheKey)
+	},
+	"text":            takeText,
+	"client_metadata": func(r *Request, v json.RawMessage) error { r.ClientMetadata = v; return nil },
+
+	// Handled by the proxy.
+	"stream": func(*Request, json.RawMessage) error { return nil },
+	"store": func(r *Request, v json.RawMessage) error {
+		if string(v) != "false" {
+			r.Drop("store")
+		}
+		return nil
+	},
+
+	// Without these the answer would be given without its context, or to another question.
+	"previous_response_id": refuse("previous_response_id", "Answers are not stored by the ChatGPT backend. Send the whole conversation in input"),
+	"conversation":         refuse("conversation", "Conversations are not stored by the ChatGPT backend. Send the whole conversation in input"),
+	"prompt":               refuse("prompt", "Stored prompts are not available with a ChatGPT plan. Send the text in instructions and input"),
+	"background": func(r *Request, v json.RawMessage) error {
+		if string(v) == "true" {
+			return Invalid("background", "Background answers are not available with a ChatGPT plan. Send the request without background, with stream")
+		}
+		return nil
+	},
+}
+
+func refuse(name, why string) func(*Request, json.RawMessage) error {
+	return func(*Request, json.RawMessage) error { return Invalid(name, "%s", why) }
+}
+
+func decodeString(v json.RawMessage, name string, into *string) error {
+	if json.Unmarshal(v, into) != nil {
+		return Invalid(name, "%s must be a string", name)
+	}
+	return nil
+}
+
+func takeInput(r *Request, v json.RawMessage) error {
+	if v[0] == '"' {
+		var s string
+		if err := decodeString(v, "input", &s); err != nil {
+			return err
+		}
+		r.Input = []json.RawMessage{Message("user", s)}
+		return nil
+	}
+	if json.Unmarshal(v, &r.Input) != nil {
+		return Invalid("input", "input must be a string or a list of items")
+	}
+	return nil
+}
+
+func takeTools(r *Request, v json.RawMessage) error {
+	var tools []json.RawMessage
+	if json.Unmarshal(v, &tools) != nil {
+		return Invalid("tools", "tools must be a list")
+	}
+	for i, t := range tools {
+		fixed, err := FixTool(t)
+		if err != nil {
+			return err
+		}
+		tools[i] = fixed
+	}
+	r.Tools = tools
+	return nil
+}
+
+// FixTool returns a tool as the backend takes it, or an *Error for one that it does not have.
+func FixTool(t json.RawMessage) (json.RawMessage, error) {
+	kind := gjson.GetBytes(t, "type").String()
+	switch kind {
+	case "web_search_preview", "web_search_preview_2025_03_11", "web_search_2025_08_26":
+		return sjson.SetBytes(bytes.Clone(t), "type", "web_search")
+	case "file_search", "code_interpreter", "computer", "computer_use", "computer_use_preview", "mcp":
+		return nil, Invalid("tools", "The tool %q is not available with a ChatGPT plan. Remove it, or offer a function of your own", kind)
+	case "function":
+		if f := gjson.GetBytes(t, "function"); f.IsObject() { // Chat Completions' shape, which some send here
+			return sjson.SetBytes([]byte(f.Raw), "type", "function")
+		}
+	}
+	return t, nil
+}
+
+func takeReasoning(r *Request, v json.RawMessage) error {
+	var in map[string]json.RawMessage
+	if json.Unmarshal(v, &in) != nil {
+		return Invalid("reasoning", "reasoning must be an object")
+	}
+	for name, value := range in {
+		if isNull(value) {
+			continue
+		}
+		switch name {
+		case "effort":
+			if err := decodeString(value, "reasoning.effort", &r.Effort); err != nil {
+				return err
+			}
+		case "summary":
+			r.Summary = value
+		case "context":
+			r.Context = value
+		case "generate_summary": // the old name
+			if r.Summary == nil {
+				r.Summary = value
+			}
+		default:
+			r.Drop("reasoning." + name)
+		}
+	}
+	return nil
+}
+
+func takeInclude(r *Request, v json.RawMessage) error {
+	var in []string
+	if json.Unmarshal(v, &in) != nil {
+		return Invalid("include", "include must be a list of strings")
+	}
+	for _, name := range in {
+		if name == includeReasoning || strings.HasPrefix(name, "web_search_call.") {
+			r.Include = append(r.Include, name)
+		} else {
+			r.Drop("include." + name)
+		}
+	}
+	return nil
+}
+
+func takeText(r *Request, v json.RawMessage) error {
+	var in map[string]json.RawMessage
+	if json.Unmarshal(v, &in) != nil {
+		return Invalid("text", "text must be an object")
+	}
+	for name, value := range in {
+		if isNull(value) {
+			continue
+		}
+		if name != "verbosity" && name != "format" {
+			r.Drop("text." + name)
+			continue
+		}
+		r.SetText(name, value)
+	}
+	return nil
+}
+
+// SetText sets one field of text: "verbosity" or "format".
+func (r *Request) SetText(name string, value json.RawMessage) {
+	if r.Text == nil {
+		r.Text = json.RawMessage("{}")
+	}
+	if out, err := sjson.SetRawBytes(bytes.Clone(r.Text), name, value); err == nil {
+		r.Text = out
+	}
+}
+
+// Message is an input item with one text.
+func Message(role, text string) json.RawMessage {
+	kind := "input_text"
+	if role == "assistant" {
+		kind = "output_text"
+	}
+	return mustJSON(struct {
+		Type    string     `json:"type"`
+		Role    string     `json:"role"`
+		Content []textPart `json:"content"`
+	}{"message", role, []textPart{{kind, text}}})
+}
+
+type textPart struct {
+	Type string `json:"type"`
+	Text string `json:"text"`
+}
+
+const includeReasoning = "reasoning.encrypted_content"
+
+// encode returns the body for an upstream, and the session that the turn belongs to.
+func (r *Request) encode(up Upstream, models *Catalogue) (body []byte, session string, err error) {
+	model, effort := models.Resolve(r.Model, r.Effort)
+	if effort != r.Effort && r.Effort != "" {
+		r.Drop("reasoning.effort")
+	}
+	if !r.Native {
+		if err := r.heal(); err != nil {
+			return nil, "", err
+		}
+	}
+	if len(r.Input) == 0 {
+		return nil, "", Invalid("input", "The conversation is empty. Send at least one message")
+	}
+	session = r.session()
+
+	size := 1024 + len(r.Instructions)
+	for _, item := range r.Input {
+		size += len(item) + 1
+	}
+	for _, tool := range r.Tools {
+		size += len(tool) + 1
+	}
+	b := bodyWriter{buf: make([]byte, 0, size), allowed: up.Params}
+	b.field("model", quote(model))
+	if r.Instructions != "" {
+		b.field("instructions", quote(r.Instructions))
+	} else if !r.Native && up.DefaultInstructions != "" {
+		b.field("instructions", quote(up.DefaultInstructions))
+	}
+	b.list("input", r.Input)
+	if r.Tools != nil {
+		b.list("tools", r.Tools)
+	}
+	b.raw("tool_choice", r.ToolChoice)
+	b.raw("parallel_tool_calls", r.ParallelToolCalls)
+	if reasoning := r.reasoning(effort); reasoning != nil {
+		b.field("reasoning", reasoning)
+	}
+	include := r.Include
+	if !slices.Contains(include, includeReasoning) {
+		include = append(slices.Clone(include), includeReasoning)
+	}
+	b.field("include", mustJSON(include))
+	switch r.ServiceTier {
+	case "", "auto", "default":
+	case "priority", "fast":
+		b.field("service_tier", quote("priority"))
+	default:
+		r.Drop("service_tier")
+	}
+	key := r.PromptCacheKey
+	if key == "" {
+		key = session
+	}
+	b.field("prompt_cache_key", quote(key))
+	b.raw("text", r.Text)
+	b.raw("client_metadata", r.ClientMetadata)
+	return append(b.buf, `,"store":false,"stream":true}`...), session, nil
+}
+
+func (r *Request) reasoning(effort string) json.RawMessage {
+	b := bodyWriter{}
+	if effort != "" {
+		b.field("effort", quote(effort))
+	}
+	b.raw("summary", r.Summary)
+	b.raw("context", r.Context)
+	if b.buf == nil {
+		return nil
+	}
+	return append(b.buf, '}')
+}
+
+// session names the conversation that this turn belongs to, so that the backend finds its prompt cache: by the
+// caller's key, or by what does not change from turn to turn, which is the instructions and the first user message.
+func (r *Request) session() string {
+	if v := r.Header.Get("Session-Id"); v != "" {
+		return v
+	}
+	h := sha256.New()
+	if r.PromptCacheKey != "" {
+		if isUUID(r.PromptCacheKey) {
+			return r.PromptCacheKey
+		}
+		h.Write([]byte(r.PromptCacheKey))
+	} else {
+		h.Write([]byte(r.Instructions))
+		for _, item := range r.Input {
+			h.Write(item)
+			if gjson.GetBytes(item, "role").Str == "user" {
+				break
+			}
+		}
+	}
+	sum := h.Sum(nil)
+	sum[6] = sum[6]&0x0f | 0x80 // a version 8 UUID: made from a hash. Source: RFC 9562, 5.8.
+	sum[8] = sum[8]&0x3f | 0x80
+	x := hex.EncodeToString(sum[:16])
+	return x[:8] + "-" + x[8:12] + "-" + x[12:16] + "-" + x[16:20] + "-" + x[20:]
+}
+
+func isUUID(s string) bool {
+	return len(s) == 36 && s[8] == '-' && s[13] == '-' && s[18] == '-' && s[23] == '-'
+}
+
+// bodyWriter writes a JSON object, leaving out what the upstream does not take.
+type bodyWriter struct {
+	buf     []byte
+	allowed map[string]bool // nil for everything
+}
+
+func (b *bodyWriter) name(name string) bool {
+	if b.allowed != nil && !b.allowed[name] {
+		return false
+	}
+	if len(b.buf) == 0 {
+		b.buf = append(b.buf, '{')
+	} else {
+		b.buf = append(b.buf, ',')
+	}
+	b.buf = append(append(append(b.buf, '"'), name...), '"', ':')
+	return true
+}
+
+func (b *bodyWriter) field(name string, value []byte) {
+	if b.name(name) {
+		b.buf = append(b.buf, value...)
+	}
+}
+
+func (b *bodyWriter) raw(name string, value json.RawMessage) {
+	if !isNull(value) {
+		b.field(name, value)
+	}
+}
+
+func (b *bodyWriter) list(name string, items []json.RawMessage) {
+	if !b.name(name) {
+		return
+	}
+	b.buf = append(b.buf, '[')
+	for i, item := range items {
+		if i > 0 {
+			b.buf = append(b.buf, ',')
+		}
+		b.buf = append(b.buf, item...)
+	}
+	b.buf = append(b.buf, ']')
+}
+
+func quote(s string) []byte { return mustJSON(s) }
+
+// mustJSON encodes what can't fail to encode: strings, and structs of them.
+func mustJSON(v any) json.RawMessage {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		panic(err)
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+}

@@ -1,0 +1,74 @@
+package codex
+
+import (
+	"encoding/json"
+	"net/http"
+	"runtime"
+
+	"codex-proxy/creds"
+)
+
+// ProtocolVersion is the version of the Codex CLI whose protocol this program speaks. The backend offers newer models
+// only to clients that name a version that knows them. It goes into the version header, never into the user agent.
+const ProtocolVersion = "0.169.0"
+
+// Upstream is one of OpenAI's services that answers for a ChatGPT plan: where it is and what it takes.
+type Upstream struct {
+	ResponsesURL string
+	ModelsURL    string
+	UsageURL     string
+
+	// Params are the body fields that go up. Everything else is dropped or refused before.
+	Params map[string]bool
+	// Header sets what the service wants to see on each request.
+	Header func(h http.Header, t creds.Token)
+	// DefaultInstructions is sent when the caller has none; empty where none are needed.
+	DefaultInstructions string
+}
+
+// Identity is who we say we are.
+type Identity struct {
+	Originator string // names the program
+	UserAgent  string
+}
+
+// NewIdentity returns this program's own name. It is never another program's.
+func NewIdentity(version string) Identity {
+	return Identity{Originator: "codex-proxy", UserAgent: "codex-proxy/" + version + " (" + runtime.GOOS + "; " + runtime.GOARCH + ")"}
+}
+
+// Backend is the ChatGPT Codex backend under baseURL (https://chatgpt.com/backend-api), for sign-ins of the Codex
+// CLI's kind. Source: captured from Codex CLI 0.169; the list is the backend's own, which refuses what is not on it.
+func Backend(baseURL string, id Identity) Upstream {
+	return Upstream{
+		ResponsesURL: baseURL + "/codex/responses",
+		ModelsURL:    baseURL + "/codex/models?client_version=" + ProtocolVersion,
+		UsageURL:     baseURL + "/wham/usage",
+		Params: set("model", "instructions", "input", "tools", "tool_choice", "parallel_tool_calls", "reasoning",
+			"include", "service_tier", "prompt_cache_key", "text", "client_metadata"),
+		Header: func(h http.Header, t creds.Token) {
+			h.Set("Authorization", "Bearer "+t.Access)
+			if t.AccountID != "" {
+				h.Set("Chatgpt-Account-Id", t.AccountID)
+			}
+			if t.FedRAMP {
+				h.Set("X-Openai-Fedramp", "true")
+			}
+			h.Set("Originator", id.Originator)
+			h.Set("User-Agent", id.UserAgent)
+			h.Set("Version", ProtocolVersion)
+		},
+		DefaultInstructions: "You are a helpful assistant.",
+	}
+}
+
+func set(names ...string) map[string]bool {
+	m := make(map[string]bool, len(names))
+	for _, n := range names {
+		m[n] = true
+	}
+	return m
+}
+
+// isNull reports whether a JSON value is absent or null, which clients use alike.
+func isNull(v json.RawMessage) bool { return len(v) == 0 || string(v) == "null" }

@@ -1,0 +1,627 @@
+package openai
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"regexp"
+	"strings"
+
+	"codex-proxy/proxy/codex"
+)
+
+const (
+	mostChoices  = 4  // n
+	mostStops    = 16 // stop sequences; OpenAI takes 4
+	mostToolName = 64 // characters, the backend's limit
+)
+
+// chatRequest is a Chat Completions request on its way to the backend.
+// Source: OpenAI API reference, chat completions.
+type chatRequest struct {
+	codex.Request
+
+	stream       bool
+	includeUsage bool
+	choices      int
+	stops        []string
+	legacy       bool              // the caller offered functions, not tools
+	names        map[string]string // the backend's name of a tool -> the caller's, where they differ
+
+	messages   []chatMessage
+	toolChoice json.RawMessage
+}
+
+type chatMessage struct {
+	Role         string            `json:"role"`
+	Content      json.RawMessage   `json:"content"`
+	ToolCalls    []json.RawMessage `json:"tool_calls"`
+	ToolCallID   string            `json:"tool_call_id"`
+	FunctionCall *functionCall     `json:"function_call"`
+	Name         string            `json:"name"`
+	Refusal      string            `json:"refusal"`
+}
+
+type functionCall struct {
+	Name      string `json:"name"`
+	Arguments string `json:"arguments"`
+}
+
+type chatToolCall struct {
+	ID       string        `json:"id"`
+	Type     string        `json:"type"`
+	Function *functionCall `json:"function"`
+	Custom   *struct {
+		Name  string `json:"name"`
+		Input string `json:"input"`
+	} `json:"custom"`
+}
+
+// chatParams is the one table of what a Chat Completions caller may send. What is not here is dropped.
+var chatParams = map[string]func(*chatRequest, json.RawMessage) error{
+	"messages": func(c *chatRequest, v json.RawMessage) error {
+		if json.Unmarshal(v, &c.messages) != nil {
+			return codex.Invalid("messages", "messages must be a list of objects with role and content")
+		}
+		return nil
+	},
+	"stream": func(c *chatRequest, v json.RawMessage) error { c.stream = string(v) == "true"; return nil },
+	"stream_options": func(c *chatRequest, v json.RawMessage) error {
+		var o struct {
+			IncludeUsage bool `json:"include_usage"`
+		}
+		if json.Unmarshal(v, &o) != nil {
+			return codex.Invalid("stream_options", "stream_options must be an object")
+		}
+		c.includeUsage = o.IncludeUsage
+		return nil
+	},
+	"n": func(c *chatRequest, v json.RawMessage) error {
+		if json.Unmarshal(v, &c.choices) != nil || c.choices < 1 || c.choices > mostChoices {
+			return codex.Invalid("n", "n must be a number from 1 to %d: each choice is a call of its own", mostChoices)
+		}
+		return nil
+	},
+	"stop": func(c *chatRequest, v json.RawMessage) error {
+		var one string
+		if json.Unmarshal(v, &one) == nil {
+			c.stops = []string{one}
+		} else if json.Unmarshal(v, &c.stops) != nil || len(c.stops) > mostStops {
+			return codex.Invalid("stop", "stop must be a string or a list of at most %d strings", mostStops)
+		}
+		c.stops = without(c.stops, "")
+		return nil
+	},
+	"tools":     func(c *chatRequest, v json.RawMessage) error { return c.takeTools(v, "tools") },
+	"functions": func(c *chatRequest, v json.RawMessage) error { c.legacy = true; return c.takeTools(v, "functions") },
+	"tool_choice": func(c *chatRequest, v json.RawMessage) error {
+		c.toolChoice = v
+		return nil
+	},
+	"function_call": func(c *chatRequest, v json.RawMessage) error {
+		if c.toolChoice == nil {
+			c.toolChoice = v
+		}
+		return nil
+	},
+	"response_format":    (*chatRequest).takeFormat,
+	"web_search_options": (*chatRequest).takeWebSearch,
+	"reasoning_effort": func(c *chatRequest, v json.RawMessage) error {
+		return c.SetParam("reasoning", json.RawMessage(`{"effort":`+string(v)+`}`))
+	},
+	"reasoning": func(c *chatRequest, v json.RawMessage) error { return c.SetParam("reasoning", v) },
+	"verbosity": func(c *chatRequest, v json.RawMessage) error { c.SetText("verbosity", v); return nil },
+	"logprobs": func(c *chatRequest, v json.RawMessage) error {
+		if string(v) != "false" {
+			c.Drop("logprobs")
+		}
+		return nil
+	},
+	"modalities": func(c *chatRequest, v json.RawMessage) error {
+		if strings.Contains(string(v), "audio") {
+			return codex.Invalid("modalities", "Audio is not available with a ChatGPT plan. Ask for text")
+		}
+		return nil
+	},
+	"model":               passed("model"),
+	"parallel_tool_calls": passed("parallel_tool_calls"),
+	"service_tier":        passed("service_tier"),
+	"prompt_cache_key":    passed("prompt_cache_key"),
+	"store":               passed("store"),
+}
+
+// passed hands a parameter that is the same in the Responses API on to it.
+func passed(name string) func(*chatRequest, json.RawMessage) error {
+	return func(c *chatRequest, v json.RawMessage) error { return c.SetParam(name, v) }
+}
+
+// parseChat reads the request and builds the one for the backend. On an error the request is as far as it got.
+func (h *Handler) parseChat(body []byte) (*chatRequest, error) {
+	c := &chatRequest{choices: 1, names: map[string]string{}}
+	params, err := readObject(body)
+	if err != nil {
+		return c, err
+	}
+	for name, v := range params {
+		take, known := chatParams[name]
+		switch {
+		case string(v) == "null":
+		case !known:
+			c.Drop(name)
+		default:
+			if err := take(c, v); err != nil {
+				return c, err
+			}
+		}
+	}
+	if len(c.messages) == 0 {
+		if params["input"] != nil {
+			return c, codex.Invalid("input", "This is a Responses request. Send it to /v1/responses")
+		}
+		return c, codex.Invalid("messages", "messages is missing or empty. Send at least one message")
+	}
+	if c.toolChoice != nil {
+		if c.ToolChoice, err = c.choice(c.toolChoice); err != nil {
+			return c, err
+		}
+	}
+	if c.Summary == nil {
+		c.Summary = json.RawMessage(`"auto"`) // shown as reasoning_content
+	}
+	model, _ := h.Client.Models.Resolve(c.Model, "")
+	return c, c.convert(h.Thoughts, model)
+}
+
+// convert turns the messages into items.
+func (c *chatRequest) convert(thoughts *Thoughts, model string) error {
+	custom := map[string]bool{}    // ids of custom tool calls
+	pending := map[string]string{} // legacy: a function's name -> the id of its last call
+	for i, m := range c.messages {
+		fail := func(err error) error { return inMessage(i, err) }
+		switch m.Role {
+		case "system", "developer":
+			text, err := plainText(m.Content)
+			if err != nil {
+				return fail(err)
+			}
+			switch {
+			case text == "":
+			case len(c.Input) == 0 && m.Role == "system":
+				c.Instructions = strings.TrimPrefix(c.Instructions+"\n\n"+text, "\n\n")
+			default:
+				c.Input = append(c.Input, codex.Message("developer", text))
+			}
+		case "user":
+			content, err := userContent(m.Content)
+			if err != nil {
+				return fail(err)
+			}
+			c.Input = append(c.Input, encode(message{"message", "user", content}))
+		case "assistant":
+			if err := c.assistant(m, i, thoughts, model, custom, pending); err != nil {
+				return fail(err)
+			}
+		case "tool", "function":
+			id, kind := m.ToolCallID, "function_call_output"
+			if id == "" {
+				id = pending[m.Name]
+			}
+			if custom[id] {
+				kind = "custom_tool_call_output"
+			}
+			output, err := toolOutput(m.Content)
+			if err != nil {
+				return fail(err)
+			}
+			c.Input = append(c.Input, encode(callOutput{kind, id, output}))
+		default:
+			return fail(codex.Invalid("messages", "the role %s is unknown. Use system, developer, user, assistant or tool", quoteName(m.Role)))
+		}
+	}
+	return nil
+}
+
+func (c *chatRequest) assistant(m chatMessage, index int, thoughts *Thoughts, model string, custom map[string]bool, pending map[string]string) error {
+	text, err := plainText(m.Content)
+	if err != nil {
+		return err
+	}
+	if text == "" {
+		text = m.Refusal
+	}
+	var calls []json.RawMessage
+	first := ""
+	for _, raw := range m.ToolCalls {
+		var call chatToolCall
+		if json.Unmarshal(raw, &call) != nil || (call.Function == nil && call.Custom == nil) {
+			return codex.Invalid("messages", "tool_calls must be a list of objects with id and function")
+		}
+		if first == "" {
+			first = call.ID
+		}
+		if call.Custom != nil {
+			custom[call.ID] = true
+			calls = append(calls, encode(customCall{"custom_tool_call", call.ID, c.shorten(call.Custom.Name), call.Custom.Input}))
+			continue
+		}
+		calls = append(calls, encode(functionCallItem{"function_call", call.ID, c.shorten(call.Function.Name), arguments(call.Function.Arguments)}))
+	}
+	if f := m.FunctionCall; f != nil && len(calls) == 0 {
+		first = "call_function_" + string(encode(index))
+		pending[f.Name] = first
+		calls = append(calls, encode(functionCallItem{"function_call", first, c.shorten(f.Name), arguments(f.Arguments)}))
+	}
+	if first != "" {
+		c.Input = append(c.Input, thoughts.before(model, first)...)
+	}
+	if text != "" {
+		c.Input = append(c.Input, codex.Message("assistant", text))
+	}
+	c.Input = append(c.Input, calls...)
+	return nil
+}
+
+type message struct {
+	Type    string            `json:"type"`
+	Role    string            `json:"role"`
+	Content []json.RawMessage `json:"content"`
+}
+
+type functionCallItem struct {
+	Type      string `json:"type"`
+	CallID    string `json:"call_id"`
+	Name      string `json:"name"`
+	Arguments string `json:"arguments"`
+}
+
+type customCall struct {
+	Type   string `json:"type"`
+	CallID string `json:"call_id"`
+	Name   string `json:"name"`
+	Input  string `json:"input"`
+}
+
+type callOutput struct {
+	Type   string          `json:"type"`
+	CallID string          `json:"call_id"`
+	Output json.RawMessage `json:"output"`
+}
+
+func arguments(s string) string {
+	if strings.TrimSpace(s) == "" {
+		return "{}"
+	}
+	return s
+}
+
+// contentPart is a part of a message in Chat Completions.
+type contentPart struct {
+	Type     string          `json:"type"`
+	Text     string          `json:"text"`
+	Refusal  string          `json:"refusal"`
+	ImageURL json.RawMessage `json:"image_url"` // {"url","detail"}, or a string as some send it
+	File     *struct {
+		Data string `json:"file_data"`
+		ID   string `json:"file_id"`
+		Name string `json:"filename"`
+	} `json:"file"`
+}
+
+func readContent(raw json.RawMessage) (text string, parts []contentPart, err error) {
+	switch {
+	case len(raw) == 0 || string(raw) == "null":
+		return "", nil, nil
+	case raw[0] == '"':
+		err = json.Unmarshal(raw, &text)
+	default:
+		err = json.Unmarshal(raw, &parts)
+	}
+	if err != nil {
+		err = codex.Invalid("messages", "content must be a string or a list of parts")
+	}
+	return text, parts, err
+}
+
+// plainText joins the text of a message that can hold nothing else.
+func plainText(raw json.RawMessage) (string, error) {
+	text, parts, err := readContent(raw)
+	if err != nil || parts == nil {
+		return text, err
+	}
+	var texts []string
+	for _, p := range parts {
+		if t := p.Text + p.Refusal; t != "" {
+			texts = append(texts, t)
+		}
+	}
+	return strings.Join(texts, "\n"), nil
+}
+
+// userContent returns the parts as the Responses API has them.
+func userContent(raw json.RawMessage) ([]json.RawMessage, error) {
+	text, parts, err := readContent(raw)
+	if err != nil {
+		return nil, err
+	}
+	if parts == nil {
+		return []json.RawMessage{encode(inputText{"input_text", text})}, nil
+	}
+	out := make([]json.RawMessage, 0, len(parts))
+	for _, p := range parts {
+		item, err := p.input()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, item)
+	}
+	return out, nil
+}
+
+type inputText struct {
+	Type string `json:"type"`
+	Text string `json:"text"`
+}
+
+type inputImage struct {
+	Type     string `json:"type"`
+	ImageURL string `json:"image_url"`
+	Detail   string `json:"detail,omitempty"`
+}
+
+type inputFile struct {
+	Type     string `json:"type"`
+	Filename string `json:"filename,omitempty"`
+	FileData string `json:"file_data"`
+}
+
+func (p contentPart) input() (json.RawMessage, error) {
+	switch p.Type {
+	case "text", "input_text", "output_text":
+		return encode(inputText{"input_text", p.Text}), nil
+	case "image_url", "input_image":
+		var image struct {
+			URL    string `json:"url"`
+			Detail string `json:"detail"`
+		}
+		if json.Unmarshal(p.ImageURL, &image.URL) != nil && json.Unmarshal(p.ImageURL, &image) != nil || image.URL == "" {
+			return nil, codex.Invalid("messages", "image_url must hold a url: a data: address, or https")
+		}
+		return encode(inputImage{"input_image", image.URL, image.Detail}), nil
+	case "file", "input_file":
+		if p.File == nil || p.File.Data == "" {
+			return nil, codex.Invalid("messages", "a file part must hold file_data: uploaded files are not available with a ChatGPT plan")
+		}
+		return encode(inputFile{"input_file", p.File.Name, p.File.Data}), nil
+	case "input_audio", "audio":
+		return nil, codex.Invalid("messages", "audio is not available with a ChatGPT plan. Send text")
+	}
+	return nil, codex.Invalid("messages", "the part %s is unknown. Use text, image_url or file", quoteName(p.Type))
+}
+
+// toolOutput is a tool's result: a string, or parts when it holds an image or a file.
+func toolOutput(raw json.RawMessage) (json.RawMessage, error) {
+	_, parts, err := readContent(raw)
+	if err != nil {
+		return encode(string(raw)), nil //nolint:nilerr // a tool may answer with an object: it is passed as text
+	}
+	for _, p := range parts {
+		if p.Type != "text" && p.Type != "" {
+			content, err := userContent(raw)
+			return encode(content), err
+		}
+	}
+	text, err := plainText(raw)
+	return encode(text), err
+}
+
+// takeTools reads tools ({"type":"function","function":{…}}, {"type":"custom",…}, hosted ones) and functions, which
+// are the inner objects alone.
+func (c *chatRequest) takeTools(v json.RawMessage, param string) error {
+	var tools []json.RawMessage
+	if json.Unmarshal(v, &tools) != nil {
+		return codex.Invalid(param, "%s must be a list", param)
+	}
+	for _, raw := range tools {
+		tool, err := c.tool(raw, param)
+		if err != nil {
+			return err
+		}
+		c.Tools = append(c.Tools, tool)
+	}
+	return nil
+}
+
+type functionTool struct {
+	Type        string          `json:"type"`
+	Name        string          `json:"name"`
+	Description string          `json:"description,omitempty"`
+	Parameters  json.RawMessage `json:"parameters"`
+	Strict      bool            `json:"strict"` // the Responses API takes a missing one for true
+}
+
+type customTool struct {
+	Type        string          `json:"type"`
+	Name        string          `json:"name"`
+	Description string          `json:"description,omitempty"`
+	Format      json.RawMessage `json:"format,omitempty"`
+}
+
+func (c *chatRequest) tool(raw json.RawMessage, param string) (json.RawMessage, error) {
+	var t struct {
+		Type     string          `json:"type"`
+		Function json.RawMessage `json:"function"`
+		Custom   *customTool     `json:"custom"`
+	}
+	if json.Unmarshal(raw, &t) != nil {
+		return nil, codex.Invalid(param, "each tool must be an object")
+	}
+	switch {
+	case param == "functions":
+		return c.function(raw)
+	case t.Type == "function" && t.Function != nil:
+		return c.function(t.Function)
+	case t.Type == "function": // the Responses API's flat shape
+		return c.function(raw)
+	case t.Type == "custom" && t.Custom != nil:
+		return encode(customTool{"custom", c.shorten(t.Custom.Name), t.Custom.Description, flatFormat(t.Custom.Format)}), nil
+	}
+	return codex.FixTool(raw)
+}
+
+func (c *chatRequest) function(raw json.RawMessage) (json.RawMessage, error) {
+	f := functionTool{}
+	if json.Unmarshal(raw, &f) != nil || f.Name == "" {
+		return nil, codex.Invalid("tools", "a function must have a name, and parameters that are a JSON schema")
+	}
+	f.Type, f.Name = "function", c.shorten(f.Name)
+	if len(f.Parameters) == 0 || string(f.Parameters) == "null" {
+		f.Parameters = json.RawMessage(`{"type":"object","properties":{}}`)
+	}
+	return encode(f), nil
+}
+
+// flatFormat lifts {"type":"grammar","grammar":{"syntax","definition"}} to what the Responses API has.
+func flatFormat(raw json.RawMessage) json.RawMessage {
+	var f struct {
+		Type    string `json:"type"`
+		Grammar *struct {
+			Syntax     string `json:"syntax"`
+			Definition string `json:"definition"`
+		} `json:"grammar"`
+	}
+	if json.Unmarshal(raw, &f) != nil || f.Grammar == nil {
+		return raw
+	}
+	return encode(map[string]string{"type": "grammar", "syntax": f.Grammar.Syntax, "definition": f.Grammar.Definition})
+}
+
+var validName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
+var invalidChars = regexp.MustCompile(`[^a-zA-Z0-9_-]`)
+
+// shorten returns a tool's name as the backend takes it, and remembers the caller's.
+func (c *chatRequest) shorten(name string) string {
+	if validName.MatchString(name) {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	short := invalidChars.ReplaceAllString(name, "_")
+	tail := "_" + hex.EncodeToString(sum[:4])
+	short = short[:min(len(short), mostToolName-len(tail))] + tail
+	c.names[short] = name
+	return short
+}
+
+// original is the caller's name of a tool.
+func (c *chatRequest) original(name string) string {
+	if long, ok := c.names[name]; ok {
+		return long
+	}
+	return name
+}
+
+// choice turns tool_choice, or function_call, into the Responses API's.
+func (c *chatRequest) choice(v json.RawMessage) (json.RawMessage, error) {
+	if v[0] == '"' {
+		return v, nil
+	}
+	type named struct {
+		Name string `json:"name"`
+	}
+	var t struct {
+		Type     string `json:"type"`
+		Name     string `json:"name"`
+		Function *named `json:"function"`
+		Custom   *named `json:"custom"`
+		Allowed  *struct {
+			Mode  string            `json:"mode"`
+			Tools []json.RawMessage `json:"tools"`
+		} `json:"allowed_tools"`
+	}
+	if json.Unmarshal(v, &t) != nil {
+		return nil, codex.Invalid("tool_choice", "tool_choice must be a string or an object")
+	}
+	type flat struct {
+		Type string `json:"type"`
+		Name string `json:"name"`
+	}
+	switch {
+	case t.Function != nil:
+		return encode(flat{"function", c.shorten(t.Function.Name)}), nil
+	case t.Custom != nil:
+		return encode(flat{"custom", c.shorten(t.Custom.Name)}), nil
+	case t.Allowed != nil:
+		tools := []json.RawMessage{}
+		for _, raw := range t.Allowed.Tools {
+			one, err := c.choice(raw)
+			if err != nil {
+				return nil, err
+			}
+			tools = append(tools, one)
+		}
+		return encode(struct {
+			Type  string            `json:"type"`
+			Mode  string            `json:"mode"`
+			Tools []json.RawMessage `json:"tools"`
+		}{"allowed_tools", t.Allowed.Mode, tools}), nil
+	case t.Name != "" && (t.Type == "" || t.Type == "function"): // legacy function_call
+		return encode(flat{"function", c.shorten(t.Name)}), nil
+	}
+	return v, nil
+}
+
+// takeFormat turns response_format into text.format.
+func (c *chatRequest) takeFormat(v json.RawMessage) error {
+	var f struct {
+		Type   string                     `json:"type"`
+		Schema map[string]json.RawMessage `json:"json_schema"`
+	}
+	if json.Unmarshal(v, &f) != nil {
+		return codex.Invalid("response_format", "response_format must be an object with a type")
+	}
+	switch f.Type {
+	case "text":
+	case "json_object":
+		c.SetText("format", json.RawMessage(`{"type":"json_object"}`))
+	case "json_schema":
+		if f.Schema["schema"] == nil {
+			return codex.Invalid("response_format", "response_format.json_schema must hold a name and a schema")
+		}
+		out := map[string]json.RawMessage{"type": json.RawMessage(`"json_schema"`), "name": json.RawMessage(`"answer"`)}
+		for _, name := range []string{"name", "schema", "strict", "description"} {
+			if value := f.Schema[name]; value != nil && string(value) != "null" {
+				out[name] = value
+			}
+		}
+		c.SetText("format", encode(out))
+	default:
+		return codex.Invalid("response_format", "response_format.type must be text, json_object or json_schema")
+	}
+	return nil
+}
+
+func (c *chatRequest) takeWebSearch(v json.RawMessage) error {
+	tool := map[string]json.RawMessage{}
+	if json.Unmarshal(v, &tool) != nil {
+		return codex.Invalid("web_search_options", "web_search_options must be an object")
+	}
+	tool["type"] = json.RawMessage(`"web_search"`)
+	c.Tools = append(c.Tools, encode(tool))
+	return nil
+}
+
+func inMessage(i int, err error) error {
+	if e, ok := err.(*codex.Error); ok { //nolint:errorlint // made right here, never wrapped
+		return codex.Invalid("messages", "messages[%d]: %s", i, e.Message)
+	}
+	return err
+}
+
+func without(list []string, value string) []string {
+	out := list[:0]
+	for _, v := range list {
+		if v != value {
+			out = append(out, v)
+		}
+	}
+	return out
+}

@@ -1,0 +1,67 @@
+package openai
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+
+	"codex-proxy/proxy/codex"
+)
+
+// errorBody is OpenAI's error object. Empty code and param are null there.
+type errorBody struct {
+	Error errorObject `json:"error"`
+}
+
+type errorObject struct {
+	Message string  `json:"message"`
+	Type    string  `json:"type"`
+	Param   *string `json:"param"`
+	Code    *string `json:"code"`
+}
+
+func errorJSON(e *codex.Error) []byte {
+	return encode(errorBody{errorObject{e.Message, e.Type, optional(e.Param), optional(e.Code)}})
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// WriteError answers with an error in OpenAI's shape. Nothing must have been written before.
+func WriteError(w http.ResponseWriter, e *codex.Error) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	if e.RetryAfter > 0 && (e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable) {
+		h.Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
+	}
+	w.WriteHeader(e.Status)
+	w.Write(append(errorJSON(e), '\n')) //nolint:errcheck // the caller has gone
+}
+
+// writeAnswer passes the backend's own error on, for the Codex CLI, which acts on it.
+func writeAnswer(w http.ResponseWriter, a *codex.Answer) {
+	for _, name := range []string{"Content-Type", "Retry-After"} {
+		if v := a.Header.Get(name); v != "" {
+			w.Header().Set(name, v)
+		}
+	}
+	w.WriteHeader(a.Status)
+	w.Write(a.Body) //nolint:errcheck // the caller has gone
+}
+
+// encode is json.Marshal without escaping <, > and &, which doubles the size of code.
+func encode(v any) []byte {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		panic(err) // only types of this package come here
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+}

@@ -1,0 +1,288 @@
+// Package proxy is the local server: it guards, routes, and hands each request to the translator of its dialect.
+// The way of a request is Server.ServeHTTP, from top to bottom.
+package proxy
+
+import (
+	"net/http"
+	"path"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"codex-proxy/creds"
+	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/openai"
+	"codex-proxy/proxy/reply"
+)
+
+// Config is what a Server works with.
+type Config struct {
+	Guard   Guard
+	OpenAI  *openai.Handler
+	State   func() creds.State
+	Version string
+	Demo    bool // answers come from the built-in demo backend
+	Log     *logrus.Logger
+}
+
+// Server answers the API. Safe for concurrent use.
+type Server struct {
+	Config
+	started time.Time
+	tally   tally
+}
+
+// NewServer returns a Server whose uptime starts now.
+func NewServer(cfg Config) *Server { return &Server{Config: cfg, started: time.Now()} }
+
+// ServeHTTP is the way of every request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	rec := &recorder{ResponseWriter: w}
+	route := normalise(r.URL.Path)
+	out := reply.Outcome{}
+	defer func() {
+		if crash := recover(); crash != nil {
+			s.crashed(rec, crash)
+			out.Cut = rec.status != 0
+		}
+		s.logRequest(r, route, rec.status, time.Since(start), out)
+		if out.Cut {
+			panic(http.ErrAbortHandler) // the connection is cut, so that half an answer does not look whole
+		}
+	}()
+
+	if s.Demo {
+		w.Header().Set("X-Codex-Proxy-Demo", "true")
+	}
+	if e := s.Guard.Check(rec, r); e != nil {
+		openai.WriteError(rec, e)
+		return
+	}
+	if s.Guard.Preflight(rec, r) {
+		return
+	}
+	if route == "/health" {
+		s.health(rec, r)
+		return
+	}
+	if e := s.Guard.Authorize(r); e != nil {
+		openai.WriteError(rec, e)
+		return
+	}
+	out = s.route(rec, r, route)
+	out.Client = clientName(r.UserAgent())
+	s.tally.add(out)
+}
+
+// route hands the request to the handler of its path and method.
+func (s *Server) route(w http.ResponseWriter, r *http.Request, route string) (out reply.Outcome) {
+	switch id, isModel := strings.CutPrefix(route, "/models/"); {
+	case route == "/chat/completions" && r.Method == http.MethodPost:
+		return s.withBody(w, r, s.OpenAI.Chat)
+	case route == "/responses" && r.Method == http.MethodPost:
+		return s.withBody(w, r, s.OpenAI.Responses)
+	case route == "/responses" && strings.EqualFold(r.Header.Get("Upgrade"), "websocket"):
+		// The Codex CLI falls back to POST at once.
+		w.Header().Set("Upgrade", "HTTP/1.1")
+		out.Err = &codex.Error{Status: http.StatusUpgradeRequired, Type: "invalid_request_error", Code: "websocket_not_available", Message: "WebSocket is not available here. Send a POST"}
+	case route == "/models" && isRead(r):
+		s.OpenAI.Models(w, r)
+		return out
+	case isModel && isRead(r):
+		s.OpenAI.Model(w, r, id)
+		return out
+	case route == "/" && isRead(r):
+		s.welcome(w)
+		return out
+	case route == "/chat/completions", route == "/responses", route == "/models", isModel, route == "/":
+		w.Header().Set("Allow", allowed(route))
+		out.Err = &codex.Error{Status: http.StatusMethodNotAllowed, Type: "invalid_request_error", Code: "method_not_allowed",
+			Message: r.Method + " does not work here. Use " + allowed(route)}
+	default:
+		out.Err = &codex.Error{Status: http.StatusNotFound, Type: "invalid_request_error", Code: "unknown_url",
+			Message: "There is nothing at this address. Here are: POST /v1/chat/completions, POST /v1/responses, GET /v1/models, GET /health"}
+	}
+	openai.WriteError(w, out.Err)
+	return out
+}
+
+func allowed(route string) string {
+	if route == "/chat/completions" || route == "/responses" {
+		return http.MethodPost
+	}
+	return "GET, HEAD"
+}
+
+func isRead(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
+
+// withBody reads the body and calls a translator.
+func (s *Server) withBody(w http.ResponseWriter, r *http.Request, translate func(http.ResponseWriter, *http.Request, []byte) reply.Outcome) reply.Outcome {
+	body, err := readBody(w, r)
+	if err != nil {
+		e := err.(*codex.Error) //nolint:errorlint // readBody returns nothing else
+		openai.WriteError(w, e)
+		return reply.Outcome{Err: e}
+	}
+	return translate(w, r, body)
+}
+
+// welcome answers people who open the address in a browser, and programs that look whether somebody is there.
+func (s *Server) welcome(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Write([]byte("Codex Proxy " + s.Version + " is running. Point your tool at this address with /v1 behind it; see /health for its state.\n")) //nolint:errcheck // the caller has gone
+}
+
+// normalise brings a path to the one under which it is routed: /v1 any number of times or never, doubled slashes and
+// one at the end don't matter.
+func normalise(p string) string {
+	p = path.Clean("/" + p)
+	for {
+		rest, ok := strings.CutPrefix(p, "/v1")
+		if !ok || (rest != "" && rest[0] != '/') {
+			return p
+		}
+		if p = rest; p == "" {
+			return "/"
+		}
+	}
+}
+
+// crashed answers for a handler that panicked.
+func (s *Server) crashed(w *recorder, crash any) {
+	if crash == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
+		return
+	}
+	s.Log.WithField("stack", string(debug.Stack())).Errorf("A request crashed: %T", crash)
+	if w.status == 0 {
+		openai.WriteError(w, &codex.Error{Status: http.StatusInternalServerError, Type: "server_error", Code: "internal_error",
+			Message: "The proxy failed on this request. It is a bug: please report it with the line from the log"})
+	}
+}
+
+// recorder remembers the status.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *recorder) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// Flush and Unwrap keep what lies below usable.
+func (w *recorder) Flush() {
+	if f, ok := w.ResponseWriter.(http.Flusher); ok {
+		f.Flush()
+	}
+}
+
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// logRequest writes the one line of a request: never a body, a header or a query.
+func (s *Server) logRequest(r *http.Request, route string, status int, took time.Duration, out reply.Outcome) {
+	fields := logrus.Fields{"method": r.Method, "route": route, "status": status, "ms": took.Milliseconds()}
+	if len(route) > 80 {
+		fields["route"] = route[:80]
+	}
+	if out.Model != "" {
+		fields["model"] = out.Model
+	}
+	if out.InputTokens+out.OutputTokens > 0 {
+		fields["in"], fields["out"] = out.InputTokens, out.OutputTokens
+		if out.CachedTokens > 0 {
+			fields["cached"] = out.CachedTokens
+		}
+	}
+	if out.FirstToken > 0 {
+		fields["first_ms"] = out.FirstToken.Milliseconds()
+	}
+	if len(out.Dropped) > 0 {
+		fields["dropped"] = strings.Join(out.Dropped, ",")
+	}
+	if out.Gone {
+		fields["gone"] = true
+	}
+	entry := s.Log.WithFields(fields)
+	switch {
+	case out.Err != nil:
+		entry.WithField("code", out.Err.Code).Warn("request failed")
+	case route == "/health":
+		entry.Debug("request")
+	default:
+		entry.Info("request")
+	}
+}
+
+// clientName is the first word of a user agent.
+func clientName(userAgent string) string {
+	name, _, _ := strings.Cut(userAgent, " ")
+	name, _, _ = strings.Cut(name, "/")
+	if name == "" {
+		return "unknown"
+	}
+	return name[:min(len(name), 40)]
+}
+
+// tally counts what was dropped, by client and parameter. It is bounded: clients beyond the first come under "other".
+type tally struct {
+	mu     sync.Mutex
+	counts map[string]map[string]int
+}
+
+const (
+	tallyClients = 50
+	tallyParams  = 100
+)
+
+func (t *tally) add(out reply.Outcome) {
+	if len(out.Dropped) == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.counts == nil {
+		t.counts = map[string]map[string]int{}
+	}
+	client := out.Client
+	if t.counts[client] == nil {
+		if len(t.counts) >= tallyClients {
+			client = "other"
+		}
+		if t.counts[client] == nil {
+			t.counts[client] = map[string]int{}
+		}
+	}
+	for _, param := range out.Dropped {
+		if counts := t.counts[client]; counts[param] > 0 || len(counts) < tallyParams {
+			counts[param]++
+		}
+	}
+}
+
+// snapshot returns a copy.
+func (t *tally) snapshot() map[string]map[string]int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := map[string]map[string]int{}
+	for client, counts := range t.counts {
+		out[client] = map[string]int{}
+		for param, n := range counts {
+			out[client][param] = n
+		}
+	}
+	return out
+}
