@@ -253,7 +253,9 @@ func TestFirstLaunchImportsRefreshesAndAnswers(t *testing.T) {
 	home, tokens := signedIn(t, b)
 	before, _ := os.ReadFile(filepath.Join(home, ".codex", "auth.json"))
 	p := start(t, home, at(url))
-	eventually(t, "the import is over", func() bool { return strings.Contains(p.log.String(), "✅ Imported: signed in as demo@example.com (plus)") })
+	eventually(t, "the import is over", func() bool {
+		return strings.Contains(p.log.String(), "✅ Imported: signed in as demo@example.com (plus)")
+	})
 
 	stored, err := os.ReadFile(filepath.Join(home, ".config", "codex-proxy", "auth.json"))
 	if err != nil {

@@ -22,12 +22,6 @@ import (
 // FromKeychain is the ImportedFrom of a sign-in that came out of the Codex CLI's keychain entry.
 const FromKeychain = "keychain"
 
-// Step is one line of what an import tells the user.
-type Step struct {
-	Icon string // 🔍 checking, 📄 reading, 💾 writing, 🔄 refreshing, ✅ done, ⚠️ warning, ❌ error
-	Text string
-}
-
 // An Importer reads the sign-in of the Codex CLI. It changes nothing.
 type Importer struct {
 	CodexHome string     // $CODEX_HOME, by default ~/.codex

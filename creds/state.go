@@ -18,6 +18,12 @@ const (
 	StatusSignInAgain    Status = "sign_in_again"   // refreshing will never work again
 )
 
+// Step is one line of what is told the user.
+type Step struct {
+	Icon string // 🔍 checking, 📄 reading, 💾 writing, 🔄 refreshing, ✅ done, ⚠️ warning, ❌ error
+	Text string
+}
+
 // State is what the Manager lets others see: no secrets.
 type State struct {
 	Status    Status
