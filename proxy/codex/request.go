@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -187,7 +188,8 @@ func takeReasoning(r *Request, v json.RawMessage) error {
 	if json.Unmarshal(v, &in) != nil {
 		return Invalid("reasoning", "reasoning must be an object")
 	}
-	for name, value := range in {
+	for _, name := range slices.Sorted(maps.Keys(in)) {
+		value := in[name]
 		if isNull(value) {
 			continue
 		}
@@ -231,7 +233,8 @@ func takeText(r *Request, v json.RawMessage) error {
 	if json.Unmarshal(v, &in) != nil {
 		return Invalid("text", "text must be an object")
 	}
-	for name, value := range in {
+	for _, name := range slices.Sorted(maps.Keys(in)) {
+		value := in[name]
 		if isNull(value) {
 			continue
 		}

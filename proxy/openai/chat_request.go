@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"codex-proxy/proxy/codex"
@@ -142,9 +144,9 @@ func (h *Handler) parseChat(body []byte) (*chatRequest, error) {
 	if err != nil {
 		return c, err
 	}
-	for name, v := range params {
+	for _, name := range slices.Sorted(maps.Keys(params)) { // sorted, so that one request goes up as one body each time
 		take, known := chatParams[name]
-		switch {
+		switch v := params[name]; {
 		case string(v) == "null":
 		case !known:
 			c.Drop(name)

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,8 +60,8 @@ func (h *Handler) parseResponses(r *http.Request, body []byte) (req *codex.Reque
 	if params["input"] == nil && params["messages"] != nil {
 		return req, false, codex.Invalid("messages", "This is a Chat Completions request. Send it to /v1/chat/completions")
 	}
-	for name, v := range params {
-		if err := req.SetParam(name, v); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		if err := req.SetParam(name, params[name]); err != nil {
 			return req, false, err
 		}
 	}

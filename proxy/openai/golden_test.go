@@ -1,0 +1,144 @@
+package openai
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"codex-proxy/creds"
+	"codex-proxy/internal/fakebackend"
+	"codex-proxy/proxy/codex"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+type fixedToken creds.Token
+
+func (f fixedToken) Token(context.Context) (creds.Token, error) { return creds.Token(f), nil }
+func (f fixedToken) Rejected(context.Context, creds.Token) (creds.Token, error) {
+	return creds.Token{}, &creds.UnavailableError{Problem: "refused"}
+}
+
+func newHandler(t testing.TB) (*Handler, *fakebackend.Backend) {
+	b := fakebackend.New()
+	b.Models = codex.BundledModels()
+	server := httptest.NewServer(b)
+	t.Cleanup(server.Close)
+	tokens := b.SignIn(time.Hour)
+	return &Handler{Thoughts: NewThoughts(), Client: &codex.Client{
+		Upstream: codex.Backend(server.URL+"/backend-api", codex.NewIdentity("test")), HTTP: server.Client(),
+		Tokens: fixedToken{Access: tokens.Access, AccountID: fakebackend.AccountID},
+		Models: codex.NewCatalogue("gpt-5.5", nil), IdleTimeout: time.Minute, KeepAlive: time.Minute,
+	}}, b
+}
+
+var changing = regexp.MustCompile(`(chatcmpl-|resp_|rs_|msg_|fc_|ctc_|call_|gAAAA)[0-9a-f]{24}|"(created|created_at|prompt_tokens|input_tokens|total_tokens|cached_tokens)":\d+`)
+
+// steady takes out of an answer what differs from run to run.
+func steady(s string) string {
+	return changing.ReplaceAllStringFunc(s, func(m string) string {
+		if i := strings.IndexByte(m, ':'); i > 0 {
+			return m[:i] + ":0"
+		}
+		return m[:strings.LastIndexAny(m, "-_A")+1] + "X"
+	})
+}
+
+// TestChatGolden holds each request of testdata/chat/*.json, and beside it what went up and what came down.
+func TestChatGolden(t *testing.T) {
+	requests, _ := filepath.Glob("testdata/chat/*.json")
+	if len(requests) < 10 {
+		t.Fatal("the requests are gone")
+	}
+	for _, path := range requests {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			h, b := newHandler(t)
+			body, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := httptest.NewRecorder()
+			h.Chat(w, httptest.NewRequest(http.MethodPost, "/v1/chat/completions", nil), body)
+			got := "--- up\n"
+			for _, r := range b.Requests("/codex/responses") {
+				got += string(r.Body) + "\n"
+			}
+			got += "--- down: " + http.StatusText(w.Code) + ", dropped: " + w.Header().Get("X-Codex-Proxy-Dropped") + "\n" + w.Body.String()
+			compare(t, strings.TrimSuffix(path, ".json")+".golden", steady(got))
+		})
+	}
+}
+
+func compare(t *testing.T, path, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(want, []byte(got)) {
+		t.Errorf("%s differs; got\n%s", path, got)
+	}
+}
+
+func TestStopper(t *testing.T) {
+	for _, c := range []struct {
+		stops, pieces []string
+		out           string
+		hit           bool
+	}{
+		{[]string{"STOP"}, []string{"a S", "TO", "P b"}, "a ", true},
+		{[]string{"STOP"}, []string{"a S", "TA", "b"}, "a STAb", false},
+		{[]string{"\n\n", "END"}, []string{"x\n", "\ny"}, "x", true},
+		{[]string{"aab"}, []string{"a", "a", "a", "b", "c"}, "a", true},
+		{[]string{"世界"}, []string{"Hello 世", "界!"}, "Hello ", true},
+		{[]string{"x"}, []string{"no", " hit"}, "no hit", false},
+		{[]string{"bc", "b"}, []string{"a", "bc"}, "a", true},
+	} {
+		s := newStopper(c.stops)
+		out, hit := "", false
+		for _, p := range c.pieces {
+			var o string
+			if o, hit = s.push(p); true {
+				out += o
+			}
+			if hit {
+				break
+			}
+		}
+		if !hit {
+			out += s.rest()
+		}
+		if out != c.out || hit != c.hit {
+			t.Errorf("%q over %q: %q %v", c.stops, c.pieces, out, hit)
+		}
+	}
+}
+
+func FuzzChat(f *testing.F) {
+	requests, _ := filepath.Glob("testdata/chat/*.json")
+	for _, path := range requests {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+	}
+	h := &Handler{Thoughts: NewThoughts(), Client: &codex.Client{Models: codex.NewCatalogue("", nil)}}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		h.parseChat(raw) //nolint:errcheck // it must not crash
+	})
+}
