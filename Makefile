@@ -7,7 +7,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 export CGO_ENABLED ?= 0
 export GOFLAGS ?= -buildvcs=false
 
-.PHONY: help build run demo test lint check-go check-platforms check-vulnerabilities test-npm bench test-kill fuzz clean
+.PHONY: help build run demo test lint check-go check-platforms check-vulnerabilities test-npm tools bench test-kill test-soak fuzz clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24
 
@@ -20,7 +20,10 @@ run: build ## build and start the proxy
 demo: build ## build and start the proxy with the built-in demo backend
 	$(BIN) --demo
 
-test: lint check-platforms check-go test-npm check-vulnerabilities ## every check there is
+test: tools lint check-platforms check-go test-npm check-vulnerabilities ## every check there is
+
+tools: ## install what the tests need (apt), or say what to install
+	@test/tools
 
 check-go: ## all Go tests, with the race detector
 	CGO_ENABLED=1 go test -race -timeout 8m ./...
@@ -50,6 +53,9 @@ bench: build ## CPU, latency and memory as ratios to httputil.ReverseProxy in th
 
 test-kill: ## 1,000 refreshes ended by kill -9 at every point (make test runs 60)
 	KILL_ROUNDS=1000 go test -run TestKill -timeout 30m -v ./creds
+
+test-soak: ## 10,000 aborted streams, 2,000 slow readers (make test runs fewer)
+	SOAK=1 go test -run 'TestAborted|TestSlowReaders' -timeout 30m -v .
 
 fuzz: ## a minute of fuzzing for each parser
 	@for t in FuzzDecoder:./proxy/codex FuzzRequest:./proxy/codex FuzzChat:./proxy/openai FuzzAuthFile:./creds FuzzClaims:./creds; do \

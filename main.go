@@ -20,8 +20,9 @@ var version = "dev"
 
 // commandLine is what can be typed.
 type commandLine struct {
-	Serve   settings         `cmd:"" default:"withargs" help:"Run the proxy (this is what happens without a command)."`
-	Version kong.VersionFlag `short:"v" help:"Print the version and exit."`
+	Settings settings         `embed:""`
+	Serve    struct{}         `cmd:"" default:"1" help:"Run the proxy (this is what happens without a command)."`
+	Version  kong.VersionFlag `short:"v" help:"Print the version and exit."`
 }
 
 const description = `Answers the OpenAI API on this machine from your ChatGPT plan. Point your editor or agent at http://localhost:9879/v1; any text will do as its API key.
@@ -44,7 +45,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		kong.Vars{"version": "codex-proxy " + version},
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(c int) { code = c }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 110}),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, NoExpandSubcommands: true, WrapUpperBound: 110}),
 	)
 	if err != nil {
 		fmt.Fprintln(stderr, "codex-proxy:", err)
@@ -55,7 +56,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return code
 	}
 	if err == nil {
-		err = cl.Serve.check()
+		err = cl.Settings.check()
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "codex-proxy: %v\nRun codex-proxy --help for what can be set.\n", err)
@@ -64,8 +65,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	log := newLogger(stderr, cl.Serve.Env, cl.Serve.LogLevel)
-	app, err := newApp(cl.Serve, log)
+	log := newLogger(stderr, cl.Settings.Env, cl.Settings.LogLevel)
+	app, err := newApp(cl.Settings, log)
 	if err == nil {
 		err = app.run(ctx)
 	}

@@ -47,7 +47,7 @@ func (i *Importer) Import(ctx context.Context) (Credentials, error) {
 	if err == nil {
 		return c, nil
 	}
-	if errors.Is(err, ErrMissing) && !errors.Is(fileErr, ErrMissing) {
+	if !errors.Is(fileErr, ErrMissing) {
 		return Credentials{}, fileErr
 	}
 	return Credentials{}, err
@@ -76,7 +76,7 @@ func (i *Importer) FromKeychain(ctx context.Context) (Credentials, error) {
 	case errors.Is(err, keyring.ErrNotFound):
 		return Credentials{}, &StoreError{Kind: ErrMissing, Where: "keychain", Hint: "Run `codex login` and start this program again"}
 	case err != nil:
-		return Credentials{}, &StoreError{Kind: ErrUnreadable, Where: "keychain", Cause: err, Hint: "Unlock it, or put `cli_auth_credentials_store = \"file\"` into the Codex CLI's config.toml and run `codex login`"}
+		return Credentials{}, &StoreError{Kind: ErrUnreadable, Where: "keychain", Cause: err, Hint: "Run `codex login` if you never did. If your sign-in is in the keychain, unlock it, or put `cli_auth_credentials_store = \"file\"` into the Codex CLI's config.toml and sign in again"}
 	}
 	c, err := decodeAuthFile([]byte(value))
 	if err != nil {

@@ -409,13 +409,13 @@ func (m *Manager) failed(err error) error {
 		m.backOff(re != nil && re.Unanswered)
 	}
 	m.changed()
-	next := m.next
+	next, problem := m.next, m.problem
 	m.mu.Unlock()
-	step := Step{"❌", "Refresh failed: " + err.Error()}
-	if !permanent {
-		step = Step{"⚠️", fmt.Sprintf("%v; trying again in %s", err, next.Sub(m.cfg.Now()).Round(time.Second))}
+	if permanent {
+		m.cfg.Tell(Step{"❌", problem + " (" + err.Error() + ")"})
+	} else {
+		m.cfg.Tell(Step{"⚠️", fmt.Sprintf("%s (in %s)", problem, next.Sub(m.cfg.Now()).Round(time.Second))})
 	}
-	m.cfg.Tell(step)
 	return err
 }
 

@@ -27,7 +27,6 @@ const (
 // readBody reads and unpacks the whole body. Errors are *codex.Error.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	rc := http.NewResponseController(w)
-	defer rc.SetReadDeadline(time.Time{}) //nolint:errcheck // a recorder in a test has none
 	limited := http.MaxBytesReader(w, &patientReader{r: r.Body, rc: rc}, bodyMost)
 	unpacked, err := unpack(limited, r.Header.Get("Content-Encoding"))
 	if err != nil {
@@ -39,11 +38,13 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		buf.Grow(int(n) + bytes.MinRead)
 	}
 	if _, err := buf.ReadFrom(io.LimitReader(unpacked, bodyMost+1)); err != nil {
+		w.Header().Set("Connection", "close") // and the deadline stays: what is left of the body is not waited for
 		return nil, bodyError(err)
 	}
 	if buf.Len() > bodyMost {
 		return nil, bodyError(&http.MaxBytesError{Limit: bodyMost})
 	}
+	rc.SetReadDeadline(time.Time{}) //nolint:errcheck // a recorder in a test has none
 	return buf.Bytes(), nil
 }
 
