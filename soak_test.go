@@ -80,7 +80,7 @@ func TestAbortedStreamsLeaveNothingBehind(t *testing.T) {
 	}
 	abort(200)
 	memory, sockets := p.memory(), p.sockets()
-	abort(soak(800, 10000))
+	abort(soak(600, 10000))
 	within(t, 3*time.Minute, "the connections are closed", func() bool { return p.sockets() <= sockets+8 })
 	if after := p.memory(); after > memory+20 {
 		t.Errorf("%.0f MB before, %.0f MB after", memory, after)
@@ -89,7 +89,7 @@ func TestAbortedStreamsLeaveNothingBehind(t *testing.T) {
 
 func TestSlowReadersTakeBoundedMemory(t *testing.T) {
 	p, b := startSignedIn(t)
-	readers := soak(150, 2000)
+	readers := soak(60, 2000)
 	before := p.memory()
 	var conns []net.Conn
 	for range readers {
