@@ -660,7 +660,7 @@ func TestWithoutASignInTheProxySaysSo(t *testing.T) {
 	p := start(t, t.TempDir(), at(url))
 	p.waitForState("none")
 	status, _, answer := p.post("/v1/chat/completions", chat("hi"))
-	if status != 401 || !strings.Contains(answer, "codex login") {
+	if status != 401 || !strings.Contains(answer, "codex-proxy login") {
 		t.Errorf("%d %s", status, answer)
 	}
 	resp, err := http.Get(p.url + "/health")

@@ -28,26 +28,30 @@ type app struct {
 	importer *creds.Importer
 	service  *proxy.Service
 	client   *codex.Client
-	migrate  bool // import from the Codex CLI when the store is empty
+	http     *http.Client
+	identity codex.Identity
+	tell     func(creds.Step) // hears of the sign-in's life
+	migrate  bool             // import from the Codex CLI when the store is empty
 	close    func()
 }
 
 // newApp builds the program. Nothing runs yet, but for the demo's backend.
 func newApp(s settings, log *logrus.Logger) (*app, error) {
-	a := &app{settings: s, log: log, close: func() {}}
-	httpClient := newHTTPClient()
-	identity := codex.NewIdentity(version)
+	a := &app{settings: s, log: log, tell: tell(log), close: func() {}}
+	say := func(step creds.Step) { a.tell(step) }
+	a.http, a.identity = newHTTPClient(), codex.NewIdentity(version)
+	httpClient, identity := a.http, a.identity
 	store, cache := a.openStore(), codex.ModelCache(modelFile(filepath.Join(xdg.CacheHome, "codex-proxy", "models.json")))
 	if s.Demo {
 		address, tokens, err := a.startDemo()
 		if err != nil {
 			return nil, err
 		}
-		a.settings.BackendURL, a.settings.AuthURL = address+"/backend-api", address
+		a.settings.BackendURL, a.settings.APIURL, a.settings.AuthURL = address+"/backend-api", address+"/v1", address
 		store, cache, a.migrate = creds.NewMemoryStore(tokens), nil, false
 	}
 
-	a.importer = &creds.Importer{CodexHome: s.CodexHome, Tell: tell(log)}
+	a.importer = &creds.Importer{CodexHome: s.CodexHome, Tell: say}
 	config := creds.Config{
 		Store: store,
 		Refresher: &creds.Refresher{
@@ -56,7 +60,7 @@ func newApp(s settings, log *logrus.Logger) (*app, error) {
 		SharedStore: s.CredsStore == "legacy" && !s.Demo,
 		TakeOver:    !s.DisableMigrateRefresh,
 		Now:         time.Now,
-		Tell:        tell(log),
+		Tell:        say,
 	}
 	if a.migrate {
 		quiet := &creds.Importer{CodexHome: s.CodexHome, Tell: func(creds.Step) {}}
@@ -64,10 +68,15 @@ func newApp(s settings, log *logrus.Logger) (*app, error) {
 	}
 	a.manager = creds.NewManager(config)
 	a.client = &codex.Client{
-		Upstream:    codex.Backend(a.settings.BackendURL, identity),
+		Upstreams: map[creds.Kind]codex.Upstream{
+			creds.KindCodex:   codex.Backend(a.settings.BackendURL, identity),
+			creds.KindChatGPT: codex.Public(a.settings.APIURL, identity),
+		},
 		HTTP:        httpClient,
 		Tokens:      a.manager,
 		Models:      codex.NewCatalogue(s.Model, cache),
+		Meter:       &codex.Meter{},
+		Routes:      &codex.Routes{URL: a.settings.BackendURL + "/wham/accounts/check"},
 		IdleTimeout: s.IdleTimeout,
 		KeepAlive:   s.KeepAlive,
 	}
@@ -75,6 +84,8 @@ func newApp(s settings, log *logrus.Logger) (*app, error) {
 		Guard:   proxy.Guard{Keys: s.APIKey, Hosts: s.AllowHost, Origins: s.AllowOrigin},
 		OpenAI:  &openai.Handler{Client: a.client, Strict: s.Strict, Thoughts: openai.NewThoughts()},
 		State:   a.manager.State,
+		Usage:   a.client.Meter.Current,
+		Client:  a.client,
 		Version: version,
 		Demo:    s.Demo,
 		Log:     log,
@@ -111,17 +122,25 @@ func (a *app) run(ctx context.Context) error {
 	if a.settings.Demo {
 		a.log.Warn("⚠️ This is the demo: answers come from a built-in stand-in, not from ChatGPT")
 	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	door, err := openControl(a, stop)
+	if err != nil {
+		a.log.Warnf("⚠️ %v. The commands can't reach this program while it runs", err)
+	} else {
+		defer door.close()
+	}
 	var wait sync.WaitGroup
-	wait.Add(1)
-	go func() {
-		defer wait.Done()
+	wait.Go(func() { a.watchAccount(ctx) })
+	wait.Go(func() {
 		a.openSignIn(ctx, opened)
 		a.manager.Ready()
 		if a.manager.State().Usable {
 			a.client.Models.Fetch(ctx, a.client) //nolint:errcheck // the list at hand is used
+			a.client.Workspaces(ctx)             //nolint:errcheck // asked again with the first request
 		}
 		a.manager.Run(ctx)
-	}()
+	})
 	<-ctx.Done()
 	a.log.Info("👋 Stopping: answers under way have a few seconds to end")
 	a.service.Stop()
@@ -129,10 +148,29 @@ func (a *app) run(ctx context.Context) error {
 	return nil
 }
 
+// watchAccount forgets what belonged to another account when somebody else signs in.
+func (a *app) watchAccount(ctx context.Context) {
+	states, cancel := a.manager.Subscribe()
+	defer cancel()
+	before := a.manager.State()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case s := <-states:
+			if s.AccountID != before.AccountID || s.Email != before.Email || s.Kind != before.Kind {
+				a.client.Meter.Clear()
+				a.client.Models.Stale()
+			}
+			before = s
+		}
+	}
+}
+
 // openSignIn finishes the start of the sign-in: what was stored, or else what the Codex CLI has. Whatever goes wrong,
 // the proxy runs and says what is wrong.
 func (a *app) openSignIn(ctx context.Context, opened error) {
-	say := tell(a.log)
+	say := a.tell
 	if opened == nil {
 		s := a.manager.State()
 		say(creds.Step{Icon: "✅", Text: "Signed in as " + who(s) + ", stored in " + s.Store})

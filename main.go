@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,14 +21,22 @@ var version = "dev"
 
 // commandLine is what can be typed.
 type commandLine struct {
-	Settings settings         `embed:""`
-	Serve    struct{}         `cmd:"" default:"1" help:"Run the proxy (this is what happens without a command)."`
-	Version  kong.VersionFlag `short:"v" help:"Print the version and exit."`
+	Settings  settings         `embed:""`
+	Serve     serveCommand     `cmd:"" default:"1" help:"Run the proxy (this is what happens without a command)."`
+	Login     loginCommand     `cmd:"" help:"Sign in with ChatGPT, or with --codex as the Codex CLI does."`
+	Logout    logoutCommand    `cmd:"" help:"End the sign-in and delete it here. The Codex CLI's own stays."`
+	Status    statusCommand    `cmd:"" help:"Say who is signed in, for how long, and how much of the plan is used."`
+	Refresh   refreshCommand   `cmd:"" help:"Refresh the tokens now."`
+	Import    importCommand    `cmd:"" help:"Take the Codex CLI's sign-in."`
+	Workspace workspaceCommand `cmd:"" help:"List the workspaces of the sign-in, or choose one."`
+	Doctor    doctorCommand    `cmd:"" help:"Look at everything and say what to do. The report can be copied into an issue."`
+	Quit      quitCommand      `cmd:"" help:"End the running program."`
+	Version   kong.VersionFlag `short:"v" help:"Print the version and exit."`
 }
 
 const description = `Answers the OpenAI API on this machine from your ChatGPT plan. Point your editor or agent at http://localhost:9879/v1; any text will do as its API key.
 
-It uses your sign-in of the Codex CLI (run "codex login" once) and keeps it fresh. To look around without one, run "codex-proxy --demo".
+It uses your sign-in of the Codex CLI and keeps it fresh; without the CLI, run "codex-proxy login". To look around without a sign-in, run "codex-proxy --demo".
 
 A flag wins over its environment variable, which wins over the default.`
 
@@ -51,7 +60,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "codex-proxy:", err)
 		return 2
 	}
-	_, err = parser.Parse(args)
+	parsed, err := parser.Parse(args)
 	if code >= 0 { // --help and --version
 		return code
 	}
@@ -65,14 +74,33 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	log := newLogger(stderr, cl.Settings.Env, cl.Settings.LogLevel)
-	app, err := newApp(cl.Settings, log)
-	if err == nil {
-		err = app.run(ctx)
-	}
+	err = parsed.Run(&console{ctx: ctx, settings: cl.Settings, args: args, in: os.Stdin, out: stdout, err: stderr})
 	if err != nil {
-		log.Errorf("❌ %v", err)
+		if !errors.Is(err, errSilent) {
+			fmt.Fprintf(stderr, "❌ %v\n", err)
+		}
 		return 1
 	}
 	return 0
+}
+
+type serveCommand struct {
+	InstallService   bool `xor:"service" help:"Have the system start the proxy whenever you log in, and start it now. For people without the menu."`
+	UninstallService bool `xor:"service" help:"Undo --install-service."`
+}
+
+func (s *serveCommand) Run(c *console) error {
+	log := newLogger(c.err, c.settings.Env, c.settings.LogLevel)
+	if s.InstallService || s.UninstallService {
+		return c.service(s.InstallService)
+	}
+	a, err := newApp(c.settings, log)
+	if err == nil {
+		err = a.run(c.ctx)
+	}
+	if err != nil {
+		log.Errorf("❌ %v", err)
+		return errSilent
+	}
+	return nil
 }

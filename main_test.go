@@ -192,7 +192,7 @@ func writeFile(t testing.TB, path string, data []byte) {
 }
 
 func at(url string) []string {
-	return []string{"CODEX_PROXY_BACKEND_URL=" + url + "/backend-api", "CODEX_PROXY_AUTH_URL=" + url}
+	return []string{"CODEX_PROXY_BACKEND_URL=" + url + "/backend-api", "CODEX_PROXY_API_URL=" + url + "/v1", "CODEX_PROXY_AUTH_URL=" + url}
 }
 
 // startSignedIn is a proxy in front of a stand-in, with an own sign-in.

@@ -41,6 +41,7 @@ type settings struct {
 	LogLevel string `env:"CODEX_PROXY_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" group:"Log" help:"debug, info, warn or error (${env})."`
 
 	BackendURL string `env:"CODEX_PROXY_BACKEND_URL" default:"https://chatgpt.com/backend-api" placeholder:"URL" group:"OpenAI" help:"Where ChatGPT's backend is (${env})."`
+	APIURL     string `env:"CODEX_PROXY_API_URL" name:"api-url" default:"https://api.openai.com/v1" placeholder:"URL" group:"OpenAI" help:"Where OpenAI's public API is (${env})."`
 	AuthURL    string `env:"CODEX_PROXY_AUTH_URL" default:"https://auth.openai.com" placeholder:"URL" group:"OpenAI" help:"Where OpenAI's auth server is (${env})."`
 }
 
@@ -82,7 +83,7 @@ func (s *settings) check() error {
 	for _, address := range []struct {
 		name  string
 		value *string
-	}{{"--backend-url", &s.BackendURL}, {"--auth-url", &s.AuthURL}} {
+	}{{"--backend-url", &s.BackendURL}, {"--api-url", &s.APIURL}, {"--auth-url", &s.AuthURL}} {
 		*address.value = strings.TrimRight(*address.value, "/")
 		u, err := url.Parse(*address.value)
 		switch {

@@ -32,18 +32,30 @@ type authFileOurs struct {
 	Ownership    Ownership `json:"ownership"`
 	ImportedFrom string    `json:"imported_from,omitempty"`
 	TakeOver     bool      `json:"take_over,omitempty"`
+	Kind         Kind      `json:"kind,omitempty"`
+	ClientID     string    `json:"client_id,omitempty"`
+	ExpiresAt    time.Time `json:"expires_at,omitzero"` // for access tokens that don't tell their end
 }
+
+// modeChatGPT is the auth_mode of a sign-in that is not the Codex CLI's kind, so that no other program takes it for one.
+const modeChatGPT = "sign_in_with_chatgpt"
+
+// modeSignedOut is the auth_mode of a file that says that the user signed out, so that nothing is imported again.
+const modeSignedOut = "signed_out"
 
 var errNoTokens = errors.New("it holds no tokens")
 
 // decodeAuthFile reads auth.json. A file without our own object counts as shared: another program wrote it.
-// Errors wrap ErrCorrupt or ErrNotChatGPT.
+// Errors wrap ErrCorrupt, ErrNotChatGPT or ErrSignedOut.
 func decodeAuthFile(raw []byte) (Credentials, error) {
 	var f authFile
 	if err := json.Unmarshal(raw, &f); err != nil {
 		return Credentials{}, fmt.Errorf("%w (%d bytes that are not the JSON of a sign-in)", ErrCorrupt, len(raw))
 	}
-	if f.AuthMode != "" && f.AuthMode != "chatgpt" && f.AuthMode != "chatgptAuthTokens" {
+	if f.AuthMode == modeSignedOut {
+		return Credentials{}, ErrSignedOut
+	}
+	if f.AuthMode != "" && f.AuthMode != "chatgpt" && f.AuthMode != "chatgptAuthTokens" && (f.AuthMode != modeChatGPT || f.Ours == nil) {
 		return Credentials{}, fmt.Errorf("%w (it is of the kind %.40q)", ErrNotChatGPT, f.AuthMode)
 	}
 	if f.Tokens == nil || (f.Tokens.AccessToken == "" && f.Tokens.RefreshToken == "") {
@@ -64,6 +76,7 @@ func decodeAuthFile(raw []byte) (Credentials, error) {
 	}
 	if f.Ours != nil {
 		c.ImportedFrom, c.TakeOver = f.Ours.ImportedFrom, f.Ours.TakeOver
+		c.Kind, c.ClientID, c.ExpiresAt = f.Ours.Kind, f.Ours.ClientID, f.Ours.ExpiresAt
 		if f.Ours.Ownership == Own {
 			c.Ownership = Own
 		}
@@ -74,6 +87,12 @@ func decodeAuthFile(raw []byte) (Credentials, error) {
 // encodeAuthFile writes c into previous, keeping every field it does not know and their order; previous may be
 // empty. ours adds the object that only our own file has.
 func encodeAuthFile(c Credentials, previous []byte, ours bool) ([]byte, error) {
+	if !ours && c.Kind == KindChatGPT {
+		return nil, errors.New("the Codex CLI's file can't hold a sign-in of this kind: use `codex-proxy login --codex`, or --creds-store=auto")
+	}
+	if c.IsZero() {
+		return []byte(`{"auth_mode":"` + modeSignedOut + `"}`), nil
+	}
 	doc := previous
 	if !json.Valid(doc) || bytes.TrimSpace(doc)[0] != '{' {
 		doc = []byte(`{"auth_mode":"chatgpt","OPENAI_API_KEY":null}`)
@@ -94,7 +113,12 @@ func encodeAuthFile(c Credentials, previous []byte, ours bool) ([]byte, error) {
 		set("last_refresh", c.LastRefresh.UTC().Format(time.RFC3339Nano))
 	}
 	if ours {
-		set("codex_proxy", authFileOurs{c.Ownership, c.ImportedFrom, c.TakeOver})
+		mode := "chatgpt"
+		if c.Kind == KindChatGPT {
+			mode = modeChatGPT
+		}
+		set("auth_mode", mode)
+		set("codex_proxy", authFileOurs{c.Ownership, c.ImportedFrom, c.TakeOver, c.Kind, c.ClientID, c.ExpiresAt.UTC()})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("encode sign-in: %w", err)

@@ -14,6 +14,7 @@ import (
 type claims struct {
 	Expiry    float64 `json:"exp"`
 	Email     string  `json:"email"`
+	Nonce     string  `json:"nonce"`
 	AccountID string  `json:"chatgpt_account_id"`
 	Profile   struct {
 		Email string `json:"email"`
@@ -55,9 +56,12 @@ func (c claims) expiry() time.Time {
 // describe fills what the tokens themselves say: expiry, email, plan, and the account id when it is not set.
 // Tokens that can't be read leave the fields as they are.
 func (c Credentials) describe() Credentials {
+	if c.Kind == "" {
+		c.Kind = KindCodex
+	}
 	access, accessErr := parseClaims(c.AccessToken)
 	id, _ := parseClaims(c.IDToken)
-	if accessErr == nil {
+	if accessErr == nil && !access.expiry().IsZero() {
 		c.ExpiresAt = access.expiry()
 	}
 	c.AccountID = first(c.AccountID, id.Auth.AccountID, id.AccountID, access.Auth.AccountID, access.AccountID)

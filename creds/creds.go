@@ -29,6 +29,16 @@ const (
 	Shared Ownership = "shared"
 )
 
+// Kind says which of OpenAI's sign-ins it is, and so which upstream answers for it.
+type Kind string
+
+const (
+	// KindCodex is a sign-in of the Codex CLI's kind, for the Codex backend.
+	KindCodex Kind = "codex"
+	// KindChatGPT is a "Sign in with ChatGPT", for OpenAI's public API.
+	KindChatGPT Kind = "chatgpt"
+)
+
 // Credentials is one sign-in. The zero value is "no sign-in". It is a value: copy it freely.
 // It prints, and marshals to JSON, without its secrets.
 type Credentials struct {
@@ -43,6 +53,9 @@ type Credentials struct {
 
 	ExpiresAt   time.Time // when the access token ends; zero when the token does not say
 	LastRefresh time.Time // when the tokens were issued to the holder; zero when unknown
+
+	Kind     Kind
+	ClientID string // OAuth client that the tokens were issued to; empty for the Codex client
 
 	Ownership    Ownership
 	ImportedFrom string // where an import read it: a file path or "keychain"; empty for other sign-ins

@@ -63,7 +63,7 @@ func NewFileStore(path string) *FileStore {
 // know are kept, so are the file's format and mode. The lock is the CLI's own.
 // Source: codex-rs/login/src/auth/storage.rs and a trace of Codex CLI 0.169.
 func NewLegacyStore(path string) *FileStore {
-	return newFileStore(path, filepath.Join(filepath.Dir(path), "auth.lock"), path+" (shared with the Codex CLI)", fileCodec{
+	s := newFileStore(path, filepath.Join(filepath.Dir(path), "auth.lock"), path+" (shared with the Codex CLI)", fileCodec{
 		decode: func(raw []byte) (Credentials, error) {
 			c, err := decodeAuthFile(raw)
 			c.Ownership = Shared
@@ -75,13 +75,15 @@ func NewLegacyStore(path string) *FileStore {
 		keepMode: true,
 		refused:  0o002,
 	})
+	s.hint = "Run `codex login`"
+	return s
 }
 
 func newFileStore(path, lockPath, label string, codec fileCodec) *FileStore {
 	return &FileStore{
 		path: path, codec: codec, label: label,
 		lock: flock.New(lockPath, flock.SetPermissions(0o600)),
-		hint: "Run `codex login`, then choose \"Re-import from Codex CLI\" or start this program again",
+		hint: "Run `codex-proxy login`",
 	}
 }
 
@@ -348,10 +350,13 @@ func (s *FileStore) cantWrite(err error) error {
 
 // problem turns a decoder's error into the store's.
 func (s *FileStore) problem(err error) error {
-	if errors.Is(err, ErrNotChatGPT) {
-		return &StoreError{Kind: ErrNotChatGPT, Where: s.path, Cause: detail(err), Hint: "Run `codex login` and choose \"Sign in with ChatGPT\""}
+	if errors.Is(err, ErrSignedOut) {
+		return &StoreError{Kind: ErrSignedOut, Where: s.path, Hint: "Run `codex-proxy login`"}
 	}
-	return &StoreError{Kind: ErrCorrupt, Where: s.path, Cause: detail(err), Hint: "Move it away and start again, or sign in again with `codex login`"}
+	if errors.Is(err, ErrNotChatGPT) {
+		return &StoreError{Kind: ErrNotChatGPT, Where: s.path, Cause: detail(err), Hint: "Run `codex-proxy login`"}
+	}
+	return &StoreError{Kind: ErrCorrupt, Where: s.path, Cause: detail(err), Hint: "Move it away and start again, or sign in again with `codex-proxy login`"}
 }
 
 // detail is the part of a decoder's error that its kind does not say.

@@ -74,9 +74,9 @@ func (i *Importer) FromKeychain(ctx context.Context) (Credentials, error) {
 	}
 	switch {
 	case errors.Is(err, keyring.ErrNotFound):
-		return Credentials{}, &StoreError{Kind: ErrMissing, Where: "keychain", Hint: "Run `codex login` and start this program again"}
+		return Credentials{}, &StoreError{Kind: ErrMissing, Where: "keychain", Hint: "Run `codex-proxy login`"}
 	case err != nil:
-		return Credentials{}, &StoreError{Kind: ErrUnreadable, Where: "keychain", Cause: err, Hint: "Run `codex login` if you never did. If your sign-in is in the keychain, unlock it, or put `cli_auth_credentials_store = \"file\"` into the Codex CLI's config.toml and sign in again"}
+		return Credentials{}, &StoreError{Kind: ErrUnreadable, Where: "keychain", Cause: err, Hint: "Run `codex-proxy login`. If your sign-in is in the keychain, unlock it, or put `cli_auth_credentials_store = \"file\"` into the Codex CLI's config.toml and sign in again"}
 	}
 	c, err := decodeAuthFile([]byte(value))
 	if err != nil {
@@ -84,7 +84,7 @@ func (i *Importer) FromKeychain(ctx context.Context) (Credentials, error) {
 		if errors.Is(err, ErrNotChatGPT) {
 			kind = ErrNotChatGPT
 		}
-		return c, &StoreError{Kind: kind, Where: "keychain", Cause: detail(err), Hint: "Run `codex login` and choose \"Sign in with ChatGPT\""}
+		return c, &StoreError{Kind: kind, Where: "keychain", Cause: detail(err), Hint: "Run `codex-proxy login`"}
 	}
 	i.Tell(Step{"📄", "Read " + describeImport(c) + " from the keychain"})
 	c.Ownership, c.ImportedFrom = Shared, FromKeychain

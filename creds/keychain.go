@@ -158,6 +158,15 @@ func newAEAD(key []byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
+// KeychainWorks asks the keychain for an entry that is not there. The error says why it does not answer.
+func KeychainWorks(ctx context.Context) error {
+	_, err := keychainGet(ctx, keychainService, "no such entry")
+	if errors.Is(err, keyring.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
 var errKeychainTimeout = errors.New("no answer from the keychain")
 
 func keychainGet(ctx context.Context, service, account string) (string, error) {

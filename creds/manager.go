@@ -17,6 +17,8 @@ const (
 	// borrowedAhead is the same for a sign-in that belongs to the Codex CLI, which refreshes 5 minutes ahead: it gets
 	// the first try, and we take what it stored.
 	borrowedAhead = time.Minute
+	// hourlyAhead is the same for a "Sign in with ChatGPT", whose access tokens live for an hour.
+	hourlyAhead = 10 * time.Minute
 	// refreshUnknown is the age at which a token that does not tell its end is refreshed.
 	// Source: openai/codex login/src/auth/manager.rs.
 	refreshUnknown = 8 * 24 * time.Hour
@@ -61,11 +63,14 @@ type Manager struct {
 	ready       chan struct{} // closed once the first load is over
 	readyOnce   sync.Once
 	refreshing  bool
+	signedOut   bool // by the user: nothing is imported by itself
 	unsaved     bool // current is newer than what is stored
 	problem     string
 	permanent   string // the refresh token that was refused for good, with problem saying why
 	refused     string // the access token that the backend answered with 401 and that could not be replaced
-	failures    int
+	failures    int    // in a row
+	refreshes   int    // since the start
+	missed      int    // refreshes that failed, since the start
 	since, next time.Time
 	received    time.Time // when this process got current's tokens from the auth server
 	subs        subscribers
@@ -83,7 +88,7 @@ func (m *Manager) Open(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err != nil {
-		m.problem = err.Error()
+		m.problem, m.signedOut = err.Error(), errors.Is(err, ErrSignedOut)
 	} else {
 		m.take(c)
 	}
@@ -111,6 +116,86 @@ func (m *Manager) Adopt(ctx context.Context, c Credentials) error {
 	m.changed()
 	m.nudge()
 	return err
+}
+
+// Reload takes what is in the store now, also nothing: another program changed it on the user's behalf.
+func (m *Manager) Reload(ctx context.Context) error {
+	c, err := m.cfg.Store.Load(ctx)
+	if err != nil && !errors.Is(err, ErrMissing) && !errors.Is(err, ErrSignedOut) {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.take(c)
+	m.signedOut = errors.Is(err, ErrSignedOut)
+	m.changed()
+	m.nudge()
+	return nil
+}
+
+// Forget signs out: the sign-in is ended at the auth server, as far as that can be reached, and deleted from the
+// store. What it was imported from stays as it is. ErrReadOnly when the store is not ours to delete from.
+func (m *Manager) Forget(ctx context.Context) (revoked error, err error) {
+	if m.cfg.SharedStore {
+		return nil, &StoreError{Kind: ErrReadOnly, Where: m.cfg.Store.Name(), Hint: "It is the Codex CLI's own sign-in: use `codex logout`"}
+	}
+	release, err := m.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	c, err := m.cfg.Store.Load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if c.Ownership == Own { // a shared one is the Codex CLI's, too
+		revoked = m.cfg.Refresher.Revoke(ctx, c)
+	}
+	if err := m.cfg.Store.Save(ctx, Credentials{}); err != nil {
+		return revoked, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.take(Credentials{})
+	m.signedOut = true
+	m.changed()
+	return revoked, nil
+}
+
+// ClientID is the OAuth client of the present sign-in; empty for the Codex client.
+func (m *Manager) ClientID() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.current.ClientID
+}
+
+// SharesChain reports whether c holds the refresh token that is in use here.
+func (m *Manager) SharesChain(c Credentials) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return c.RefreshToken != "" && c.RefreshToken == m.current.RefreshToken
+}
+
+// SetAccount uses another of the sign-in's workspaces from now on.
+func (m *Manager) SetAccount(ctx context.Context, id string) error {
+	release, err := m.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	c, err := m.cfg.Store.Load(ctx)
+	if err != nil {
+		return err
+	}
+	c.AccountID = id
+	if err := m.cfg.Store.Save(ctx, c); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.take(c)
+	m.changed()
+	return nil
 }
 
 // State returns what is to be known now.
@@ -302,6 +387,7 @@ func (m *Manager) store(ctx context.Context, old, n Credentials) error {
 	err := m.cfg.Store.Save(ctx, n)
 	m.mu.Lock()
 	m.take(n)
+	m.refreshes++
 	m.received = m.cfg.Now()
 	if err != nil {
 		m.unsaved = true
@@ -367,7 +453,7 @@ func (m *Manager) rereadSource(ctx context.Context) {
 	m.mu.Lock()
 	c := m.current
 	borrowed := c.Ownership == Shared && c.ImportedFrom != "" && c.ImportedFrom != "keychain"
-	look := m.cfg.Source != nil && (borrowed || m.helpless())
+	look := m.cfg.Source != nil && !m.signedOut && (borrowed || m.helpless())
 	m.mu.Unlock()
 	if !look {
 		return
@@ -395,6 +481,7 @@ func (m *Manager) failed(err error) error {
 	var re *RefreshError
 	permanent := errors.As(err, &re) && re.Permanent
 	m.mu.Lock()
+	m.missed++
 	m.problem = refreshProblem(err, m.current, m.cfg.Store)
 	if permanent {
 		m.permanent = m.current.RefreshToken
@@ -438,7 +525,7 @@ func (m *Manager) backOff(unanswered bool) {
 // take makes c the current sign-in. Called with mu held.
 func (m *Manager) take(c Credentials) {
 	m.current = c
-	m.unsaved, m.problem, m.permanent, m.refused = false, "", "", ""
+	m.unsaved, m.problem, m.permanent, m.refused, m.signedOut = false, "", "", "", false
 	m.failures, m.since, m.next, m.received = 0, time.Time{}, time.Time{}, time.Time{}
 }
 
@@ -468,7 +555,7 @@ func (m *Manager) dueAt() time.Time {
 		}
 		return c.LastRefresh.Add(refreshUnknown)
 	}
-	ahead := refreshAhead
+	ahead := margin(c)
 	if c.Ownership == Shared && c.ImportedFrom != "" {
 		ahead = borrowedAhead
 	}
@@ -476,6 +563,14 @@ func (m *Manager) dueAt() time.Time {
 		ahead = min(ahead, c.ExpiresAt.Sub(m.received)/2)
 	}
 	return c.ExpiresAt.Add(-ahead)
+}
+
+// margin is how long before its end a sign-in of our own is refreshed.
+func margin(c Credentials) time.Duration {
+	if c.Kind == KindChatGPT {
+		return hourlyAhead
+	}
+	return refreshAhead
 }
 
 // helpless reports that only the user, or another program, can bring a sign-in that works. Called with mu held.
@@ -554,9 +649,10 @@ func (m *Manager) state() State {
 	c, now := m.current, m.cfg.Now()
 	s := State{
 		Status: StatusSignedIn, Usable: !c.ExpiredAt(now) && c.AccessToken != m.refused,
-		Email: c.Email, Plan: c.Plan, AccountID: c.AccountID,
+		Kind: c.Kind, Email: c.Email, Plan: c.Plan, AccountID: c.AccountID,
 		ExpiresAt: c.ExpiresAt, LastRefresh: c.LastRefresh,
 		Store: m.cfg.Store.Name(), ImportedFrom: c.ImportedFrom, Ownership: c.Ownership,
+		Refreshes: m.refreshes, RefreshFailures: m.missed,
 		Problem: m.problem, FailingSince: m.since, NextAttempt: m.next,
 	}
 	switch {
@@ -565,7 +661,10 @@ func (m *Manager) state() State {
 	case c.IsZero():
 		s.Status = StatusNone
 		if s.Problem == "" {
-			s.Problem = "Nobody is signed in. Run `codex login`, then start this program again"
+			s.Problem = "Nobody is signed in. Run `codex-proxy login`"
+			if m.signedOut {
+				s.Problem = "You signed out. Run `codex-proxy login`"
+			}
 		}
 	case m.helpless():
 		s.Status = StatusSignInAgain
@@ -573,8 +672,8 @@ func (m *Manager) state() State {
 		s.Status = StatusRefreshFailing
 	case c.ExpiredAt(now) && c.RefreshToken == "":
 		s.Status = StatusSignInAgain
-		s.Problem = "The access token has ended and there is no refresh token. Sign in again"
-	case c.ExpiredAt(now.Add(refreshAhead)):
+		s.Problem = "The access token has ended and there is no refresh token. Run `codex-proxy login`"
+	case c.ExpiredAt(now.Add(margin(c))):
 		s.Status = StatusExpiring
 	}
 	return s
@@ -592,7 +691,7 @@ func (m *Manager) unavailable() error {
 	s := m.State()
 	e := &UnavailableError{Status: s.Status, Problem: s.Problem}
 	if e.Problem == "" {
-		e.Problem = "The sign-in could not be refreshed. Sign in again"
+		e.Problem = "The sign-in could not be refreshed. Run `codex-proxy login`"
 	}
 	if s.Status == StatusRefreshFailing || s.Status == StatusRefreshing {
 		e.RetryAfter = max(s.NextAttempt.Sub(m.cfg.Now()), time.Second)
@@ -611,11 +710,11 @@ func refreshProblem(err error, c Credentials, store Store) string {
 		if _, ok := store.(*EnvStore); ok {
 			return "The access token in ACCESS_TOKEN can't be refreshed. Put a new one there and start again"
 		}
-		return "The sign-in has no refresh token. Sign in again with `codex login`"
+		return "The sign-in has no refresh token. Run `codex-proxy login`"
 	case re.Reused:
-		return "Another program used this sign-in's refresh token first. Run `codex login` and import again"
+		return "Another program used this sign-in's refresh token first. Run `codex-proxy login` to sign in again"
 	case re.Permanent:
-		return "The sign-in was revoked or has expired. Run `codex login` and import again"
+		return "The sign-in was revoked or has expired. Run `codex-proxy login` to sign in again"
 	case re.Cause != nil:
 		return "The auth server was not reached (" + re.Cause.Error() + "). Check the network and the proxy settings; it is tried again by itself"
 	default:
@@ -624,7 +723,7 @@ func refreshProblem(err error, c Credentials, store Store) string {
 }
 
 func token(c Credentials) Token {
-	return Token{Access: c.AccessToken, AccountID: c.AccountID, FedRAMP: c.FedRAMP}
+	return Token{Access: c.AccessToken, AccountID: c.AccountID, FedRAMP: c.FedRAMP, Kind: c.Kind}
 }
 
 func stamp(t time.Time) string {

@@ -10,12 +10,17 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 )
 
 // CodexClientID is the OAuth client of the sign-ins that the Codex CLI makes; a refresh must name the client that
 // the tokens were issued to. Source: openai/codex login/src/auth/manager.rs.
 const CodexClientID = "app_EMoamEEZ73f0CkXaXp7hrann"
+
+// SharedResource is what a "Sign in with ChatGPT" asks leave for: OpenAI's public API.
+const SharedResource = "https://api.openai.com/v1"
 
 // A Refresher spends a refresh token at the auth server. Safe for concurrent use.
 type Refresher struct {
@@ -57,19 +62,18 @@ func (e *RefreshError) Unwrap() error { return e.Cause }
 // Refresh spends c's refresh token and returns the new sign-in. Errors are *RefreshError.
 // Source: openai/codex login/src/auth/manager.rs; captured from Codex CLI 0.169.
 func (r *Refresher) Refresh(ctx context.Context, c Credentials) (Credentials, error) {
-	body, err := json.Marshal(map[string]string{
-		"client_id":     CodexClientID,
-		"grant_type":    "refresh_token",
-		"refresh_token": c.RefreshToken,
+	address, kind, body := r.AuthURL+"/oauth/token", "application/json", mustJSON(map[string]string{
+		"client_id": CodexClientID, "grant_type": "refresh_token", "refresh_token": c.RefreshToken,
 	})
+	if c.Kind == KindChatGPT { // Source: developers.openai.com/siwc/token-reference
+		address, kind = r.AuthURL+"/api/accounts/oauth/token", "application/x-www-form-urlencoded"
+		body = []byte(url.Values{"grant_type": {"refresh_token"}, "client_id": {c.ClientID}, "refresh_token": {c.RefreshToken}, "resource": {SharedResource}}.Encode())
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
 		return c, &RefreshError{Cause: err}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.AuthURL+"/oauth/token", bytes.NewReader(body))
-	if err != nil {
-		return c, &RefreshError{Cause: err}
-	}
-	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Content-Type", kind)
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", r.UserAgent)
 	resp, err := r.HTTP.Do(req)
@@ -151,4 +155,74 @@ func printable(word string) string {
 		}
 	}
 	return word
+}
+
+// Revoke ends a sign-in at the auth server. Errors may be ignored: the tokens then end by themselves.
+// Source: captured from Codex CLI 0.169; OpenID Connect Discovery 1.0.
+func (r *Refresher) Revoke(ctx context.Context, c Credentials) error {
+	token := first(c.RefreshToken, c.AccessToken)
+	if c.Kind != KindChatGPT {
+		status, _, err := postJSON(ctx, r.HTTP, r.AuthURL+"/oauth/revoke", r.UserAgent,
+			map[string]string{"token": token, "token_type_hint": "refresh_token", "client_id": CodexClientID})
+		return revoked(status, err)
+	}
+	var found struct {
+		Revocation string `json:"revocation_endpoint"`
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.AuthURL+"/.well-known/openid-configuration", nil)
+	if err != nil {
+		return err
+	}
+	status, raw, err := send(r.HTTP, req, r.UserAgent)
+	if err := revoked(status, err); err != nil {
+		return err
+	}
+	if json.Unmarshal(raw, &found) != nil || !strings.HasPrefix(found.Revocation, r.AuthURL+"/") {
+		return errors.New("the auth server names no place to revoke a sign-in")
+	}
+	form := url.Values{"token": {token}, "token_type_hint": {"refresh_token"}, "client_id": {c.ClientID}}
+	req, err = http.NewRequestWithContext(ctx, http.MethodPost, found.Revocation, strings.NewReader(form.Encode()))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	status, _, err = send(r.HTTP, req, r.UserAgent)
+	return revoked(status, err)
+}
+
+func revoked(status int, err error) error {
+	if err == nil && status != http.StatusOK && status != http.StatusNoContent {
+		err = fmt.Errorf("the auth server answered %d", status)
+	}
+	return err
+}
+
+// postJSON sends a small request to the auth server and returns its answer.
+func postJSON(ctx context.Context, client *http.Client, address, userAgent string, in any) (status int, answer []byte, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(mustJSON(in)))
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	return send(client, req, userAgent)
+}
+
+func send(client *http.Client, req *http.Request, userAgent string) (status int, answer []byte, err error) {
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", userAgent)
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	answer, err = io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	return resp.StatusCode, answer, err
+}
+
+func mustJSON(v any) []byte {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // strings only
+	}
+	return raw
 }

@@ -28,6 +28,7 @@ type Step struct {
 type State struct {
 	Status    Status
 	Usable    bool // requests can be sent now
+	Kind      Kind
 	Email     string
 	Plan      string
 	AccountID string
@@ -39,6 +40,9 @@ type State struct {
 	ImportedFrom string // where it was imported from, or empty
 	Ownership    Ownership
 
+	Refreshes       int // since the start
+	RefreshFailures int
+
 	Problem      string    // what is wrong and what to do, in a sentence; empty when nothing is
 	FailingSince time.Time // of the first failure in a row; zero when none
 	NextAttempt  time.Time // when a failed refresh is tried again; zero when not
@@ -49,6 +53,7 @@ type Token struct {
 	Access    string // bearer token
 	AccountID string // may be empty
 	FedRAMP   bool
+	Kind      Kind // says which upstream takes it
 }
 
 // UnavailableError says why there is no token.

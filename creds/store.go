@@ -12,6 +12,7 @@ type Store interface {
 	Load(ctx context.Context) (Credentials, error)
 	// Save replaces the sign-in durably: after it returns nil, a crash or a power cut does not lose it; when it
 	// returns an error, what was stored before is still whole. ErrReadOnly when the store can't be written at all.
+	// The zero Credentials mean that the user signed out: Load then says ErrSignedOut.
 	Save(ctx context.Context, c Credentials) error
 	// Name says in a few words, for people, where this is.
 	Name() string
@@ -29,12 +30,13 @@ var (
 	ErrCorrupt    = errors.New("stored sign-in is damaged")
 	ErrUnreadable = errors.New("stored sign-in can't be read")
 	ErrNotChatGPT = errors.New("stored sign-in is not a ChatGPT sign-in")
+	ErrSignedOut  = errors.New("signed out")
 	ErrReadOnly   = errors.New("this store can't be written")
 )
 
 // StoreError says what is wrong with a store and what to do about it.
 type StoreError struct {
-	Kind  error  // ErrMissing, ErrCorrupt, ErrUnreadable, ErrNotChatGPT or ErrReadOnly
+	Kind  error  // ErrMissing, ErrCorrupt, ErrUnreadable, ErrNotChatGPT, ErrSignedOut or ErrReadOnly
 	Where string // the store's name or the file's path
 	Hint  string // what the user does next: a sentence without a full stop
 	Cause error  // may be nil
@@ -59,7 +61,7 @@ func (e *StoreError) Unwrap() []error {
 	return []error{e.Kind, e.Cause}
 }
 
-// MemoryStore holds a sign-in in memory, for the demo and for tests. The zero value is empty.
+// MemoryStore holds a sign-in in memory, for the demo and for tests. The zero value is empty; it forgets a sign-out.
 type MemoryStore struct {
 	locked[Credentials]
 }

@@ -21,12 +21,12 @@ func TestEachWayOfHavingNoSignInIsItsOwnErrorAndSaysWhatToDo(t *testing.T) {
 		kind    error
 		says    string
 	}{
-		"missing":        {"", 0, ErrMissing, "codex login"},
+		"missing":        {"", 0, ErrMissing, "codex-proxy login"},
 		"empty":          {" ", 0o600, ErrCorrupt, "sign in again"},
 		"cut":            {`{"tokens":{"access_tok`, 0o600, ErrCorrupt, "Move it away"},
-		"an API key":     {`{"auth_mode":"apikey","OPENAI_API_KEY":"sk-x"}`, 0o600, ErrNotChatGPT, "Sign in with ChatGPT"},
-		"an old API key": {`{"OPENAI_API_KEY":"sk-x"}`, 0o600, ErrNotChatGPT, "Sign in with ChatGPT"},
-		"no tokens":      {`{"auth_mode":"chatgpt","tokens":null}`, 0o600, ErrNotChatGPT, "codex login"},
+		"an API key":     {`{"auth_mode":"apikey","OPENAI_API_KEY":"sk-x"}`, 0o600, ErrNotChatGPT, "codex-proxy login"},
+		"an old API key": {`{"OPENAI_API_KEY":"sk-x"}`, 0o600, ErrNotChatGPT, "codex-proxy login"},
+		"no tokens":      {`{"auth_mode":"chatgpt","tokens":null}`, 0o600, ErrNotChatGPT, "codex-proxy login"},
 		"open to others": {`{}`, 0o666, ErrUnreadable, "chmod 600"},
 	} {
 		t.Run(name, func(t *testing.T) {

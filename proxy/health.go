@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"codex-proxy/creds"
+	"codex-proxy/proxy/codex"
 )
 
 // health is the answer of GET /health. It holds no secrets and no address of a person: it needs no key.
@@ -15,6 +16,7 @@ type health struct {
 	UptimeSeconds int64                     `json:"uptime_seconds"`
 	Demo          bool                      `json:"demo,omitempty"`
 	Credentials   credentialsHealth         `json:"credentials"`
+	Usage         *codex.Usage              `json:"usage,omitempty"`
 	Dropped       map[string]map[string]int `json:"dropped_parameters,omitempty"` // by client
 }
 
@@ -41,6 +43,11 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 			Problem: state.Problem,
 		},
 		Dropped: s.tally.snapshot(),
+	}
+	if s.Usage != nil {
+		if u := s.Usage(); !u.UpdatedAt.IsZero() {
+			h.Usage = &u
+		}
 	}
 	if !state.ExpiresAt.IsZero() {
 		left := int64(time.Until(state.ExpiresAt).Seconds())

@@ -3,6 +3,8 @@
 package proxy
 
 import (
+	"errors"
+	"io"
 	"net/http"
 	"path"
 	"runtime/debug"
@@ -22,7 +24,9 @@ import (
 type Config struct {
 	Guard   Guard
 	OpenAI  *openai.Handler
+	Client  *codex.Client
 	State   func() creds.State
+	Usage   func() codex.Usage // nil when there is none
 	Version string
 	Demo    bool // answers come from the built-in demo backend
 	Log     *logrus.Logger
@@ -33,10 +37,13 @@ type Server struct {
 	Config
 	started time.Time
 	tally   tally
+	metrics *meters
 }
 
 // NewServer returns a Server whose uptime starts now.
-func NewServer(cfg Config) *Server { return &Server{Config: cfg, started: time.Now()} }
+func NewServer(cfg Config) *Server {
+	return &Server{Config: cfg, started: time.Now(), metrics: newMeters(cfg)}
+}
 
 // ServeHTTP is the way of every request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -76,6 +83,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out = s.route(rec, r, route)
 	out.Client = clientName(r.UserAgent())
 	s.tally.add(out)
+	s.metrics.add(route, rec.status, out)
 }
 
 // route hands the request to the handler of its path and method.
@@ -95,6 +103,11 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, route string) (ou
 	case isModel && isRead(r):
 		s.OpenAI.Model(w, r, id)
 		return out
+	case route == "/metrics" && isRead(r):
+		s.metrics.write(w)
+		return out
+	case (route == "/api/codex/usage" || route == "/backend-api/wham/usage") && isRead(r):
+		return s.usage(w, r)
 	case route == "/" && isRead(r):
 		s.welcome(w)
 		return out
@@ -118,6 +131,30 @@ func allowed(route string) string {
 }
 
 func isRead(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
+
+// usage passes the upstream's own answer on, for tools that ask a Codex backend how much is left.
+func (s *Server) usage(w http.ResponseWriter, r *http.Request) (out reply.Outcome) {
+	resp, err := s.Client.Usage(r.Context())
+	if err != nil {
+		out.Err = asError(err)
+		openai.WriteError(w, out.Err)
+		return out
+	}
+	defer resp.Body.Close()
+	w.Header().Set("Content-Type", resp.Header.Get("Content-Type"))
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(resp.StatusCode)
+	io.Copy(w, io.LimitReader(resp.Body, 1<<20)) //nolint:errcheck // the caller has gone
+	return out
+}
+
+func asError(err error) *codex.Error {
+	var e *codex.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return codex.Unreachable(err)
+}
 
 // withBody reads the body and calls a translator.
 func (s *Server) withBody(w http.ResponseWriter, r *http.Request, translate func(http.ResponseWriter, *http.Request, []byte) reply.Outcome) reply.Outcome {

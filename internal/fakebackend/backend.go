@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -39,17 +40,26 @@ type Backend struct {
 	Models []byte
 	// Label starts each answer that no script decides, for the demo. Set before use.
 	Label string
+	// NoAccount makes sign-ins come without an account id. Set before use.
+	NoAccount bool
+	// ClockAhead is how far the auth server's clock is ahead of this machine's. Set before use.
+	ClockAhead time.Duration
+	// Accounts is the answer of accounts/check; nil for one of two workspaces without constraints. Set before use.
+	Accounts []byte
 
 	mux *http.ServeMux
 
 	mu       sync.Mutex
-	access   map[string]time.Time // token -> its end
-	refresh  map[string]*chain    // token -> the chain that it is of
+	access   map[string]access
+	refresh  map[string]*chain // token -> the chain that it is of
 	spent    map[string]*chain
 	requests []Request
 	refusals []string // what the next token requests get
 	counts   Counts
 	once     map[string]bool
+	clients  map[string]bool // dynamically registered
+	grants   map[string]*grant
+	devices  map[string]*device
 	gone     chan struct{}
 }
 
@@ -57,15 +67,26 @@ type Backend struct {
 type Counts struct {
 	Responses int // requests for an answer, also refused ones
 	Refreshes int // refreshes that were granted
+	Revoked   int // sign-ins ended by a logout
 	Reused    int // refresh tokens that came a second time
 	Canceled  int // answers that the caller did not wait for
 	Open      int // answers under way
 }
 
+// access is a token that opens the backend, or with public the API of Sign in with ChatGPT.
+type access struct {
+	end    time.Time
+	public bool
+}
+
 // chain is the tokens that came from one sign-in.
 type chain struct {
-	newest  string
-	revoked bool
+	newest    string
+	revoked   bool
+	client    string // of Sign in with ChatGPT; empty for the Codex client
+	nonce     string
+	account   string // workspace; empty for AccountID
+	noAccount bool
 }
 
 // Request is one that came in.
@@ -88,10 +109,13 @@ const requestsKept = 200
 func New() *Backend {
 	b := &Backend{
 		AccessLife: 10 * 24 * time.Hour,
-		access:     map[string]time.Time{},
+		access:     map[string]access{},
 		refresh:    map[string]*chain{},
 		spent:      map[string]*chain{},
 		once:       map[string]bool{},
+		clients:    map[string]bool{},
+		grants:     map[string]*grant{},
+		devices:    map[string]*device{},
 		mux:        http.NewServeMux(),
 		gone:       make(chan struct{}, 1000),
 	}
@@ -101,6 +125,9 @@ func New() *Backend {
 	b.mux.HandleFunc("GET /backend-api/wham/accounts/check", b.accounts)
 	b.mux.HandleFunc("POST /oauth/token", b.token)
 	b.mux.HandleFunc("POST /oauth/revoke", b.revoke)
+	b.mux.HandleFunc("POST /v1/responses", b.publicResponses)
+	b.mux.HandleFunc("GET /v1/models", b.publicModels)
+	b.loginRoutes()
 	return b
 }
 
@@ -111,19 +138,33 @@ func (b *Backend) ServeHTTP(w http.ResponseWriter, r *http.Request) { b.mux.Serv
 func (b *Backend) SignIn(life time.Duration) Tokens {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.issue(&chain{}, life)
+	return b.issueFor(&chain{}, life)
 }
 
-// issue is called with mu held.
-func (b *Backend) issue(c *chain, life time.Duration) Tokens {
+// issueFor is called with mu held.
+func (b *Backend) issueFor(c *chain, life time.Duration) Tokens {
 	end := time.Now().Add(life)
-	auth := map[string]any{"chatgpt_account_id": AccountID, "chatgpt_plan_type": Plan, "chatgpt_user_id": "user-demo"}
+	account := c.account
+	if account == "" {
+		account = AccountID
+	}
+	auth := map[string]any{"chatgpt_plan_type": Plan, "chatgpt_user_id": "user-demo"}
+	if !c.noAccount {
+		auth["chatgpt_account_id"] = account
+	}
+	id := map[string]any{"exp": end.Unix(), "email": Email, "https://api.openai.com/auth": auth}
+	if c.nonce != "" {
+		id["nonce"], id["aud"] = c.nonce, c.client
+	}
 	t := Tokens{
 		Access:  jwt(map[string]any{"exp": end.Unix(), "jti": random(), "https://api.openai.com/auth": auth}),
-		ID:      jwt(map[string]any{"exp": end.Unix(), "email": Email, "https://api.openai.com/auth": auth}),
+		ID:      jwt(id),
 		Refresh: "rt_" + random(),
 	}
-	b.access[t.Access] = end
+	if c.client != "" {
+		t.Access = "oaiat_" + random() + random() // opaque
+	}
+	b.access[t.Access] = access{end: end, public: c.client != ""}
 	b.refresh[t.Refresh] = c
 	c.newest = t.Refresh
 	return t
@@ -229,34 +270,45 @@ func (b *Backend) token(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+		if form, err := url.ParseQuery(string(body)); err == nil && form.Get("grant_type") == "authorization_code" {
+			b.codeExchange(w, form)
+			return
+		}
+	}
 	var in struct {
 		ClientID  string `json:"client_id"`
 		GrantType string `json:"grant_type"`
 		Refresh   string `json:"refresh_token"`
 	}
 	if !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") || json.Unmarshal(body, &in) != nil ||
-		in.GrantType != "refresh_token" || in.ClientID != "app_EMoamEEZ73f0CkXaXp7hrann" || in.Refresh == "" {
+		in.GrantType != "refresh_token" || in.ClientID != codexClient || in.Refresh == "" {
 		writeJSON(w, 400, map[string]any{"error": map[string]any{"code": "invalid_request", "message": "malformed token request"}})
 		return
 	}
+	b.rotate(w, r, in.Refresh, "", b.AccessLife)
+}
+
+// rotate spends a refresh token of a client and answers with the next tokens.
+func (b *Backend) rotate(w http.ResponseWriter, r *http.Request, token, client string, life time.Duration) {
 	if b.refuse(w, r) {
 		return
 	}
 	b.mu.Lock()
-	c, ok := b.refresh[in.Refresh]
+	c, ok := b.refresh[token]
 	code := ""
 	var t Tokens
 	switch {
-	case !ok && b.spent[in.Refresh] != nil:
+	case !ok && b.spent[token] != nil:
 		b.counts.Reused++
-		b.spent[in.Refresh].revoked = true
+		b.spent[token].revoked = true
 		code = "refresh_token_reused"
-	case !ok || c.revoked:
+	case !ok || c.revoked || c.client != client:
 		code = "refresh_token_invalidated"
 	default:
-		delete(b.refresh, in.Refresh)
-		b.spent[in.Refresh] = c
-		t = b.issue(c, b.AccessLife)
+		delete(b.refresh, token)
+		b.spent[token] = c
+		t = b.issueFor(c, life)
 		b.counts.Refreshes++
 	}
 	b.mu.Unlock()
@@ -264,7 +316,7 @@ func (b *Backend) token(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, 401, map[string]any{"error": map[string]any{"code": code, "message": "Your refresh token can't be used."}})
 		return
 	}
-	writeJSON(w, 200, t)
+	writeJSON(w, 200, withLife(t, life))
 }
 
 // refuse plays the next answer of RefuseRefresh, if there is one.
@@ -303,9 +355,13 @@ func (b *Backend) revoke(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Token string `json:"token"`
 	}
-	json.Unmarshal(body, &in) //nolint:errcheck // an unknown token is fine
+	if json.Unmarshal(body, &in) != nil {
+		form, _ := url.ParseQuery(string(body))
+		in.Token = form.Get("token")
+	}
 	b.mu.Lock()
 	if c := b.refresh[in.Token]; c != nil {
+		b.counts.Revoked++
 		c.revoked = true
 	}
 	b.mu.Unlock()
@@ -320,14 +376,15 @@ func (b *Backend) authorize(w http.ResponseWriter, r *http.Request) bool {
 	}
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	b.mu.Lock()
-	end, known := b.access[token]
+	a, known := b.access[token]
 	b.mu.Unlock()
+	end := a.end
 	switch {
-	case !ok || !known:
+	case !ok || !known || a.public:
 		writeJSON(w, 401, map[string]any{"error": map[string]any{"code": "token_invalid", "message": "Provided authentication token is invalid."}})
 	case time.Now().After(end):
 		writeJSON(w, 401, map[string]any{"error": map[string]any{"code": "token_expired", "message": "Provided authentication token is expired. Please try signing in again."}})
-	case r.Header.Get("Chatgpt-Account-Id") != AccountID:
+	case r.Header.Get("Chatgpt-Account-Id") != AccountID && r.Header.Get("Chatgpt-Account-Id") != SecondAccountID:
 		writeJSON(w, 401, map[string]any{"detail": "Unauthorized: account does not match"})
 	case r.Header.Get("Cookie") != "" || r.Header.Get("X-Api-Key") != "":
 		writeJSON(w, 400, map[string]any{"detail": "A client's own secrets were sent here"})
@@ -384,10 +441,18 @@ func (b *Backend) accounts(w http.ResponseWriter, r *http.Request) {
 	if _, err := b.record(r); err != nil || !b.authorize(w, r) {
 		return
 	}
+	if b.Accounts != nil {
+		w.Header().Set("Content-Type", "application/json")
+		w.Write(b.Accounts) //nolint:errcheck // gone
+		return
+	}
+	account := func(id, name, structure string) map[string]any {
+		return map[string]any{"id": id, "plan_type": Plan, "name": name, "structure": structure, "can_access_with_session": true,
+			"workspace_backend_origin": "NO_CONSTRAINT", "account_routing_override": "NO_CONSTRAINT"}
+	}
 	writeJSON(w, 200, map[string]any{
-		"accounts": []any{map[string]any{"id": AccountID, "plan_type": Plan, "name": "Demo", "structure": "personal",
-			"workspace_backend_origin": "NO_CONSTRAINT", "account_routing_override": "NO_CONSTRAINT"}},
-		"account_ordering": []string{AccountID}, "default_account_id": AccountID,
+		"accounts":         []any{account(AccountID, "Personal", "personal"), account(SecondAccountID, "Team", "workspace")},
+		"account_ordering": []string{AccountID, SecondAccountID}, "default_account_id": AccountID,
 	})
 }
 

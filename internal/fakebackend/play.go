@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidwall/gjson"
+	"github.com/tidwall/sjson"
 )
 
 // player writes the events of one answer.
@@ -46,6 +47,11 @@ func (b *Backend) responses(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, 400, map[string]any{"detail": err.Error()})
 		return
 	}
+	b.answer(w, r, body)
+}
+
+// answer plays what the conversation asks for.
+func (b *Backend) answer(w http.ResponseWriter, r *http.Request, body []byte) {
 	p := &player{b: b, w: w, r: r, doc: gjson.ParseBytes(body), id: "resp_" + random(), lineEnd: "\n"}
 	defer func() {
 		if r.Context().Err() != nil && p.gone {
@@ -118,8 +124,14 @@ func flatten(v gjson.Result) string {
 func (p *player) tools() []gjson.Result {
 	var out []gjson.Result
 	for _, t := range p.doc.Get("tools").Array() {
-		if k := t.Get("type").Str; k == "function" || k == "custom" {
+		switch t.Get("type").Str {
+		case "function", "custom":
 			out = append(out, t)
+		case "namespace":
+			for _, inner := range t.Get("tools").Array() {
+				named, _ := sjson.Set(inner.Raw, "namespace", t.Get("name").Str)
+				out = append(out, gjson.Parse(named))
+			}
 		}
 	}
 	return out
@@ -320,19 +332,27 @@ func (p *player) call(tool gjson.Result, n int) {
 		id, input := "ctc_"+random(), "sample input"
 		p.event("response.output_item.added", map[string]any{"output_index": index, "item": map[string]any{"id": id, "type": "custom_tool_call", "call_id": callID, "name": name, "input": ""}})
 		p.event("response.custom_tool_call_input.delta", map[string]any{"item_id": id, "output_index": index, "delta": input})
-		p.done(index, map[string]any{"id": id, "type": "custom_tool_call", "status": "completed", "call_id": callID, "name": name, "input": input})
+		p.done(index, inNamespace(tool, map[string]any{"id": id, "type": "custom_tool_call", "status": "completed", "call_id": callID, "name": name, "input": input}))
 		return
 	}
 	id := "fc_" + random()
 	raw, _ := json.Marshal(fill(tool.Get("parameters"), 0))
 	arguments := string(raw)
-	p.event("response.output_item.added", map[string]any{"output_index": index, "item": map[string]any{"id": id, "type": "function_call", "status": "in_progress", "call_id": callID, "name": name, "arguments": ""}})
+	p.event("response.output_item.added", map[string]any{"output_index": index, "item": inNamespace(tool, map[string]any{"id": id, "type": "function_call", "status": "in_progress", "call_id": callID, "name": name, "arguments": ""})})
 	half := len(arguments) / 2
 	for _, piece := range []string{arguments[:half], arguments[half:]} {
 		p.event("response.function_call_arguments.delta", map[string]any{"item_id": id, "output_index": index, "delta": piece})
 	}
 	p.event("response.function_call_arguments.done", map[string]any{"item_id": id, "output_index": index, "arguments": arguments})
-	p.done(index, map[string]any{"id": id, "type": "function_call", "status": "completed", "call_id": callID, "name": name, "arguments": arguments})
+	p.done(index, inNamespace(tool, map[string]any{"id": id, "type": "function_call", "status": "completed", "call_id": callID, "name": name, "arguments": arguments}))
+}
+
+// inNamespace says of a call in which namespace its tool is.
+func inNamespace(tool gjson.Result, item map[string]any) map[string]any {
+	if name := tool.Get("namespace").Str; name != "" {
+		item["namespace"] = name
+	}
+	return item
 }
 
 func (p *player) usage() map[string]any {

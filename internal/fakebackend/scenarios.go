@@ -200,6 +200,15 @@ var httpErrors = map[string]func(*player){
 	"notincluded": func(p *player) {
 		writeJSON(p.w, 429, map[string]any{"error": map[string]any{"type": "usage_not_included", "message": "no"}})
 	},
+	"sharing": func(p *player) {
+		writeJSON(p.w, 429, publicError("subscription_sharing_usage_limit_exceeded", "Usage limit exceeded.", ""))
+	},
+	"ineligible": func(p *player) {
+		writeJSON(p.w, 403, publicError("subscription_sharing_user_not_eligible", "Not eligible.", ""))
+	},
+	"unavailable": func(p *player) {
+		writeJSON(p.w, 503, publicError("subscription_sharing_usage_unavailable", "Try later.", ""))
+	},
 	"http429": func(p *player) {
 		p.w.Header().Set("Retry-After", "20")
 		writeJSON(p.w, 429, map[string]any{"error": map[string]any{"code": "rate_limit_exceeded", "message": "Too fast."}})

@@ -31,12 +31,15 @@ type TokenSource interface {
 	Rejected(context.Context, creds.Token) (creds.Token, error)
 }
 
-// Client sends requests to one upstream. Its fields are set before use and not changed. Safe for concurrent use.
+// Client sends requests to the upstream that takes the sign-in. Its fields are set before use and not changed. Safe
+// for concurrent use.
 type Client struct {
-	Upstream    Upstream
+	Upstreams   map[creds.Kind]Upstream // one for creds.KindCodex is required
 	HTTP        *http.Client
 	Tokens      TokenSource
 	Models      *Catalogue
+	Meter       *Meter        // hears how much of the plan is used; may be nil
+	Routes      *Routes       // may be nil
 	IdleTimeout time.Duration // silence after which a stream is given up
 	KeepAlive   time.Duration // silence after which the caller is told that the answer is still coming
 }
@@ -53,16 +56,28 @@ type Stream struct {
 	idle   *idle
 }
 
+// upstream is the one that takes sign-ins of that kind.
+func (c *Client) upstream(kind creds.Kind) Upstream {
+	if u, ok := c.Upstreams[kind]; ok {
+		return u
+	}
+	return c.Upstreams[creds.KindCodex]
+}
+
 // Stream sends r and returns when the answer has begun. Cancelling ctx ends the request at the backend. Errors are
 // *Error, or ctx's when the caller went away.
 func (c *Client) Stream(ctx context.Context, r *Request) (*Stream, error) {
-	body, session, err := r.encode(c.Upstream, c.Models)
+	token, err := c.Tokens.Token(ctx)
+	if err != nil {
+		return nil, signInError(ctx, err)
+	}
+	body, session, err := r.encode(c.upstream(token.Kind), c.Models)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	idle := newIdle(c.KeepAlive, c.IdleTimeout, cancel)
-	resp, err := c.post(ctx, r, body, session)
+	resp, err := c.post(ctx, token, r, body, session)
 	if err != nil {
 		idle.stop()
 		cancel(nil)
@@ -76,11 +91,7 @@ func (c *Client) Stream(ctx context.Context, r *Request) (*Stream, error) {
 
 // post sends the body, once more with another token after a 401, and once more after a short wait where the backend
 // asks for one. Nothing has been sent to the caller by then.
-func (c *Client) post(ctx context.Context, r *Request, body []byte, session string) (*http.Response, error) {
-	token, err := c.Tokens.Token(ctx)
-	if err != nil {
-		return nil, signInError(ctx, err)
-	}
+func (c *Client) post(ctx context.Context, token creds.Token, r *Request, body []byte, session string) (*http.Response, error) {
 	renewed, waited := false, false
 	for {
 		resp, err := c.send(ctx, r, body, session, token)
@@ -91,14 +102,20 @@ func (c *Client) post(ctx context.Context, r *Request, body []byte, session stri
 			return nil, Unreachable(err)
 		}
 		if resp.StatusCode == http.StatusOK {
+			c.observe(resp.Header, false)
 			return resp, nil
 		}
 		failure := readError(resp)
+		c.observe(resp.Header, failure.Type == typeQuota)
 		switch {
 		case resp.StatusCode == http.StatusUnauthorized && !renewed:
 			renewed = true
+			kind := token.Kind
 			if token, err = c.Tokens.Rejected(ctx, token); err != nil {
 				return nil, signInError(ctx, err)
+			}
+			if token.Kind != kind { // the user signed in another way, and the body is not for that
+				return nil, SignIn("Another sign-in is in use now. Send the request again", time.Second)
 			}
 		case failure.RetryAfter > 0 && failure.RetryAfter <= shortWait && !waited:
 			waited = true
@@ -111,8 +128,15 @@ func (c *Client) post(ctx context.Context, r *Request, body []byte, session stri
 	}
 }
 
+func (c *Client) observe(h http.Header, reached bool) {
+	if c.Meter != nil {
+		c.Meter.Observe(h, reached, time.Now())
+	}
+}
+
 func (c *Client) send(ctx context.Context, r *Request, body []byte, session string, token creds.Token) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.Upstream.ResponsesURL, bytes.NewReader(body))
+	up, where := c.upstream(token.Kind), c.route(ctx, token)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, where.apply(up.ResponsesURL+r.Path), bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -124,25 +148,43 @@ func (c *Client) send(ctx context.Context, r *Request, body []byte, session stri
 	for name, values := range r.Header {
 		req.Header[name] = values
 	}
-	c.Upstream.Header(req.Header, token)
+	up.Header(req.Header, token)
+	if where.override != "" {
+		req.Header.Set("X-Openai-Account-Routing-Override", where.override)
+	}
 	return c.HTTP.Do(req)
 }
 
+func (c *Client) route(ctx context.Context, t creds.Token) route {
+	if c.Routes == nil {
+		return route{}
+	}
+	return c.Routes.find(ctx, c, t)
+}
+
 // get fetches from the upstream with the sign-in. The caller closes the body.
-func (c *Client) get(ctx context.Context, url, etag string) (*http.Response, error) {
+func (c *Client) get(ctx context.Context, address func(Upstream) string, etag string) (*http.Response, error) {
 	token, err := c.Tokens.Token(ctx)
 	if err != nil {
 		return nil, signInError(ctx, err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	up := c.upstream(token.Kind)
+	if address(up) == "" {
+		return nil, &Error{Status: http.StatusNotFound, Type: typeInvalid, Code: "not_available", Message: "Your kind of sign-in does not offer this. Run `codex-proxy login --codex` for one that does"}
+	}
+	where := c.route(ctx, token)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, where.apply(address(up)), nil)
 	if err != nil {
 		return nil, err
+	}
+	if where.override != "" {
+		req.Header.Set("X-Openai-Account-Routing-Override", where.override)
 	}
 	req.Header.Set("Accept", "application/json")
 	if etag != "" {
 		req.Header.Set("If-None-Match", etag)
 	}
-	c.Upstream.Header(req.Header, token)
+	up.Header(req.Header, token)
 	return c.HTTP.Do(req)
 }
 
@@ -184,6 +226,9 @@ func (s *Stream) broken(err error) error {
 	}
 	return Broken()
 }
+
+// Done reports whether the answer has come to its end.
+func (s *Stream) Done() bool { return s.done }
 
 // Close ends the request at the backend.
 func (s *Stream) Close() {

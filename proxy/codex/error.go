@@ -104,6 +104,13 @@ var terms = map[string]struct {
 	"usage_limit_reached":           {http.StatusForbidden, typeQuota},
 	"insufficient_quota":            {http.StatusForbidden, typeQuota},
 	"usage_not_included":            {http.StatusForbidden, typePermission},
+
+	// Of "Sign in with ChatGPT". Source: developers.openai.com/siwc/errors-and-recovery.
+	"subscription_sharing_usage_limit_exceeded":   {http.StatusForbidden, typeQuota},
+	"subscription_sharing_user_not_eligible":      {http.StatusForbidden, typePermission},
+	"subscription_sharing_route_not_supported":    {http.StatusForbidden, typePermission},
+	"subscription_sharing_unsupported_capability": {http.StatusBadRequest, typeInvalid},
+	"subscription_sharing_usage_unavailable":      {http.StatusServiceUnavailable, typeServer},
 }
 
 // fromAnswer reads an HTTP error of the backend. Its body comes as {"detail":"…"}, {"error":{…}} or as a web page.
@@ -134,7 +141,7 @@ func fromAnswer(a *Answer, now time.Time) *Error {
 	switch {
 	case a.Status == http.StatusUnauthorized:
 		e.Code, e.Type = "sign_in_required", typeAuth
-		e.Message = "ChatGPT refused the sign-in (" + e.Message + "). Sign in again with `codex login`, then import it"
+		e.Message = "ChatGPT refused the sign-in (" + e.Message + "). Run `codex-proxy login`"
 	case a.Status > 511:
 		e.Status = http.StatusBadGateway // a CDN's private numbers
 	}
@@ -150,7 +157,7 @@ func fromPage(a *Answer) *Error {
 		e.Message = "ChatGPT's bot check refused this machine's address. Open chatgpt.com in a browser on the same network, switch off a VPN, then send the request again"
 	case a.Status == http.StatusUnauthorized:
 		e.Status, e.Type, e.Code = a.Status, typeAuth, "sign_in_required"
-		e.Message = "ChatGPT refused the sign-in. Sign in again with `codex login`, then import it"
+		e.Message = "ChatGPT refused the sign-in. Run `codex-proxy login`"
 	case a.Status == http.StatusTooManyRequests || a.Status == http.StatusServiceUnavailable:
 		e.Status, e.Type = a.Status, typeFor(a.Status)
 		e.RetryAfter = retryAfter(a.Header, time.Now())
@@ -200,12 +207,25 @@ func FailureOf(data []byte, now time.Time) *Error {
 // text has no epoch and none of the phrases by which opencode and pi recognise an error to be retried.
 func (e *Error) explain(object gjson.Result, now time.Time) {
 	switch e.Code {
-	case "usage_limit_reached", "insufficient_quota":
+	case "usage_limit_reached", "insufficient_quota", "subscription_sharing_usage_limit_exceeded":
 		e.Status, e.Type, e.RetryAfter = http.StatusForbidden, typeQuota, 0
 		e.Message = "ChatGPT plan usage limit reached. " + resets(object, now)
 	case "usage_not_included":
 		e.Status, e.Type, e.RetryAfter = http.StatusForbidden, typePermission, 0
 		e.Message = "This ChatGPT plan does not include Codex. Upgrade it at chatgpt.com, or sign in with another account"
+	case "subscription_sharing_user_not_eligible":
+		e.Status, e.Type, e.RetryAfter = http.StatusForbidden, typePermission, 0
+		e.Message = "\"Sign in with ChatGPT\" does not let this account use its plan here: it is for Plus and Pro. Run `codex-proxy login --codex` to sign in the Codex way"
+	case "subscription_sharing_route_not_supported":
+		e.Status, e.Type, e.RetryAfter = http.StatusForbidden, typePermission, 0
+		e.Message = "\"Sign in with ChatGPT\" does not offer this. Run `codex-proxy login --codex` to sign in the Codex way"
+	case "subscription_sharing_unsupported_capability":
+		e.Status, e.Type = http.StatusBadRequest, typeInvalid
+		e.Message = "\"Sign in with ChatGPT\" can't do this: " + strings.TrimRight(e.Message, ".") + ". Leave it out, or run `codex-proxy login --codex` to sign in the Codex way"
+	case "subscription_sharing_usage_unavailable":
+		e.Status, e.Type = http.StatusServiceUnavailable, typeServer
+		e.Message = "OpenAI can't tell just now how much of your plan is left. Send the request again in a minute"
+		e.RetryAfter = max(e.RetryAfter, time.Minute)
 	case "context_length_exceeded":
 		e.Status, e.Type = http.StatusBadRequest, typeInvalid
 	case "rate_limit_exceeded", "slow_down":

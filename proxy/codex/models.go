@@ -60,12 +60,14 @@ type Catalogue struct {
 	raw     []byte
 	models  []Model
 	etag    string
+	source  string // the address that the list came from
 	fetched time.Time
 }
 
 // cachedModels is the file in the cache folder.
 type cachedModels struct {
 	ETag   string          `json:"etag"`
+	Source string          `json:"source"`
 	Models json.RawMessage `json:"models"` // the backend's answer
 }
 
@@ -73,13 +75,13 @@ type cachedModels struct {
 // the backend's first.
 func NewCatalogue(defaultModel string, cache ModelCache) *Catalogue {
 	c := &Catalogue{defaultModel: defaultModel, cache: cache}
-	if err := c.use(bundledModels, ""); err != nil {
+	if err := c.use(bundledModels, "", ""); err != nil {
 		panic(err) // the list is part of the program
 	}
 	if cache != nil {
 		var kept cachedModels
 		if raw, err := cache.Load(); err == nil && json.Unmarshal(raw, &kept) == nil {
-			c.use(kept.Models, kept.ETag) //nolint:errcheck // a damaged cache is no cache
+			c.use(kept.Models, kept.ETag, kept.Source) //nolint:errcheck // a damaged cache is no cache
 		}
 	}
 	return c
@@ -87,7 +89,7 @@ func NewCatalogue(defaultModel string, cache ModelCache) *Catalogue {
 
 var errNoModels = errors.New("the list of models can't be read")
 
-func (c *Catalogue) use(raw []byte, etag string) error {
+func (c *Catalogue) use(raw []byte, etag, source string) error {
 	var list struct {
 		Models []Model `json:"models"`
 	}
@@ -97,8 +99,15 @@ func (c *Catalogue) use(raw []byte, etag string) error {
 	slices.SortStableFunc(list.Models, func(a, b Model) int { return a.Priority - b.Priority })
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.raw, c.models, c.etag = raw, list.Models, etag
+	c.raw, c.models, c.etag, c.source = raw, list.Models, etag, source
 	return nil
+}
+
+// Stale makes the next Fetch ask again: another sign-in may have other models.
+func (c *Catalogue) Stale() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fetched = time.Time{}
 }
 
 // All returns the models for people, the first is the default.
@@ -218,9 +227,14 @@ func (c *Catalogue) fetch(ctx context.Context, client *Client) error {
 	ctx, cancel := context.WithTimeout(ctx, modelsTimeout)
 	defer cancel()
 	c.mu.RLock()
-	etag := c.etag
+	etag, kept := c.etag, c.source
 	c.mu.RUnlock()
-	resp, err := client.get(ctx, client.Upstream.ModelsURL, etag)
+	source := ""
+	resp, err := client.get(ctx, func(u Upstream) string { source = u.ModelsURL; return source }, etag)
+	if err == nil && resp.StatusCode == http.StatusNotModified && source != kept { // a tag of another list
+		resp.Body.Close()
+		resp, err = client.get(ctx, func(u Upstream) string { return u.ModelsURL }, "")
+	}
 	if err != nil {
 		return err
 	}
@@ -234,12 +248,12 @@ func (c *Catalogue) fetch(ctx context.Context, client *Client) error {
 		return errNoModels
 	}
 	etag = resp.Header.Get("Etag")
-	if err := c.use(raw, etag); err != nil {
+	if err := c.use(raw, etag, source); err != nil {
 		return err
 	}
 	c.stamp()
 	if c.cache != nil {
-		return c.cache.Save(mustJSON(cachedModels{ETag: etag, Models: raw}))
+		return c.cache.Save(mustJSON(cachedModels{ETag: etag, Source: source, Models: raw}))
 	}
 	return nil
 }

@@ -31,6 +31,9 @@ type Request struct {
 	Text              json.RawMessage // verbosity and format
 	ClientMetadata    json.RawMessage
 
+	// Path is put behind the responses endpoint's, for those that lie below it, such as "/compact".
+	Path string
+
 	// Native means that the caller is the Codex CLI itself: it speaks the backend's own dialect, so its items are
 	// passed as they are and it gets the backend's errors as they come.
 	Native bool
@@ -288,6 +291,10 @@ func (r *Request) encode(up Upstream, models *Catalogue) (body []byte, session s
 			return nil, "", err
 		}
 	}
+	tools, err := up.tools(r)
+	if err != nil {
+		return nil, "", err
+	}
 	if len(r.Input) == 0 {
 		return nil, "", Invalid("input", "The conversation is empty. Send at least one message")
 	}
@@ -307,9 +314,9 @@ func (r *Request) encode(up Upstream, models *Catalogue) (body []byte, session s
 	} else if !r.Native && up.DefaultInstructions != "" {
 		b.field("instructions", quote(up.DefaultInstructions))
 	}
-	b.list("input", r.Input)
-	if r.Tools != nil {
-		b.list("tools", r.Tools)
+	b.list("input", up.items(r.Input))
+	if tools != nil {
+		b.list("tools", tools)
 	}
 	b.raw("tool_choice", r.ToolChoice)
 	b.raw("parallel_tool_calls", r.ParallelToolCalls)

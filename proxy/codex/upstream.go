@@ -1,9 +1,15 @@
 package codex
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"runtime"
+	"slices"
+	"strconv"
+
+	"github.com/tidwall/gjson"
+	"github.com/tidwall/sjson"
 
 	"codex-proxy/creds"
 )
@@ -22,6 +28,10 @@ type Upstream struct {
 	Params map[string]bool
 	// Header sets what the service wants to see on each request.
 	Header func(h http.Header, t creds.Token)
+	// Namespace, when set, is the group in which functions and custom tools must be; they are put there.
+	Namespace string
+	// NoTool says, for a hosted tool that the service does not have, why not; empty for one that it takes.
+	NoTool func(kind string) string
 	// DefaultInstructions is sent when the caller has none; empty where none are needed.
 	DefaultInstructions string
 }
@@ -60,6 +70,72 @@ func Backend(baseURL string, id Identity) Upstream {
 		},
 		DefaultInstructions: "You are a helpful assistant.",
 	}
+}
+
+// Public is OpenAI's public API under baseURL (https://api.openai.com/v1), for a "Sign in with ChatGPT".
+// Source: developers.openai.com/siwc/models-and-inference and /preview-limitations.
+func Public(baseURL string, id Identity) Upstream {
+	return Upstream{
+		ResponsesURL: baseURL + "/responses",
+		ModelsURL:    baseURL + "/models",
+		Params: set("model", "instructions", "input", "tools", "tool_choice", "parallel_tool_calls", "reasoning",
+			"include", "service_tier", "prompt_cache_key", "text"),
+		Header: func(h http.Header, t creds.Token) {
+			h.Set("Authorization", "Bearer "+t.Access)
+			h.Set("User-Agent", id.UserAgent)
+			for _, name := range nativeHeaders { // those are the Codex backend's
+				h.Del(name)
+			}
+		},
+		Namespace: "tools",
+		NoTool: func(kind string) string {
+			switch kind {
+			case "web_search", "namespace":
+				return ""
+			}
+			return "The tool " + strconv.Quote(kind) + " is not available with Sign in with ChatGPT. Run `codex-proxy login --codex` for a sign-in that may have it, or remove the tool"
+		},
+	}
+}
+
+// tools returns the request's tools as the upstream takes them.
+func (u Upstream) tools(r *Request) ([]json.RawMessage, error) {
+	if u.NoTool == nil && u.Namespace == "" {
+		return r.Tools, nil
+	}
+	var out, grouped []json.RawMessage
+	for _, t := range r.Tools {
+		kind := gjson.GetBytes(t, "type").String()
+		if kind == "function" || kind == "custom" {
+			grouped = append(grouped, t)
+			continue
+		}
+		if why := u.NoTool(kind); why != "" {
+			return nil, Invalid("tools", "%s", why)
+		}
+		out = append(out, t)
+	}
+	if grouped != nil {
+		out = append(out, mustJSON(map[string]any{"type": "namespace", "name": u.Namespace, "description": "The tools of this program.", "tools": grouped}))
+	}
+	return out, nil
+}
+
+// items says of calls made earlier in which group their tools are now.
+func (u Upstream) items(items []json.RawMessage) []json.RawMessage {
+	if u.Namespace == "" {
+		return items
+	}
+	out := slices.Clone(items)
+	for i, item := range out {
+		kind := gjson.GetBytes(item, "type").Str
+		if (kind == "function_call" || kind == "custom_tool_call") && !gjson.GetBytes(item, "namespace").Exists() {
+			if named, err := sjson.SetBytes(bytes.Clone(item), "namespace", u.Namespace); err == nil {
+				out[i] = named
+			}
+		}
+	}
+	return out
 }
 
 func set(names ...string) map[string]bool {

@@ -34,7 +34,7 @@ func newHandler(t testing.TB) (*Handler, *fakebackend.Backend) {
 	t.Cleanup(server.Close)
 	tokens := b.SignIn(time.Hour)
 	return &Handler{Thoughts: NewThoughts(), Client: &codex.Client{
-		Upstream: codex.Backend(server.URL+"/backend-api", codex.NewIdentity("test")), HTTP: server.Client(),
+		Upstreams: map[creds.Kind]codex.Upstream{creds.KindCodex: codex.Backend(server.URL+"/backend-api", codex.NewIdentity("test"))}, HTTP: server.Client(),
 		Tokens: fixedToken{Access: tokens.Access, AccountID: fakebackend.AccountID},
 		Models: codex.NewCatalogue("gpt-5.5", nil), IdleTimeout: time.Minute, KeepAlive: time.Minute,
 	}}, b

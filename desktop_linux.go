@@ -1,0 +1,19 @@
+package main
+
+import (
+	"github.com/godbus/dbus/v5"
+)
+
+// trayHost reports whether something on this desktop shows icons of programs, and why not.
+// Source: the StatusNotifierItem specification of freedesktop.org.
+func trayHost() (there bool, why string) {
+	conn, err := dbus.ConnectSessionBus()
+	if err != nil {
+		return false, "there is no session bus"
+	}
+	defer conn.Close()
+	if conn.BusObject().Call("org.freedesktop.DBus.NameHasOwner", 0, "org.kde.StatusNotifierWatcher").Store(&there) != nil || !there {
+		return false, "no panel on this desktop shows tray icons; on GNOME the extension AppIndicator does"
+	}
+	return true, ""
+}

@@ -1,0 +1,216 @@
+package codex
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tidwall/gjson"
+	"golang.org/x/sync/singleflight"
+)
+
+// Window is one limit of the plan: so much in so long.
+type Window struct {
+	Name        string        `json:"name"`         // "5-hour", "weekly", or the extra limit's own name
+	UsedPercent float64       `json:"used_percent"` // 0 to 100
+	Length      time.Duration `json:"-"`
+	ResetsAt    time.Time     `json:"resets_at,omitzero"`
+}
+
+// Usage is how much of the plan has been used, as far as the upstream has said.
+type Usage struct {
+	Windows   []Window  `json:"windows"`
+	Credits   *Credits  `json:"credits,omitempty"`
+	Reached   bool      `json:"limit_reached"`
+	UpdatedAt time.Time `json:"updated_at,omitzero"` // zero when nothing is known
+}
+
+// Credits are what was bought beyond the plan.
+type Credits struct {
+	Has       bool   `json:"has_credits"`
+	Unlimited bool   `json:"unlimited"`
+	Balance   string `json:"balance,omitempty"`
+}
+
+// usageFresh is how long a number is shown without asking again.
+const usageFresh = 5 * time.Minute
+
+// Meter knows the newest Usage: each answer's headers bring it, and the usage endpoint when asked. Safe for concurrent
+// use. The zero value is ready.
+type Meter struct {
+	flight singleflight.Group
+
+	mu      sync.Mutex
+	usage   Usage
+	changed []func(Usage)
+}
+
+// Current returns what is known.
+func (m *Meter) Current() Usage {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.usage
+}
+
+// OnChange has f called with each new Usage, from the goroutine that brought it; f must not block.
+func (m *Meter) OnChange(f func(Usage)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.changed = append(m.changed, f)
+}
+
+// Clear forgets everything: another account has signed in.
+func (m *Meter) Clear() { m.set(Usage{}) }
+
+func (m *Meter) set(u Usage) {
+	m.mu.Lock()
+	m.usage = u
+	listeners := m.changed
+	m.mu.Unlock()
+	for _, f := range listeners {
+		f(u)
+	}
+}
+
+// Observe reads the headers that the Codex backend sends with each answer.
+// Source: codex-rs/codex-api/src/rate_limits.rs.
+func (m *Meter) Observe(h http.Header, reached bool, now time.Time) {
+	u := Usage{UpdatedAt: now, Reached: reached}
+	for _, window := range []string{"Primary", "Secondary"} {
+		if w, ok := windowFromHeader(h, "X-Codex-"+window, "", now); ok {
+			u.Windows = append(u.Windows, w)
+		}
+	}
+	for name, values := range h { // x-<limit>-primary-used-percent with x-<limit>-limit-name
+		limit, ok := strings.CutSuffix(name, "-Primary-Used-Percent")
+		if !ok || limit == "X-Codex" || len(values) == 0 {
+			continue
+		}
+		if w, ok := windowFromHeader(h, limit+"-Primary", h.Get(limit+"-Limit-Name"), now); ok {
+			u.Windows = append(u.Windows, w)
+		}
+	}
+	if has := h.Get("X-Codex-Credits-Has-Credits"); has != "" {
+		u.Credits = &Credits{Has: isTrue(has), Unlimited: isTrue(h.Get("X-Codex-Credits-Unlimited")), Balance: h.Get("X-Codex-Credits-Balance")}
+	}
+	if len(u.Windows) == 0 && u.Credits == nil && !reached {
+		return
+	}
+	if len(u.Windows) == 0 {
+		u.Windows = m.Current().Windows
+	}
+	m.set(u)
+}
+
+func isTrue(s string) bool { return strings.EqualFold(s, "true") || s == "1" }
+
+func windowFromHeader(h http.Header, prefix, name string, now time.Time) (Window, bool) {
+	used, err := strconv.ParseFloat(h.Get(prefix+"-Used-Percent"), 64)
+	if err != nil {
+		return Window{}, false
+	}
+	minutes, _ := strconv.Atoi(h.Get(prefix + "-Window-Minutes"))
+	w := Window{UsedPercent: used, Length: time.Duration(minutes) * time.Minute}
+	if at, err := strconv.ParseInt(h.Get(prefix+"-Reset-At"), 10, 64); err == nil && at > 0 {
+		w.ResetsAt = time.Unix(at, 0)
+	} else if s, err := strconv.ParseInt(h.Get(prefix+"-Reset-After-Seconds"), 10, 64); err == nil && s > 0 {
+		w.ResetsAt = now.Add(time.Duration(s) * time.Second)
+	}
+	w.Name = windowName(name, w.Length)
+	return w, true
+}
+
+func windowName(name string, length time.Duration) string {
+	kind := ""
+	switch hours := int(length.Hours()); {
+	case length == 0:
+	case hours == 7*24:
+		kind = "weekly"
+	case hours >= 24 && hours%24 == 0:
+		kind = strconv.Itoa(hours/24) + "-day"
+	default:
+		kind = strconv.Itoa(hours) + "-hour"
+	}
+	switch {
+	case name == "" && kind == "":
+		return "limit"
+	case name == "":
+		return kind
+	case kind == "":
+		return name
+	}
+	return name + " " + kind
+}
+
+var errNoUsage = errors.New("the upstream tells no usage")
+
+// Fetch asks the usage endpoint unless what is known is fresh, or force is set. Callers at the same time share one
+// request. The upstream of "Sign in with ChatGPT" has none.
+func (m *Meter) Fetch(ctx context.Context, c *Client, force bool) (Usage, error) {
+	if u := m.Current(); !force && time.Since(u.UpdatedAt) < usageFresh {
+		return u, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, modelsTimeout)
+	defer cancel()
+	done := m.flight.DoChan("usage", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), modelsTimeout)
+		defer cancel()
+		resp, err := c.Usage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer resp.Body.Close()
+		raw, err := io.ReadAll(io.LimitReader(resp.Body, errorMost))
+		if err != nil || resp.StatusCode != http.StatusOK {
+			return nil, errNoUsage
+		}
+		m.set(parseUsage(raw, time.Now()))
+		return nil, nil
+	})
+	select {
+	case r := <-done:
+		return m.Current(), r.Err
+	case <-ctx.Done():
+		return m.Current(), ctx.Err()
+	}
+}
+
+// Usage asks the upstream's usage endpoint. The caller closes the body.
+func (c *Client) Usage(ctx context.Context) (*http.Response, error) {
+	return c.get(ctx, func(u Upstream) string { return u.UsageURL }, "")
+}
+
+// parseUsage reads the answer of the usage endpoint.
+func parseUsage(raw []byte, now time.Time) Usage {
+	doc := gjson.ParseBytes(raw)
+	u := Usage{UpdatedAt: now, Reached: doc.Get("rate_limit.limit_reached").Bool()}
+	add := func(name string, limit gjson.Result) {
+		for _, key := range []string{"primary_window", "secondary_window"} {
+			w := limit.Get(key)
+			if !w.IsObject() {
+				continue
+			}
+			length := time.Duration(w.Get("limit_window_seconds").Int()) * time.Second
+			window := Window{Name: windowName(name, length), UsedPercent: w.Get("used_percent").Float(), Length: length}
+			if at := w.Get("reset_at").Int(); at > 0 {
+				window.ResetsAt = time.Unix(at, 0)
+			} else if after := w.Get("reset_after_seconds").Int(); after > 0 {
+				window.ResetsAt = now.Add(time.Duration(after) * time.Second)
+			}
+			u.Windows = append(u.Windows, window)
+		}
+	}
+	add("", doc.Get("rate_limit"))
+	for _, extra := range doc.Get("additional_rate_limits").Array() {
+		add(extra.Get("limit_name").String(), extra.Get("rate_limit"))
+	}
+	if c := doc.Get("credits"); c.IsObject() {
+		u.Credits = &Credits{Has: c.Get("has_credits").Bool(), Unlimited: c.Get("unlimited").Bool(), Balance: c.Get("balance").String()}
+	}
+	return u
+}

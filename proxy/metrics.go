@@ -1,0 +1,110 @@
+package proxy
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/reply"
+)
+
+// meters are the numbers of GET /metrics, in Prometheus' text format. Labels are bounded: paths and models that are
+// not known count as "other".
+type meters struct {
+	set    *metrics.Set
+	models *codex.Catalogue
+}
+
+func newMeters(cfg Config) *meters {
+	m := &meters{set: metrics.NewSet()}
+	if cfg.Client != nil {
+		m.models = cfg.Client.Models
+	}
+	m.set.NewGauge("codex_proxy_sign_in_usable", func() float64 {
+		if cfg.State().Usable {
+			return 1
+		}
+		return 0
+	})
+	m.set.NewGauge("codex_proxy_sign_in_expires_seconds", func() float64 {
+		if end := cfg.State().ExpiresAt; !end.IsZero() {
+			return time.Until(end).Seconds()
+		}
+		return 0
+	})
+	m.set.NewGauge(`codex_proxy_refreshes_total{result="ok"}`, func() float64 { return float64(cfg.State().Refreshes) })
+	m.set.NewGauge(`codex_proxy_refreshes_total{result="failed"}`, func() float64 { return float64(cfg.State().RefreshFailures) })
+	if cfg.Usage != nil {
+		m.set.RegisterMetricsWriter(func(w io.Writer) { writeWindows(w, cfg.Usage()) })
+	}
+	return m
+}
+
+// knownRoutes are those that have a label of their own.
+var knownRoutes = []string{"/chat/completions", "/completions", "/responses", "/models", "/messages", "/api/chat", "/api/generate", "/images/generations"}
+
+func (m *meters) add(route string, status int, out reply.Outcome) {
+	label := "other"
+	for _, known := range knownRoutes {
+		if route == known || strings.HasPrefix(route, known+"/") {
+			label = known
+		}
+	}
+	model := m.model(out.Model)
+	m.set.GetOrCreateCounter(fmt.Sprintf(`codex_proxy_requests_total{route=%q,model=%q,status="%d"}`, label, model, status)).Inc()
+	for _, tokens := range []struct {
+		kind  string
+		count int64
+	}{{"input", out.InputTokens}, {"cached", out.CachedTokens}, {"output", out.OutputTokens}} {
+		if tokens.count > 0 {
+			m.set.GetOrCreateCounter(fmt.Sprintf(`codex_proxy_tokens_total{kind=%q,model=%q}`, tokens.kind, model)).AddInt64(tokens.count)
+		}
+	}
+	if out.FirstToken > 0 {
+		m.set.GetOrCreateHistogram("codex_proxy_first_token_seconds").Update(out.FirstToken.Seconds())
+	}
+	if out.Err != nil && out.Err.Status >= 500 {
+		m.set.GetOrCreateCounter(fmt.Sprintf(`codex_proxy_upstream_errors_total{code=%q}`, printable(out.Err.Code))).Inc()
+	}
+}
+
+func (m *meters) model(name string) string {
+	if name == "" || m.models == nil {
+		return ""
+	}
+	id, _ := m.models.Resolve(name, "")
+	if _, ok := m.models.Find(id); ok {
+		return id
+	}
+	return "other"
+}
+
+// printable bounds a label that the upstream chose.
+func printable(code string) string {
+	if len(code) > 60 || strings.ContainsFunc(code, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_'
+	}) {
+		return "other"
+	}
+	return code
+}
+
+func (m *meters) write(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	m.set.WritePrometheus(w)
+}
+
+// writeWindows says how much of each of the plan's limits is used.
+func writeWindows(w io.Writer, u codex.Usage) {
+	windows := slices.Clone(u.Windows)
+	slices.SortFunc(windows, func(a, b codex.Window) int { return strings.Compare(a.Name, b.Name) })
+	for _, window := range windows {
+		fmt.Fprintf(w, "codex_proxy_window_used_percent{window=%q} %g\n", window.Name, window.UsedPercent)
+	}
+}
