@@ -195,12 +195,12 @@ func TestDroppedParametersAreTold(t *testing.T) {
 func TestContextIsNeverLostInSilence(t *testing.T) {
 	p, _ := startSignedIn(t)
 	for _, param := range []string{`"previous_response_id":"resp_1"`, `"conversation":"c"`, `"background":true`, `"prompt":{"id":"p"}`} {
-		if status, _, answer := p.post("/v1/responses", respond("hi", param)); status != 400 {
+		if status, _, answer := p.post("/v1/responses", respond("hi", param)); status != 400 && status != 404 {
 			t.Errorf("%s: %d %s", param, status, answer)
 		}
 	}
 	body := `{"model":"gpt-5.5","input":[{"type":"item_reference","id":"msg_1"},{"role":"user","content":"hi"}]}`
-	if status, _, answer := p.post("/v1/responses", body); status != 400 || !strings.Contains(answer, "item") {
+	if status, _, answer := p.post("/v1/responses", body); status != 404 || !strings.Contains(answer, "item") {
 		t.Errorf("item_reference: %d %s", status, answer)
 	}
 }
@@ -465,7 +465,7 @@ func TestA401IsMendedByOneRefresh(t *testing.T) {
 	if n := b.Counts().Refreshes - before; n != 1 {
 		t.Errorf("%d refreshes", n)
 	}
-	if status, _, answer := p.post("/v1/chat/completions", chat("[[http401]]")); status != 401 || !strings.Contains(answer, "Sign in again") {
+	if status, _, answer := p.post("/v1/chat/completions", chat("[[http401]]")); status != 401 || !strings.Contains(answer, "codex-proxy login") {
 		t.Errorf("%d %s", status, answer)
 	}
 	if status, _, answer := p.post("/v1/chat/completions", chat("[[http429once]]")); status != 200 {

@@ -16,7 +16,9 @@ import (
 	"codex-proxy/creds"
 	"codex-proxy/internal/fakebackend"
 	"codex-proxy/proxy"
+	"codex-proxy/proxy/anthropic"
 	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/ollama"
 	"codex-proxy/proxy/openai"
 )
 
@@ -80,15 +82,19 @@ func newApp(s settings, log *logrus.Logger) (*app, error) {
 		IdleTimeout: s.IdleTimeout,
 		KeepAlive:   s.KeepAlive,
 	}
+	a.client.Models.Aliases = s.ModelAlias
+	thoughts := codex.NewThoughts()
 	server := proxy.NewServer(proxy.Config{
-		Guard:   proxy.Guard{Keys: s.APIKey, Hosts: s.AllowHost, Origins: s.AllowOrigin},
-		OpenAI:  &openai.Handler{Client: a.client, Strict: s.Strict, Thoughts: openai.NewThoughts()},
-		State:   a.manager.State,
-		Usage:   a.client.Meter.Current,
-		Client:  a.client,
-		Version: version,
-		Demo:    s.Demo,
-		Log:     log,
+		Guard:     proxy.Guard{Keys: s.APIKey, Hosts: s.AllowHost, Origins: s.AllowOrigin},
+		OpenAI:    &openai.Handler{Client: a.client, Strict: s.Strict, Thoughts: thoughts, Memory: openai.NewMemory()},
+		Anthropic: &anthropic.Handler{Client: a.client, Strict: s.Strict, Thoughts: thoughts},
+		Ollama:    &ollama.Handler{Client: a.client, Strict: s.Strict, Thoughts: thoughts},
+		State:     a.manager.State,
+		Usage:     a.client.Meter.Current,
+		Client:    a.client,
+		Version:   version,
+		Demo:      s.Demo,
+		Log:       log,
 	})
 	a.service = &proxy.Service{Handler: server, Host: s.Listen, Port: s.Port, Errors: standardLogger(log)}
 	return a, nil

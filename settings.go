@@ -32,10 +32,11 @@ type settings struct {
 	AllowHost   []string `env:"CODEX_PROXY_ALLOW_HOST" placeholder:"NAME" group:"Access" help:"Also answer to this Host name, such as host.docker.internal (${env})."`
 	AllowOrigin []string `env:"CODEX_PROXY_ALLOW_ORIGIN" placeholder:"ORIGIN" group:"Access" help:"Also answer to pages of this origin, such as https://chat.example.com. A web origin needs --api-key (${env})."`
 
-	Model       string        `env:"CODEX_PROXY_MODEL" placeholder:"ID" group:"Answers" help:"Model for requests that name none. By default the first of your plan's list (${env})."`
-	Strict      bool          `env:"CODEX_PROXY_STRICT" group:"Answers" help:"Refuse requests with parameters that the backend does not take, instead of leaving those out (${env})."`
-	IdleTimeout time.Duration `env:"CODEX_PROXY_IDLE_TIMEOUT" default:"10m" group:"Answers" help:"Give an answer up after this long without a word from ChatGPT (${env})."`
-	KeepAlive   time.Duration `env:"CODEX_PROXY_KEEP_ALIVE" default:"15s" group:"Answers" help:"Tell the caller of a stream this often that a silent answer is still coming (${env})."`
+	Model       string            `env:"CODEX_PROXY_MODEL" placeholder:"ID" group:"Answers" help:"Model for requests that name none. By default the first of your plan's list (${env})."`
+	ModelAlias  map[string]string `env:"CODEX_PROXY_MODEL_ALIAS" mapsep:"," placeholder:"NAME=ID" group:"Answers" help:"Another name for a model, such as claude-sonnet=gpt-5.5; it also stands for names that begin with it. Names of Claude models mean the default model without one (${env})."`
+	Strict      bool              `env:"CODEX_PROXY_STRICT" group:"Answers" help:"Refuse requests with parameters that the backend does not take, instead of leaving those out (${env})."`
+	IdleTimeout time.Duration     `env:"CODEX_PROXY_IDLE_TIMEOUT" default:"10m" group:"Answers" help:"Give an answer up after this long without a word from ChatGPT (${env})."`
+	KeepAlive   time.Duration     `env:"CODEX_PROXY_KEEP_ALIVE" default:"15s" group:"Answers" help:"Tell the caller of a stream this often that a silent answer is still coming (${env})."`
 
 	Env      string `env:"ENV" default:"development" enum:"development,production" placeholder:"NAME" group:"Log" help:"development logs text, production JSON (${env})."`
 	LogLevel string `env:"CODEX_PROXY_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" group:"Log" help:"debug, info, warn or error (${env})."`

@@ -15,21 +15,25 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"codex-proxy/creds"
+	"codex-proxy/proxy/anthropic"
 	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/ollama"
 	"codex-proxy/proxy/openai"
 	"codex-proxy/proxy/reply"
 )
 
 // Config is what a Server works with.
 type Config struct {
-	Guard   Guard
-	OpenAI  *openai.Handler
-	Client  *codex.Client
-	State   func() creds.State
-	Usage   func() codex.Usage // nil when there is none
-	Version string
-	Demo    bool // answers come from the built-in demo backend
-	Log     *logrus.Logger
+	Guard     Guard
+	OpenAI    *openai.Handler
+	Anthropic *anthropic.Handler
+	Ollama    *ollama.Handler
+	Client    *codex.Client
+	State     func() creds.State
+	Usage     func() codex.Usage // nil when there is none
+	Version   string
+	Demo      bool // answers come from the built-in demo backend
+	Log       *logrus.Logger
 }
 
 // Server answers the API. Safe for concurrent use.
@@ -38,11 +42,16 @@ type Server struct {
 	started time.Time
 	tally   tally
 	metrics *meters
+
+	postRoutes map[string]func(http.ResponseWriter, *http.Request, []byte) reply.Outcome
+	readRoutes map[string]func(http.ResponseWriter, *http.Request)
 }
 
 // NewServer returns a Server whose uptime starts now.
 func NewServer(cfg Config) *Server {
-	return &Server{Config: cfg, started: time.Now(), metrics: newMeters(cfg)}
+	s := &Server{Config: cfg, started: time.Now(), metrics: newMeters(cfg)}
+	s.postRoutes, s.readRoutes = s.posts(), s.reads()
+	return s
 }
 
 // ServeHTTP is the way of every request.
@@ -53,7 +62,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := reply.Outcome{}
 	defer func() {
 		if crash := recover(); crash != nil {
-			s.crashed(rec, crash)
+			s.crashed(rec, route, crash)
 			out.Cut = rec.status != 0
 		}
 		s.logRequest(r, route, rec.status, time.Since(start), out)
@@ -66,7 +75,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Codex-Proxy-Demo", "true")
 	}
 	if e := s.Guard.Check(rec, r); e != nil {
-		openai.WriteError(rec, e)
+		s.writeError(rec, route, e)
 		return
 	}
 	if s.Guard.Preflight(rec, r) {
@@ -77,57 +86,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if e := s.Guard.Authorize(r); e != nil {
-		openai.WriteError(rec, e)
+		s.writeError(rec, route, e)
 		return
 	}
 	out = s.route(rec, r, route)
 	out.Client = clientName(r.UserAgent())
 	s.tally.add(out)
 	s.metrics.add(route, rec.status, out)
-}
-
-// route hands the request to the handler of its path and method.
-func (s *Server) route(w http.ResponseWriter, r *http.Request, route string) (out reply.Outcome) {
-	switch id, isModel := strings.CutPrefix(route, "/models/"); {
-	case route == "/chat/completions" && r.Method == http.MethodPost:
-		return s.withBody(w, r, s.OpenAI.Chat)
-	case route == "/responses" && r.Method == http.MethodPost:
-		return s.withBody(w, r, s.OpenAI.Responses)
-	case route == "/responses" && strings.EqualFold(r.Header.Get("Upgrade"), "websocket"):
-		// The Codex CLI falls back to POST at once.
-		w.Header().Set("Upgrade", "HTTP/1.1")
-		out.Err = &codex.Error{Status: http.StatusUpgradeRequired, Type: "invalid_request_error", Code: "websocket_not_available", Message: "WebSocket is not available here. Send a POST"}
-	case route == "/models" && isRead(r):
-		s.OpenAI.Models(w, r)
-		return out
-	case isModel && isRead(r):
-		s.OpenAI.Model(w, r, id)
-		return out
-	case route == "/metrics" && isRead(r):
-		s.metrics.write(w)
-		return out
-	case (route == "/api/codex/usage" || route == "/backend-api/wham/usage") && isRead(r):
-		return s.usage(w, r)
-	case route == "/" && isRead(r):
-		s.welcome(w)
-		return out
-	case route == "/chat/completions", route == "/responses", route == "/models", isModel, route == "/":
-		w.Header().Set("Allow", allowed(route))
-		out.Err = &codex.Error{Status: http.StatusMethodNotAllowed, Type: "invalid_request_error", Code: "method_not_allowed",
-			Message: r.Method + " does not work here. Use " + allowed(route)}
-	default:
-		out.Err = &codex.Error{Status: http.StatusNotFound, Type: "invalid_request_error", Code: "unknown_url",
-			Message: "There is nothing at this address. Here are: POST /v1/chat/completions, POST /v1/responses, GET /v1/models, GET /health"}
-	}
-	openai.WriteError(w, out.Err)
-	return out
-}
-
-func allowed(route string) string {
-	if route == "/chat/completions" || route == "/responses" {
-		return http.MethodPost
-	}
-	return "GET, HEAD"
 }
 
 func isRead(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
@@ -161,14 +126,14 @@ func (s *Server) withBody(w http.ResponseWriter, r *http.Request, translate func
 	body, err := readBody(w, r)
 	if err != nil {
 		e := err.(*codex.Error) //nolint:errorlint // readBody returns nothing else
-		openai.WriteError(w, e)
+		s.writeError(w, normalise(r.URL.Path), e)
 		return reply.Outcome{Err: e}
 	}
 	return translate(w, r, body)
 }
 
 // welcome answers people who open the address in a browser, and programs that look whether somebody is there.
-func (s *Server) welcome(w http.ResponseWriter) {
+func (s *Server) welcome(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Write([]byte("Codex Proxy " + s.Version + " is running. Point your tool at this address with /v1 behind it; see /health for its state.\n")) //nolint:errcheck // the caller has gone
 }
@@ -189,13 +154,13 @@ func normalise(p string) string {
 }
 
 // crashed answers for a handler that panicked.
-func (s *Server) crashed(w *recorder, crash any) {
+func (s *Server) crashed(w *recorder, route string, crash any) {
 	if crash == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
 		return
 	}
 	s.Log.WithField("stack", string(debug.Stack())).Errorf("A request crashed: %T", crash)
 	if w.status == 0 {
-		openai.WriteError(w, &codex.Error{Status: http.StatusInternalServerError, Type: "server_error", Code: "internal_error",
+		s.writeError(w, route, &codex.Error{Status: http.StatusInternalServerError, Type: "server_error", Code: "internal_error",
 			Message: "The proxy failed on this request. It is a bug: please report it with the line from the log"})
 	}
 }

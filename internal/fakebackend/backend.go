@@ -120,6 +120,7 @@ func New() *Backend {
 		gone:       make(chan struct{}, 1000),
 	}
 	b.mux.HandleFunc("POST /backend-api/codex/responses", b.responses)
+	b.mux.HandleFunc("POST /backend-api/codex/responses/compact", b.compact)
 	b.mux.HandleFunc("GET /backend-api/codex/models", b.models)
 	b.mux.HandleFunc("GET /backend-api/wham/usage", b.usage)
 	b.mux.HandleFunc("GET /backend-api/wham/accounts/check", b.accounts)
@@ -418,6 +419,14 @@ func (b *Backend) models(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Write(b.Models) //nolint:errcheck // gone
+}
+
+// compact answers with the conversation made shorter.
+func (b *Backend) compact(w http.ResponseWriter, r *http.Request) {
+	if _, err := b.record(r); err != nil || !b.authorize(w, r) {
+		return
+	}
+	writeJSON(w, 200, map[string]any{"output": []any{map[string]any{"type": "compaction", "encrypted_content": "gAAAA" + random()}}})
 }
 
 func (b *Backend) usage(w http.ResponseWriter, r *http.Request) {

@@ -78,6 +78,8 @@ func (p *player) converse(said string) {
 	last := input[len(input)-1]
 	format := p.doc.Get("text.format")
 	switch {
+	case p.doc.Get(`tools.#(type=="image_generation")`).Exists():
+		p.picture()
 	case strings.HasSuffix(last.Get("type").Str, "_output"):
 		p.reason("Reading the tool's result.")
 		p.text("The tool answered: " + flatten(last.Get("output")))
@@ -98,6 +100,23 @@ func (p *player) converse(said string) {
 		p.text(answer)
 	}
 	p.complete()
+}
+
+// pixel is a PNG of one pixel.
+const pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+// picture answers by the hosted tool that makes pictures.
+func (p *player) picture() {
+	tool := p.doc.Get(`tools.#(type=="image_generation")`)
+	item := map[string]any{"id": "ig_" + random(), "type": "image_generation_call", "status": "completed", "result": pixel, "revised_prompt": p.lastUser(), "output_format": "png"}
+	for _, name := range []string{"size", "quality", "background"} {
+		if v := tool.Get(name).Str; v != "" {
+			item[name] = v
+		}
+	}
+	p.event("response.output_item.added", map[string]any{"output_index": len(p.items), "item": map[string]any{"id": item["id"], "type": "image_generation_call", "status": "in_progress"}})
+	p.event("response.image_generation_call.partial_image", map[string]any{"output_index": len(p.items), "partial_image_index": 0, "partial_image_b64": pixel})
+	p.done(len(p.items), item)
 }
 
 func (p *player) lastUser() string {

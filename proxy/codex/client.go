@@ -128,6 +128,51 @@ func (c *Client) post(ctx context.Context, token creds.Token, r *Request, body [
 	}
 }
 
+// Forward posts a body as it is to a path under the responses endpoint and returns the answer. Of the caller's headers
+// only the Codex CLI's own go up. Errors are *Error, or ctx's when the caller went away.
+func (c *Client) Forward(ctx context.Context, path string, body []byte, from http.Header) (status int, header http.Header, answer []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.IdleTimeout)
+	defer cancel()
+	token, err := c.Tokens.Token(ctx)
+	if err != nil {
+		return 0, nil, nil, signInError(ctx, err)
+	}
+	for renewed := false; ; renewed = true {
+		up, where := c.upstream(token.Kind), c.route(ctx, token)
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, where.apply(up.ResponsesURL+path), bytes.NewReader(body))
+		if err != nil {
+			return 0, nil, nil, Invalid("", "There is nothing at this address")
+		}
+		for _, name := range nativeHeaders {
+			if v := from.Get(name); v != "" {
+				req.Header.Set(name, v)
+			}
+		}
+		req.Header.Set("Content-Type", "application/json")
+		up.Header(req.Header, token)
+		resp, err := c.HTTP.Do(req)
+		if err != nil {
+			return 0, nil, nil, Unreachable(err)
+		}
+		raw, err := io.ReadAll(io.LimitReader(resp.Body, maxEvent))
+		resp.Body.Close()
+		if err != nil {
+			return 0, nil, nil, Broken()
+		}
+		if resp.StatusCode == http.StatusUnauthorized && !renewed {
+			if token, err = c.Tokens.Rejected(ctx, token); err != nil {
+				return 0, nil, nil, signInError(ctx, err)
+			}
+			continue
+		}
+		c.observe(resp.Header, false)
+		if resp.StatusCode >= http.StatusBadRequest {
+			return 0, nil, nil, fromAnswer(&Answer{Status: resp.StatusCode, Header: resp.Header, Body: raw}, time.Now())
+		}
+		return resp.StatusCode, resp.Header, raw, nil
+	}
+}
+
 func (c *Client) observe(h http.Header, reached bool) {
 	if c.Meter != nil {
 		c.Meter.Observe(h, reached, time.Now())
@@ -136,7 +181,7 @@ func (c *Client) observe(h http.Header, reached bool) {
 
 func (c *Client) send(ctx context.Context, r *Request, body []byte, session string, token creds.Token) (*http.Response, error) {
 	up, where := c.upstream(token.Kind), c.route(ctx, token)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, where.apply(up.ResponsesURL+r.Path), bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, where.apply(up.ResponsesURL), bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,14 @@ type Answer struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("%d %s: %s", e.Status, e.Code, e.Message) }
 
+// Header is the header of the backend's answer; nil without one.
+func (e *Error) Header() http.Header {
+	if e.Answer == nil {
+		return nil
+	}
+	return e.Answer.Header
+}
+
 // The types of errors that OpenAI's clients know.
 const (
 	typeInvalid    = "invalid_request_error"

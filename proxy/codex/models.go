@@ -52,6 +52,10 @@ type ModelCache interface {
 // Catalogue is the list of models: the backend's own, or the last one seen, or the one this program came with.
 // Safe for concurrent use.
 type Catalogue struct {
+	// Aliases maps a name, or the family that names begin with, to a model: "claude-sonnet" also stands for
+	// "claude-sonnet-4-5". Empty values mean the default model. Set before use.
+	Aliases map[string]string
+
 	defaultModel string
 	cache        ModelCache
 	flight       singleflight.Group
@@ -159,6 +163,9 @@ func (c *Catalogue) Resolve(name, effort string) (id, clamped string) {
 	if rest, ok := strings.CutPrefix(name, "openai/"); ok {
 		name = rest
 	}
+	if _, known := c.Find(name); !known {
+		name = c.alias(name)
+	}
 	m, known := c.Find(name)
 	if !known {
 		if i := strings.LastIndexByte(name, '-'); i > 0 {
@@ -172,6 +179,38 @@ func (c *Catalogue) Resolve(name, effort string) (id, clamped string) {
 		}
 	}
 	return name, clamp(effort, m, known)
+}
+
+// families are the names that other vendors' tools insist on: without an alias they mean the default model.
+var families = []string{"claude"}
+
+// alias follows the longest alias that name is or begins with.
+func (c *Catalogue) alias(name string) string {
+	best, target := "", ""
+	for from, to := range c.Aliases {
+		if len(from) > len(best) && inFamily(name, from) {
+			best, target = from, to
+		}
+	}
+	if best == "" {
+		for _, family := range families {
+			if inFamily(name, family) {
+				best = family
+			}
+		}
+	}
+	switch {
+	case best == "":
+		return name
+	case target == "":
+		return c.Default()
+	}
+	return target
+}
+
+func inFamily(name, family string) bool {
+	rest, ok := strings.CutPrefix(name, family)
+	return ok && (rest == "" || strings.ContainsAny(rest[:1], "-.:@"))
 }
 
 func rung(effort string) int {

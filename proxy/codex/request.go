@@ -31,9 +31,6 @@ type Request struct {
 	Text              json.RawMessage // verbosity and format
 	ClientMetadata    json.RawMessage
 
-	// Path is put behind the responses endpoint's, for those that lie below it, such as "/compact".
-	Path string
-
 	// Native means that the caller is the Codex CLI itself: it speaks the backend's own dialect, so its items are
 	// passed as they are and it gets the backend's errors as they come.
 	Native bool
@@ -109,17 +106,11 @@ var responsesParams = map[string]func(*Request, json.RawMessage) error{
 
 	// Handled by the proxy.
 	"stream": func(*Request, json.RawMessage) error { return nil },
-	"store": func(r *Request, v json.RawMessage) error {
-		if string(v) != "false" {
-			r.Drop("store")
-		}
-		return nil
-	},
+	"store":  func(*Request, json.RawMessage) error { return nil },
 
 	// Without these the answer would be given without its context, or to another question.
-	"previous_response_id": refuse("previous_response_id", "Answers are not stored by the ChatGPT backend. Send the whole conversation in input"),
-	"conversation":         refuse("conversation", "Conversations are not stored by the ChatGPT backend. Send the whole conversation in input"),
-	"prompt":               refuse("prompt", "Stored prompts are not available with a ChatGPT plan. Send the text in instructions and input"),
+	"conversation": refuse("conversation", "Conversations are not stored by the ChatGPT backend. Send the whole conversation in input"),
+	"prompt":       refuse("prompt", "Stored prompts are not available with a ChatGPT plan. Send the text in instructions and input"),
 	"background": func(r *Request, v json.RawMessage) error {
 		if string(v) == "true" {
 			return Invalid("background", "Background answers are not available with a ChatGPT plan. Send the request without background, with stream")

@@ -20,7 +20,7 @@ func (h *Handler) Chat(w http.ResponseWriter, r *http.Request, body []byte) repl
 	c, err := h.parseChat(body)
 	out := reply.Outcome{Model: c.Model, Streamed: c.stream, Dropped: c.Dropped}
 	if err == nil {
-		err = h.checkStrict(&c.Request)
+		err = reply.CheckStrict(h.Strict, c.Dropped)
 	}
 	if err != nil {
 		return h.fail(w, &c.Request, out, err)

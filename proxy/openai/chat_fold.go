@@ -28,7 +28,7 @@ func newChatFold(c *chatRequest, head chatHead, index int) *chatFold {
 }
 
 // run reads the answer to its end.
-func (f *chatFold) run(s *codex.Stream, thoughts *Thoughts) (chatChoice, usage, error) {
+func (f *chatFold) run(s *codex.Stream, thoughts *codex.Thoughts) (chatChoice, usage, error) {
 	for {
 		ev, err := s.Next()
 		if err == io.EOF { //nolint:errorlint // Next returns it bare
@@ -69,7 +69,7 @@ func (f *chatFold) run(s *codex.Stream, thoughts *Thoughts) (chatChoice, usage, 
 			return chatChoice{}, usage{}, codex.FailureOf(ev.Data, time.Now())
 		case codex.TypeCompleted, codex.TypeIncomplete:
 			if f.t.stop != nil {
-				f.content.WriteString(f.t.stop.rest())
+				f.content.WriteString(f.t.stop.Rest())
 			}
 			f.t.remember(thoughts)
 			return f.choice(f.t.reason(ev.Data)), readUsage(ev.Data), nil
@@ -82,7 +82,7 @@ func (f *chatFold) text(s string) bool {
 	f.t.written += len(s)
 	hit := false
 	if f.t.stop != nil {
-		s, hit = f.t.stop.push(s)
+		s, hit = f.t.stop.Push(s)
 	}
 	f.content.WriteString(s)
 	return hit
@@ -104,7 +104,7 @@ func (f *chatFold) choice(reason string) chatChoice {
 	m := chatAnswer{Role: "assistant", Reasoning: f.reasoning.String(), Annotations: f.links}
 	for _, raw := range f.items.All() {
 		item := gjson.ParseBytes(raw)
-		name := f.t.req.original(item.Get("name").Str)
+		name := f.t.req.names.Original(item.Get("name").Str)
 		switch item.Get("type").Str {
 		case "function_call":
 			call := functionCall{name, item.Get("arguments").Str}

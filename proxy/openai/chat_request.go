@@ -1,11 +1,8 @@
 package openai
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -13,9 +10,8 @@ import (
 )
 
 const (
-	mostChoices  = 4  // n
-	mostStops    = 16 // stop sequences; OpenAI takes 4
-	mostToolName = 64 // characters, the backend's limit
+	mostChoices = 4  // n
+	mostStops   = 16 // stop sequences; OpenAI takes 4
 )
 
 // chatRequest is a Chat Completions request on its way to the backend.
@@ -27,8 +23,8 @@ type chatRequest struct {
 	includeUsage bool
 	choices      int
 	stops        []string
-	legacy       bool              // the caller offered functions, not tools
-	names        map[string]string // the backend's name of a tool -> the caller's, where they differ
+	legacy       bool // the caller offered functions, not tools
+	names        codex.Names
 
 	messages   []chatMessage
 	toolChoice json.RawMessage
@@ -139,7 +135,7 @@ func passed(name string) func(*chatRequest, json.RawMessage) error {
 
 // parseChat reads the request and builds the one for the backend. On an error the request is as far as it got.
 func (h *Handler) parseChat(body []byte) (*chatRequest, error) {
-	c := &chatRequest{choices: 1, names: map[string]string{}}
+	c := &chatRequest{choices: 1, names: codex.Names{}}
 	params, err := readObject(body)
 	if err != nil {
 		return c, err
@@ -175,7 +171,7 @@ func (h *Handler) parseChat(body []byte) (*chatRequest, error) {
 }
 
 // convert turns the messages into items.
-func (c *chatRequest) convert(thoughts *Thoughts, model string) error {
+func (c *chatRequest) convert(thoughts *codex.Thoughts, model string) error {
 	custom := map[string]bool{}    // ids of custom tool calls
 	pending := map[string]string{} // legacy: a function's name -> the id of its last call
 	for i, m := range c.messages {
@@ -223,7 +219,7 @@ func (c *chatRequest) convert(thoughts *Thoughts, model string) error {
 	return nil
 }
 
-func (c *chatRequest) assistant(m chatMessage, index int, thoughts *Thoughts, model string, custom map[string]bool, pending map[string]string) error {
+func (c *chatRequest) assistant(m chatMessage, index int, thoughts *codex.Thoughts, model string, custom map[string]bool, pending map[string]string) error {
 	text, err := plainText(m.Content)
 	if err != nil {
 		return err
@@ -243,18 +239,18 @@ func (c *chatRequest) assistant(m chatMessage, index int, thoughts *Thoughts, mo
 		}
 		if call.Custom != nil {
 			custom[call.ID] = true
-			calls = append(calls, encode(customCall{"custom_tool_call", call.ID, c.shorten(call.Custom.Name), call.Custom.Input}))
+			calls = append(calls, encode(customCall{"custom_tool_call", call.ID, c.names.Shorten(call.Custom.Name), call.Custom.Input}))
 			continue
 		}
-		calls = append(calls, encode(functionCallItem{"function_call", call.ID, c.shorten(call.Function.Name), arguments(call.Function.Arguments)}))
+		calls = append(calls, encode(functionCallItem{"function_call", call.ID, c.names.Shorten(call.Function.Name), arguments(call.Function.Arguments)}))
 	}
 	if f := m.FunctionCall; f != nil && len(calls) == 0 {
 		first = "call_function_" + string(encode(index))
 		pending[f.Name] = first
-		calls = append(calls, encode(functionCallItem{"function_call", first, c.shorten(f.Name), arguments(f.Arguments)}))
+		calls = append(calls, encode(functionCallItem{"function_call", first, c.names.Shorten(f.Name), arguments(f.Arguments)}))
 	}
 	if first != "" {
-		c.Input = append(c.Input, thoughts.before(model, first)...)
+		c.Input = append(c.Input, thoughts.Before(model, first)...)
 	}
 	if text != "" {
 		c.Input = append(c.Input, codex.Message("assistant", text))
@@ -465,7 +461,7 @@ func (c *chatRequest) tool(raw json.RawMessage, param string) (json.RawMessage, 
 	case t.Type == "function": // the Responses API's flat shape
 		return c.function(raw)
 	case t.Type == "custom" && t.Custom != nil:
-		return encode(customTool{"custom", c.shorten(t.Custom.Name), t.Custom.Description, flatFormat(t.Custom.Format)}), nil
+		return encode(customTool{"custom", c.names.Shorten(t.Custom.Name), t.Custom.Description, flatFormat(t.Custom.Format)}), nil
 	}
 	return codex.FixTool(raw)
 }
@@ -475,7 +471,7 @@ func (c *chatRequest) function(raw json.RawMessage) (json.RawMessage, error) {
 	if json.Unmarshal(raw, &f) != nil || f.Name == "" {
 		return nil, codex.Invalid("tools", "a function must have a name, and parameters that are a JSON schema")
 	}
-	f.Type, f.Name = "function", c.shorten(f.Name)
+	f.Type, f.Name = "function", c.names.Shorten(f.Name)
 	if len(f.Parameters) == 0 || string(f.Parameters) == "null" {
 		f.Parameters = json.RawMessage(`{"type":"object","properties":{}}`)
 	}
@@ -495,30 +491,6 @@ func flatFormat(raw json.RawMessage) json.RawMessage {
 		return raw
 	}
 	return encode(map[string]string{"type": "grammar", "syntax": f.Grammar.Syntax, "definition": f.Grammar.Definition})
-}
-
-var validName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
-var invalidChars = regexp.MustCompile(`[^a-zA-Z0-9_-]`)
-
-// shorten returns a tool's name as the backend takes it, and remembers the caller's.
-func (c *chatRequest) shorten(name string) string {
-	if validName.MatchString(name) {
-		return name
-	}
-	sum := sha256.Sum256([]byte(name))
-	short := invalidChars.ReplaceAllString(name, "_")
-	tail := "_" + hex.EncodeToString(sum[:4])
-	short = short[:min(len(short), mostToolName-len(tail))] + tail
-	c.names[short] = name
-	return short
-}
-
-// original is the caller's name of a tool.
-func (c *chatRequest) original(name string) string {
-	if long, ok := c.names[name]; ok {
-		return long
-	}
-	return name
 }
 
 // choice turns tool_choice, or function_call, into the Responses API's.
@@ -548,9 +520,9 @@ func (c *chatRequest) choice(v json.RawMessage) (json.RawMessage, error) {
 	}
 	switch {
 	case t.Function != nil:
-		return encode(flat{"function", c.shorten(t.Function.Name)}), nil
+		return encode(flat{"function", c.names.Shorten(t.Function.Name)}), nil
 	case t.Custom != nil:
-		return encode(flat{"custom", c.shorten(t.Custom.Name)}), nil
+		return encode(flat{"custom", c.names.Shorten(t.Custom.Name)}), nil
 	case t.Allowed != nil:
 		tools := []json.RawMessage{}
 		for _, raw := range t.Allowed.Tools {
@@ -566,7 +538,7 @@ func (c *chatRequest) choice(v json.RawMessage) (json.RawMessage, error) {
 			Tools []json.RawMessage `json:"tools"`
 		}{"allowed_tools", t.Allowed.Mode, tools}), nil
 	case t.Name != "" && (t.Type == "" || t.Type == "function"): // legacy function_call
-		return encode(flat{"function", c.shorten(t.Name)}), nil
+		return encode(flat{"function", c.names.Shorten(t.Name)}), nil
 	}
 	return v, nil
 }

@@ -3,19 +3,19 @@ package openai
 import (
 	"encoding/json"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/tidwall/gjson"
 
 	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/reply"
 )
 
 // chatStream turns the events of one choice into chunks.
 type chatStream struct {
 	req      *chatRequest
 	opening  []byte // of a chunk, up to the delta
-	stop     *stopper
+	stop     *reply.Stopper
 	began    bool
 	finished bool
 	reasoned bool // reasoning was sent, so a new part of it needs a blank line before
@@ -46,7 +46,7 @@ type thought struct {
 func newChatStream(c *chatRequest, head chatHead, index int) *chatStream {
 	opening := append(head.opening(), `{"index":`...)
 	opening = append(strconv.AppendInt(opening, int64(index), 10), `,"delta":{`...)
-	return &chatStream{req: c, opening: opening, stop: newStopper(c.stops), byIndex: map[int64]*openCall{}, model: head.model}
+	return &chatStream{req: c, opening: opening, stop: reply.NewStopper(c.stops), byIndex: map[int64]*openCall{}, model: head.model}
 }
 
 const deltaEnd = `},"logprobs":null,"finish_reason":null}]}` + "\n\n"
@@ -118,7 +118,7 @@ func (t *chatStream) text(b []byte, raw string) []byte {
 	if json.Unmarshal([]byte(raw), &s) != nil {
 		return b
 	}
-	out, hit := t.stop.push(s)
+	out, hit := t.stop.Push(s)
 	if out != "" {
 		b = t.field(b, "content", string(encode(out)))
 	}
@@ -142,7 +142,7 @@ func (t *chatStream) addCall(b []byte, index int64, custom bool, id, name string
 	call := &openCall{number: t.calls, custom: custom}
 	t.calls++
 	t.byIndex[index] = call
-	name = string(encode(t.req.original(name)))
+	name = string(encode(t.req.names.Original(name)))
 	if t.req.legacy {
 		return t.field(b, "function_call", `{"name":`+name+`,"arguments":""}`)
 	}
@@ -203,7 +203,7 @@ func (t *chatStream) itemDone(b []byte, data []byte) []byte {
 
 func (t *chatStream) end(b []byte, data []byte) []byte {
 	if t.stop != nil {
-		if rest := t.stop.rest(); rest != "" {
+		if rest := t.stop.Rest(); rest != "" {
 			b = t.field(b, "content", string(encode(rest)))
 		}
 	}
@@ -248,9 +248,9 @@ func (t *chatStream) estimate() usage {
 	return u
 }
 
-func (t *chatStream) remember(thoughts *Thoughts) {
+func (t *chatStream) remember(thoughts *codex.Thoughts) {
 	for _, th := range t.thoughts {
-		thoughts.keep(t.model, th.callID, th.items)
+		thoughts.Keep(t.model, th.callID, th.items)
 	}
 }
 
@@ -281,53 +281,4 @@ func annotation(a gjson.Result) json.RawMessage {
 		Type     string   `json:"type"`
 		Citation citation `json:"url_citation"`
 	}{"url_citation", citation{a.Get("start_index").Int(), a.Get("end_index").Int(), a.Get("title").String(), a.Get("url").String()}})
-}
-
-// stopper looks for stop sequences in text that comes in pieces. It holds back what may be the beginning of one.
-type stopper struct {
-	sequences []string
-	held      string
-}
-
-// newStopper returns nil when there is nothing to look for.
-func newStopper(sequences []string) *stopper {
-	if len(sequences) == 0 {
-		return nil
-	}
-	return &stopper{sequences: sequences}
-}
-
-// push takes the next piece and returns what can be sent; hit means that a sequence was found and the answer ends
-// before it.
-func (s *stopper) push(piece string) (out string, hit bool) {
-	text := s.held + piece
-	end := -1
-	for _, q := range s.sequences {
-		if i := strings.Index(text, q); i >= 0 && (end < 0 || i < end) {
-			end = i
-		}
-	}
-	if end >= 0 {
-		s.held = ""
-		return text[:end], true
-	}
-	keep := 0
-	for _, q := range s.sequences {
-		for n := min(len(q)-1, len(text)); n > keep; n-- {
-			if strings.HasSuffix(text, q[:n]) {
-				keep = n
-				break
-			}
-		}
-	}
-	// A sequence begins with a whole character, so this never cuts one.
-	s.held = text[len(text)-keep:]
-	return text[:len(text)-keep], false
-}
-
-// rest is what was held back, at the end of the answer.
-func (s *stopper) rest() string {
-	out := s.held
-	s.held = ""
-	return out
 }

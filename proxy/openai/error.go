@@ -4,10 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
-	"strconv"
-	"time"
 
 	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/reply"
 )
 
 // errorBody is OpenAI's error object. Empty code and param are null there.
@@ -35,11 +34,7 @@ func optional(s string) *string {
 
 // WriteError answers with an error in OpenAI's shape. Nothing must have been written before.
 func WriteError(w http.ResponseWriter, e *codex.Error) {
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	if e.RetryAfter > 0 && (e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable) {
-		h.Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
-	}
+	reply.ErrorHeader(w.Header(), e)
 	w.WriteHeader(e.Status)
 	w.Write(append(errorJSON(e), '\n')) //nolint:errcheck // the caller has gone
 }

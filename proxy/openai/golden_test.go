@@ -33,7 +33,7 @@ func newHandler(t testing.TB) (*Handler, *fakebackend.Backend) {
 	server := httptest.NewServer(b)
 	t.Cleanup(server.Close)
 	tokens := b.SignIn(time.Hour)
-	return &Handler{Thoughts: NewThoughts(), Client: &codex.Client{
+	return &Handler{Thoughts: codex.NewThoughts(), Memory: NewMemory(), Client: &codex.Client{
 		Upstreams: map[creds.Kind]codex.Upstream{creds.KindCodex: codex.Backend(server.URL+"/backend-api", codex.NewIdentity("test"))}, HTTP: server.Client(),
 		Tokens: fixedToken{Access: tokens.Access, AccountID: fakebackend.AccountID},
 		Models: codex.NewCatalogue("gpt-5.5", nil), IdleTimeout: time.Minute, KeepAlive: time.Minute,
@@ -94,40 +94,6 @@ func compare(t *testing.T, path, got string) {
 	}
 }
 
-func TestStopper(t *testing.T) {
-	for _, c := range []struct {
-		stops, pieces []string
-		out           string
-		hit           bool
-	}{
-		{[]string{"STOP"}, []string{"a S", "TO", "P b"}, "a ", true},
-		{[]string{"STOP"}, []string{"a S", "TA", "b"}, "a STAb", false},
-		{[]string{"\n\n", "END"}, []string{"x\n", "\ny"}, "x", true},
-		{[]string{"aab"}, []string{"a", "a", "a", "b", "c"}, "a", true},
-		{[]string{"世界"}, []string{"Hello 世", "界!"}, "Hello ", true},
-		{[]string{"x"}, []string{"no", " hit"}, "no hit", false},
-		{[]string{"bc", "b"}, []string{"a", "bc"}, "a", true},
-	} {
-		s := newStopper(c.stops)
-		out, hit := "", false
-		for _, p := range c.pieces {
-			var o string
-			if o, hit = s.push(p); true {
-				out += o
-			}
-			if hit {
-				break
-			}
-		}
-		if !hit {
-			out += s.rest()
-		}
-		if out != c.out || hit != c.hit {
-			t.Errorf("%q over %q: %q %v", c.stops, c.pieces, out, hit)
-		}
-	}
-}
-
 func FuzzChat(f *testing.F) {
 	requests, _ := filepath.Glob("testdata/chat/*.json")
 	for _, path := range requests {
@@ -137,7 +103,7 @@ func FuzzChat(f *testing.F) {
 		}
 		f.Add(raw)
 	}
-	h := &Handler{Thoughts: NewThoughts(), Client: &codex.Client{Models: codex.NewCatalogue("", nil)}}
+	h := &Handler{Thoughts: codex.NewThoughts(), Memory: NewMemory(), Client: &codex.Client{Models: codex.NewCatalogue("", nil)}}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		h.parseChat(raw) //nolint:errcheck // it must not crash
 	})

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -23,49 +22,97 @@ type Handler struct {
 	Client *codex.Client
 	// Strict turns the dropping of a parameter into an error that names it.
 	Strict bool
-	// Thoughts keeps the reasoning of tool calls for Chat Completions; see NewThoughts.
-	Thoughts *Thoughts
+	// Thoughts keeps the reasoning of tool calls for Chat Completions; see codex.NewThoughts.
+	Thoughts *codex.Thoughts
+	// Memory keeps answers for clients that go on from one by its id; see NewMemory.
+	Memory *Memory
+}
+
+// turn is a Responses request on its way to the backend.
+type turn struct {
+	req      *codex.Request
+	stream   bool
+	store    bool              // the caller may come back to the answer by its id
+	previous string            // id of the answer before
+	own      []json.RawMessage // the input of this turn alone
 }
 
 // Responses answers POST /v1/responses: what the backend sends goes through as it is, with the last object completed.
 func (h *Handler) Responses(w http.ResponseWriter, r *http.Request, body []byte) reply.Outcome {
 	start := time.Now()
-	req, stream, err := h.parseResponses(r, body)
-	out := reply.Outcome{Model: req.Model, Streamed: stream, Dropped: req.Dropped}
+	t, err := h.parseResponses(r, body)
+	out := reply.Outcome{Model: t.req.Model, Streamed: t.stream, Dropped: t.req.Dropped}
 	if err == nil {
-		err = h.checkStrict(req)
+		err = reply.CheckStrict(h.Strict, t.req.Dropped)
 	}
 	if err != nil {
-		return h.fail(w, req, out, err)
+		return h.fail(w, t.req, out, err)
 	}
-	s, err := h.Client.Stream(r.Context(), req)
-	out.Dropped = req.Dropped
+	s, err := h.Client.Stream(r.Context(), t.req)
+	out.Dropped = t.req.Dropped
 	if err != nil {
-		return h.fail(w, req, out, err)
+		return h.fail(w, t.req, out, err)
 	}
 	defer s.Close()
-	if stream {
-		return h.streamResponses(w, req, s, out, start)
+	if t.stream {
+		return h.streamResponses(w, t, s, out, start)
 	}
-	return h.bufferResponses(w, req, s, out)
+	return h.bufferResponses(w, t, s, out)
 }
 
-func (h *Handler) parseResponses(r *http.Request, body []byte) (req *codex.Request, stream bool, err error) {
-	req = &codex.Request{}
-	req.RecogniseNative(r.Header)
+func (h *Handler) parseResponses(r *http.Request, body []byte) (*turn, error) {
+	t := &turn{req: &codex.Request{}, store: true}
+	t.req.RecogniseNative(r.Header)
 	params, err := readObject(body)
 	if err != nil {
-		return req, false, err
+		return t, err
 	}
+	return t, h.readTurn(t, params)
+}
+
+// readTurn takes a request's parameters, and puts before its input what was said before.
+func (h *Handler) readTurn(t *turn, params map[string]json.RawMessage) error {
 	if params["input"] == nil && params["messages"] != nil {
-		return req, false, codex.Invalid("messages", "This is a Chat Completions request. Send it to /v1/chat/completions")
+		return codex.Invalid("messages", "This is a Chat Completions request. Send it to /v1/chat/completions")
 	}
 	for _, name := range slices.Sorted(maps.Keys(params)) {
-		if err := req.SetParam(name, params[name]); err != nil {
-			return req, false, err
+		switch name {
+		case "previous_response_id":
+			t.previous = gjson.ParseBytes(params[name]).String()
+			continue
+		case "store":
+			t.store = string(params[name]) != "false"
+			continue // the backend stores nothing; this proxy keeps it for a while
+		}
+		if err := t.req.SetParam(name, params[name]); err != nil {
+			return err
 		}
 	}
-	return req, string(params["stream"]) == "true", nil
+	t.stream = string(params["stream"]) == "true"
+	if err := h.Memory.resolve(t.req.Input); err != nil {
+		return err
+	}
+	t.own = slices.Clone(t.req.Input)
+	if t.previous == "" {
+		return nil
+	}
+	before, err := h.Memory.before(t.previous)
+	t.req.Input = append(before, t.req.Input...)
+	return err
+}
+
+// remember keeps a finished answer, and returns its object as the caller gets it.
+func (h *Handler) remember(t *turn, items *codex.Items, data []byte) (object string) {
+	object = finalResponse(data)
+	if t.previous != "" {
+		if out, err := sjson.Set(object, "previous_response_id", t.previous); err == nil {
+			object = out
+		}
+	}
+	if t.store {
+		h.Memory.keep(t.previous, t.own, items.All(), []byte(object))
+	}
+	return object
 }
 
 // readObject reads a request's body.
@@ -85,14 +132,6 @@ func where(err error) string {
 	return ""
 }
 
-func (h *Handler) checkStrict(req *codex.Request) error {
-	if h.Strict && len(req.Dropped) > 0 {
-		return &codex.Error{Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "unsupported_parameter", Param: req.Dropped[0],
-			Message: "The ChatGPT backend does not take: " + strings.Join(req.Dropped, ", ") + ". Leave it out, or run codex-proxy without --strict"}
-	}
-	return nil
-}
-
 // fail answers a request for which nothing has been sent yet.
 func (h *Handler) fail(w http.ResponseWriter, req *codex.Request, out reply.Outcome, err error) reply.Outcome {
 	var e *codex.Error
@@ -101,7 +140,7 @@ func (h *Handler) fail(w http.ResponseWriter, req *codex.Request, out reply.Outc
 		return out
 	}
 	out.Err = e
-	reply.Announce(w.Header(), req.Dropped, answerHeader(e))
+	reply.Announce(w.Header(), req.Dropped, e.Header())
 	if req.Native && e.Answer != nil {
 		writeAnswer(w, e.Answer)
 	} else {
@@ -110,14 +149,8 @@ func (h *Handler) fail(w http.ResponseWriter, req *codex.Request, out reply.Outc
 	return out
 }
 
-func answerHeader(e *codex.Error) http.Header {
-	if e.Answer == nil {
-		return nil
-	}
-	return e.Answer.Header
-}
-
-func (h *Handler) streamResponses(w http.ResponseWriter, req *codex.Request, s *codex.Stream, out reply.Outcome, start time.Time) reply.Outcome {
+func (h *Handler) streamResponses(w http.ResponseWriter, t *turn, s *codex.Stream, out reply.Outcome, start time.Time) reply.Outcome {
+	req := t.req
 	to := reply.NewStream(w, start, func(head http.Header) {
 		reply.SSE(head)
 		reply.Announce(head, req.Dropped, s.Header)
@@ -151,7 +184,11 @@ func (h *Handler) streamResponses(w http.ResponseWriter, req *codex.Request, s *
 			out.Err = e
 		case codex.TypeCompleted, codex.TypeIncomplete:
 			out.Count(ev.Data)
-			if data := items.Complete(ev.Data); len(data) != len(ev.Data) {
+			data := items.Complete(ev.Data)
+			if ev.Type == codex.TypeCompleted {
+				h.remember(t, &items, data)
+			}
+			if len(data) != len(ev.Data) {
 				raw = append(append([]byte("event: "+ev.Type+"\ndata: "), data...), '\n', '\n')
 			}
 		}
@@ -215,7 +252,8 @@ func sseEvent(name string, data any) []byte {
 	return append(append(b, encode(data)...), '\n', '\n')
 }
 
-func (h *Handler) bufferResponses(w http.ResponseWriter, req *codex.Request, s *codex.Stream, out reply.Outcome) reply.Outcome {
+func (h *Handler) bufferResponses(w http.ResponseWriter, t *turn, s *codex.Stream, out reply.Outcome) reply.Outcome {
+	req := t.req
 	var items codex.Items
 	for {
 		ev, err := s.Next()
@@ -231,7 +269,7 @@ func (h *Handler) bufferResponses(w http.ResponseWriter, req *codex.Request, s *
 			out.Count(ev.Data)
 			reply.Announce(w.Header(), req.Dropped, s.Header)
 			w.Header().Set("Content-Type", "application/json")
-			w.Write([]byte(finalResponse(items.Complete(ev.Data)))) //nolint:errcheck // the caller has gone
+			w.Write([]byte(h.remember(t, &items, items.Complete(ev.Data)))) //nolint:errcheck // the caller has gone
 			return out
 		}
 	}

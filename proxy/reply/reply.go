@@ -2,7 +2,10 @@
 package reply
 
 import (
+	"bytes"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -92,6 +95,11 @@ func (s *Stream) FirstToken() time.Duration {
 func (s *Stream) Send(p []byte, more bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.send(p, more)
+}
+
+// send is called with mu held.
+func (s *Stream) send(p []byte, more bool) error {
 	s.begin()
 	if s.err == nil && len(p) > 0 {
 		_, s.err = s.w.Write(p)
@@ -100,6 +108,21 @@ func (s *Stream) Send(p []byte, more bool) error {
 		s.flush.Flush()
 	}
 	return s.err
+}
+
+// SendAfter is Send, with opening before the first bytes of all.
+func (s *Stream) SendAfter(opening, p []byte, more bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.began {
+		p = append(bytes.Clone(opening), p...)
+	}
+	return s.send(p, more)
+}
+
+// KeepAliveAfter is KeepAlive, with opening before the first bytes of all.
+func (s *Stream) KeepAliveAfter(opening, comment []byte) {
+	s.SendAfter(opening, comment, false) //nolint:errcheck // the next Send tells
 }
 
 // KeepAlive sends a comment that clients pass over.
@@ -121,6 +144,28 @@ func SSE(h http.Header) {
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
 	h.Set("Cache-Control", "no-cache")
 	h.Set("X-Accel-Buffering", "no")
+}
+
+// CheckStrict returns an *codex.Error that names what was dropped, if strict says so. What every caller of a dialect
+// must send does not count.
+func CheckStrict(strict bool, dropped []string, but ...string) error {
+	if !strict {
+		return nil
+	}
+	counted := slices.DeleteFunc(slices.Clone(dropped), func(name string) bool { return slices.Contains(but, name) })
+	if len(counted) == 0 {
+		return nil
+	}
+	return &codex.Error{Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "unsupported_parameter", Param: counted[0],
+		Message: "The ChatGPT backend does not take: " + strings.Join(counted, ", ") + ". Leave it out, or run codex-proxy without --strict"}
+}
+
+// ErrorHeader sets what the errors of every dialect have.
+func ErrorHeader(h http.Header, e *codex.Error) {
+	h.Set("Content-Type", "application/json")
+	if e.RetryAfter > 0 && (e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable) {
+		h.Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
+	}
 }
 
 // Comment is the keep-alive of event streams. Source: WHATWG HTML, server-sent events, 9.2.7.

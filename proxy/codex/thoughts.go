@@ -1,4 +1,4 @@
-package openai
+package codex
 
 import (
 	"encoding/json"
@@ -7,7 +7,7 @@ import (
 	"github.com/jellydator/ttlcache/v3"
 )
 
-// Thoughts keeps, for a short while, the reasoning that led to a tool call. Chat Completions has no place for it, and
+// Thoughts keeps, for a short while, the reasoning that led to a tool call. Most dialects have no place for it, and
 // without it the model starts to think anew at each step of a tool run. Bounded by count, bytes and age; in memory
 // only. Safe for concurrent use.
 type Thoughts struct {
@@ -36,16 +36,16 @@ func NewThoughts() *Thoughts {
 	)}
 }
 
-// keep remembers the reasoning items before a call of a model's.
-func (t *Thoughts) keep(model, callID string, items []json.RawMessage) {
+// Keep remembers the reasoning items before a call of a model's.
+func (t *Thoughts) Keep(model, callID string, items []json.RawMessage) {
 	if len(items) > 0 {
 		t.cache.Set(model+"\x00"+callID, items, ttlcache.DefaultTTL)
 	}
 }
 
-// before returns the reasoning items to send back ahead of a call; nil when there are none. Another model can't read
+// Before returns the reasoning items to send back ahead of a call; nil when there are none. Another model can't read
 // them.
-func (t *Thoughts) before(model, callID string) []json.RawMessage {
+func (t *Thoughts) Before(model, callID string) []json.RawMessage {
 	item := t.cache.Get(model + "\x00" + callID)
 	if item == nil {
 		return nil

@@ -1,0 +1,380 @@
+// Package ollama translates between Ollama's API and package codex, for the many tools that know no other way to a
+// model of the user's own.
+package ollama
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/reply"
+)
+
+// apiVersion is the version of Ollama whose API this is; some tools want at least 0.6.4.
+const apiVersion = "0.12.0"
+
+// Handler answers Ollama's API. Its fields are set before use and not changed. Safe for concurrent use.
+type Handler struct {
+	Client   *codex.Client
+	Strict   bool // see openai.Handler
+	Thoughts *codex.Thoughts
+}
+
+// Version answers GET /api/version.
+func (h *Handler) Version(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]string{"version": apiVersion})
+}
+
+// details is what Ollama tells of a model file. There is none here.
+type details struct {
+	ParentModel   string   `json:"parent_model"`
+	Format        string   `json:"format"`
+	Family        string   `json:"family"`
+	Families      []string `json:"families"`
+	ParameterSize string   `json:"parameter_size"`
+	Quantization  string   `json:"quantization_level"`
+}
+
+var noFile = details{Family: "gpt", Families: []string{"gpt"}}
+
+// Tags answers GET /api/tags.
+func (h *Handler) Tags(w http.ResponseWriter, r *http.Request) {
+	h.Client.Models.Fetch(r.Context(), h.Client) //nolint:errcheck // the list at hand is used
+	type entry struct {
+		Name     string    `json:"name"`
+		Model    string    `json:"model"`
+		Modified time.Time `json:"modified_at"`
+		Size     int64     `json:"size"`
+		Digest   string    `json:"digest"`
+		Details  details   `json:"details"`
+	}
+	list := []entry{}
+	for _, m := range h.Client.Models.All() {
+		sum := sha256.Sum256([]byte(m.ID))
+		list = append(list, entry{m.ID, m.ID, modelDate, 0, hex.EncodeToString(sum[:]), noFile})
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"models": list})
+}
+
+// modelDate stands where Ollama has the file's date.
+var modelDate = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// Running answers GET /api/ps: nothing is loaded into this machine's memory.
+func (h *Handler) Running(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]any{"models": []any{}})
+}
+
+// Show answers POST /api/show.
+func (h *Handler) Show(w http.ResponseWriter, r *http.Request, body []byte) (out reply.Outcome) {
+	var in struct {
+		Model string `json:"model"`
+		Name  string `json:"name"`
+	}
+	if json.Unmarshal(body, &in) != nil || in.Model+in.Name == "" {
+		return h.fail(w, nil, out, codex.Invalid("model", "Name a model: {\"model\":\"…\"}"))
+	}
+	if in.Model == "" {
+		in.Model = in.Name
+	}
+	h.Client.Models.Fetch(r.Context(), h.Client) //nolint:errcheck // the list at hand is used
+	id, _ := h.Client.Models.Resolve(in.Model, "")
+	m, ok := h.Client.Models.Find(id)
+	if !ok {
+		return h.fail(w, nil, out, &codex.Error{Status: http.StatusNotFound, Code: "model_not_found", Message: "model '" + in.Model + "' not found. GET /api/tags lists those of your plan"})
+	}
+	capabilities := []string{"completion", "tools", "thinking"}
+	for _, kind := range m.InputKinds {
+		if kind == "image" {
+			capabilities = append(capabilities, "vision")
+		}
+	}
+	writeJSON(w, http.StatusOK, map[string]any{
+		"modelfile": "", "parameters": "", "template": "", "license": "", "details": noFile, "modified_at": modelDate,
+		"model_info":   map[string]any{"general.architecture": "gpt", "general.basename": m.ID, "gpt.context_length": m.ContextWindow},
+		"capabilities": capabilities,
+	})
+	return out
+}
+
+// Unavailable answers for what only a program with model files can do.
+func (h *Handler) Unavailable(w http.ResponseWriter, what string) reply.Outcome {
+	return h.fail(w, nil, reply.Outcome{}, &codex.Error{Status: http.StatusNotImplemented, Type: "invalid_request_error", Code: "not_available",
+		Message: what + " is not available: this is a ChatGPT plan behind Ollama's API. There are /api/chat, /api/generate, /api/tags, /api/show, /api/version and /api/ps"})
+}
+
+// Chat answers POST /api/chat.
+func (h *Handler) Chat(w http.ResponseWriter, r *http.Request, body []byte) reply.Outcome {
+	return h.answer(w, r, body, true)
+}
+
+// Generate answers POST /api/generate.
+func (h *Handler) Generate(w http.ResponseWriter, r *http.Request, body []byte) reply.Outcome {
+	return h.answer(w, r, body, false)
+}
+
+func (h *Handler) answer(w http.ResponseWriter, r *http.Request, body []byte, chat bool) reply.Outcome {
+	start := time.Now()
+	req, err := h.parse(body, chat)
+	out := reply.Outcome{Model: req.Model, Streamed: req.stream, Dropped: req.Dropped}
+	if err == nil {
+		err = reply.CheckStrict(h.Strict, req.Dropped, "keep_alive", "options.num_ctx")
+	}
+	if err != nil {
+		return h.fail(w, req, out, err)
+	}
+	if req.empty { // how Ollama's clients load and unload a model
+		line := req.line(map[string]any{"done": true, "done_reason": "load"}, chat, "")
+		writeJSON(w, http.StatusOK, line)
+		return out
+	}
+	s, err := h.Client.Stream(r.Context(), &req.Request)
+	out.Dropped = req.Dropped
+	if err != nil {
+		return h.fail(w, req, out, err)
+	}
+	defer s.Close()
+	out.Model, _ = h.Client.Models.Resolve(req.Model, "")
+	a := newAnswer(req, chat, start)
+	to := reply.NewStream(w, start, func(head http.Header) {
+		head.Set("Content-Type", "application/x-ndjson")
+		reply.Announce(head, req.Dropped, s.Header)
+	})
+	end, err := a.run(s, func(p []byte, more bool) error {
+		if !req.stream {
+			return nil
+		}
+		return to.Send(p, more)
+	})
+	if err != nil {
+		return h.stop(w, req, to, out, err)
+	}
+	out.InputTokens, out.CachedTokens, out.OutputTokens = end.Input, end.Cached, end.Output
+	a.tale.Remember(h.Thoughts, out.Model)
+	if req.stream {
+		out.FirstToken = to.FirstToken()
+		out.Gone = to.Send(a.last(end, false), false) != nil
+		return out
+	}
+	reply.Announce(w.Header(), req.Dropped, s.Header)
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	_, err = w.Write(a.last(end, true))
+	out.Gone = err != nil
+	return out
+}
+
+// stop ends an answer that failed: as an HTTP error, or as a line with an error and a connection that is cut.
+func (h *Handler) stop(w http.ResponseWriter, req *request, to *reply.Stream, out reply.Outcome, err error) reply.Outcome {
+	if !to.Began() {
+		return h.fail(w, req, out, err)
+	}
+	var e *codex.Error
+	if !errors.As(err, &e) {
+		out.Gone = true
+		return out
+	}
+	out.Err, out.Cut = e, true
+	to.Send(append(errorBody(e), '\n'), false) //nolint:errcheck // it is cut next
+	return out
+}
+
+// answer is an answer on its way down, line by line.
+type answer struct {
+	req   *request
+	chat  bool
+	start time.Time
+	first time.Time
+	tale  *codex.Narrator
+	stop  *reply.Stopper
+	lines []byte
+	hit   bool
+
+	text, thinking strings.Builder // of a buffered answer
+	calls          []any
+	size           int
+}
+
+func newAnswer(req *request, chat bool, start time.Time) *answer {
+	a := &answer{req: req, chat: chat, start: start, stop: reply.NewStopper(req.stops)}
+	a.tale = &codex.Narrator{Text: a.sayText, Thinking: a.think, CallDone: a.call}
+	return a
+}
+
+func (a *answer) run(s *codex.Stream, send func(p []byte, more bool) error) (*codex.End, error) {
+	for {
+		ev, err := s.Next()
+		if err == io.EOF { //nolint:errorlint // Next returns it bare
+			err = codex.Broken()
+		}
+		if err != nil {
+			return nil, err
+		}
+		end, err := a.tale.Event(ev)
+		if err != nil {
+			return nil, err
+		}
+		if a.hit {
+			end = &codex.End{Reason: "stop", Input: a.req.Estimate(), Output: int64(a.size / 4)}
+		} else if end != nil && a.stop != nil {
+			a.say(a.stop.Rest())
+		}
+		if len(a.lines) > 0 {
+			err = send(a.lines, s.Buffered() || end != nil)
+			a.lines = a.lines[:0]
+		}
+		if err != nil || end != nil {
+			return end, err
+		}
+	}
+}
+
+func (a *answer) sayText(raw string) {
+	var piece string
+	if a.hit || json.Unmarshal([]byte(raw), &piece) != nil {
+		return
+	}
+	a.size += len(piece)
+	if a.stop != nil {
+		piece, a.hit = a.stop.Push(piece)
+	}
+	a.say(piece)
+}
+
+func (a *answer) say(piece string) {
+	if piece == "" {
+		return
+	}
+	a.text.WriteString(piece)
+	a.line(map[string]any{"content": piece})
+}
+
+func (a *answer) think(raw string) {
+	var piece string
+	if !a.req.think || json.Unmarshal([]byte(raw), &piece) != nil {
+		return
+	}
+	a.thinking.WriteString(piece)
+	a.line(map[string]any{"content": "", "thinking": piece})
+}
+
+func (a *answer) call(c codex.Call, arguments string) {
+	a.size += len(arguments)
+	object := json.RawMessage(arguments)
+	if c.Custom || !json.Valid(object) || bytes.TrimSpace(object)[0] != '{' {
+		object = encode(map[string]string{"input": arguments})
+	}
+	call := map[string]any{"id": c.ID, "function": map[string]any{"index": c.Number, "name": a.req.names.Original(c.Name), "arguments": object}}
+	a.calls = append(a.calls, call)
+	a.line(map[string]any{"content": "", "tool_calls": []any{call}})
+}
+
+// line adds a line with a piece of the message.
+func (a *answer) line(message map[string]any) {
+	if a.first.IsZero() {
+		a.first = time.Now()
+	}
+	fields := map[string]any{"done": false}
+	a.put(fields, message)
+	a.lines = append(append(a.lines, encode(a.req.line(fields, a.chat, ""))...), '\n')
+}
+
+// put writes a message in the words of chat or of generate.
+func (a *answer) put(fields, message map[string]any) {
+	if a.chat {
+		message["role"] = "assistant"
+		fields["message"] = message
+		return
+	}
+	fields["response"] = message["content"]
+	if t, ok := message["thinking"]; ok {
+		fields["thinking"] = t
+	}
+}
+
+// last is the final line, or with whole the only one.
+func (a *answer) last(end *codex.End, whole bool) []byte {
+	reason := end.Reason
+	if reason == "tool_calls" || reason == "content_filter" {
+		reason = "stop"
+	}
+	if a.first.IsZero() {
+		a.first = time.Now()
+	}
+	message := map[string]any{"content": ""}
+	if whole {
+		message["content"] = a.text.String()
+		if a.thinking.Len() > 0 {
+			message["thinking"] = a.thinking.String()
+		}
+		if a.calls != nil {
+			message["tool_calls"] = a.calls
+		}
+	}
+	now := time.Now()
+	fields := map[string]any{
+		"done": true, "done_reason": reason, "total_duration": now.Sub(a.start).Nanoseconds(), "load_duration": 0,
+		"prompt_eval_count": end.Input, "prompt_eval_duration": a.first.Sub(a.start).Nanoseconds(),
+		"eval_count": end.Output, "eval_duration": now.Sub(a.first).Nanoseconds(),
+	}
+	a.put(fields, message)
+	return append(encode(a.req.line(fields, a.chat, "")), '\n')
+}
+
+// line fills in what every line has.
+func (r *request) line(fields map[string]any, chat bool, empty string) map[string]any {
+	fields["model"] = r.shown
+	fields["created_at"] = time.Now().UTC()
+	if _, ok := fields["message"]; chat && !ok {
+		fields["message"] = map[string]any{"role": "assistant", "content": empty}
+	}
+	if _, ok := fields["response"]; !chat && !ok {
+		fields["response"] = empty
+	}
+	return fields
+}
+
+func (h *Handler) fail(w http.ResponseWriter, req *request, out reply.Outcome, err error) reply.Outcome {
+	var e *codex.Error
+	if !errors.As(err, &e) {
+		out.Gone = true
+		return out
+	}
+	out.Err = e
+	if req != nil {
+		reply.Announce(w.Header(), req.Dropped, e.Header())
+	}
+	WriteError(w, e)
+	return out
+}
+
+// WriteError answers with an error in Ollama's shape.
+func WriteError(w http.ResponseWriter, e *codex.Error) {
+	reply.ErrorHeader(w.Header(), e)
+	w.WriteHeader(e.Status)
+	w.Write(append(errorBody(e), '\n')) //nolint:errcheck // the caller has gone
+}
+
+func errorBody(e *codex.Error) []byte { return encode(map[string]string{"error": e.Message}) }
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	w.Write(append(encode(v), '\n')) //nolint:errcheck // the caller has gone
+}
+
+// encode is json.Marshal without escaping <, > and &, which doubles the size of code.
+func encode(v any) []byte {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		panic(err) // only types of this package come here
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+}

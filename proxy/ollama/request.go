@@ -1,0 +1,278 @@
+package ollama
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"codex-proxy/proxy/codex"
+)
+
+// request is a chat or generate request on its way to the backend. Source: Ollama's docs/api.md and its Go package api.
+type request struct {
+	codex.Request
+
+	shown  string // the model's name as the caller wrote it
+	stream bool
+	think  bool // the caller wants to see the reasoning
+	empty  bool // nothing to answer
+	stops  []string
+	names  codex.Names
+
+	messages []message
+	prompt   string
+	suffix   string
+	system   string
+	images   []string
+}
+
+type message struct {
+	Role      string     `json:"role"`
+	Content   string     `json:"content"`
+	Images    []string   `json:"images"`
+	ToolCalls []toolCall `json:"tool_calls"`
+	ToolName  string     `json:"tool_name"`
+	ToolID    string     `json:"tool_call_id"`
+	Name      string     `json:"name"` // what older clients call tool_name
+}
+
+type toolCall struct {
+	ID       string `json:"id"`
+	Function struct {
+		Name      string          `json:"name"`
+		Arguments json.RawMessage `json:"arguments"`
+	} `json:"function"`
+}
+
+// params is the one table of what a caller may send. What is not here is dropped.
+var params = map[string]func(*request, json.RawMessage) error{
+	"model":    func(r *request, v json.RawMessage) error { return r.SetParam("model", v) },
+	"messages": into("messages", func(r *request) any { return &r.messages }),
+	"prompt":   into("prompt", func(r *request) any { return &r.prompt }),
+	"suffix":   into("suffix", func(r *request) any { return &r.suffix }),
+	"system":   into("system", func(r *request) any { return &r.system }),
+	"images":   into("images", func(r *request) any { return &r.images }),
+	"stream":   into("stream", func(r *request) any { return &r.stream }),
+	"tools":    (*request).takeTools,
+	"format":   (*request).takeFormat,
+	"options":  (*request).takeOptions,
+	"think":    (*request).takeThink,
+	"raw":      func(*request, json.RawMessage) error { return nil }, // there are no templates to leave out
+}
+
+func into(name string, field func(*request) any) func(*request, json.RawMessage) error {
+	return func(r *request, v json.RawMessage) error {
+		if json.Unmarshal(v, field(r)) != nil {
+			return codex.Invalid(name, "%s has the wrong type", name)
+		}
+		return nil
+	}
+}
+
+func (h *Handler) parse(body []byte, chat bool) (*request, error) {
+	r := &request{stream: true, names: codex.Names{}}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(body, &fields); err != nil || fields == nil {
+		return r, codex.Invalid("", "The request's body is not a JSON object")
+	}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		take, known := params[name]
+		switch v := fields[name]; {
+		case string(v) == "null":
+		case !known:
+			r.Drop(name)
+		default:
+			if err := take(r, v); err != nil {
+				return r, err
+			}
+		}
+	}
+	r.shown = r.Model
+	r.Model = strings.TrimSuffix(r.Model, ":latest")
+	if r.think {
+		r.Summary = json.RawMessage(`"auto"`)
+	}
+	if chat {
+		r.empty = len(r.messages) == 0
+		model, _ := h.Client.Models.Resolve(r.Model, "")
+		return r, r.convert(h.Thoughts, model)
+	}
+	r.empty = r.prompt == "" && len(r.images) == 0
+	r.Instructions = r.system
+	text := r.prompt
+	if r.suffix != "" {
+		r.Instructions = strings.TrimPrefix(r.Instructions+"\n\n"+codex.FillIn, "\n\n")
+		text = codex.FillInPrompt(r.prompt, r.suffix)
+	}
+	item, err := user(text, r.images)
+	r.Input = []json.RawMessage{item}
+	return r, err
+}
+
+func (r *request) takeTools(v json.RawMessage) error {
+	var tools []struct {
+		Function struct {
+			Name        string          `json:"name"`
+			Description string          `json:"description"`
+			Parameters  json.RawMessage `json:"parameters"`
+		} `json:"function"`
+	}
+	if json.Unmarshal(v, &tools) != nil {
+		return codex.Invalid("tools", "tools must be a list of {\"type\":\"function\",\"function\":{…}}")
+	}
+	for _, t := range tools {
+		f := t.Function
+		if f.Name == "" {
+			return codex.Invalid("tools", "each tool must be a function with a name")
+		}
+		if len(f.Parameters) == 0 || string(f.Parameters) == "null" {
+			f.Parameters = json.RawMessage(`{"type":"object","properties":{}}`)
+		}
+		r.Tools = append(r.Tools, encode(map[string]any{"type": "function", "name": r.names.Shorten(f.Name), "description": f.Description, "parameters": f.Parameters, "strict": false}))
+	}
+	return nil
+}
+
+func (r *request) takeFormat(v json.RawMessage) error {
+	var word string
+	if json.Unmarshal(v, &word) == nil {
+		switch word {
+		case "":
+		case "json":
+			r.SetText("format", json.RawMessage(`{"type":"json_object"}`))
+		default:
+			return codex.Invalid("format", "format must be \"json\" or a JSON schema")
+		}
+		return nil
+	}
+	if v[0] != '{' {
+		return codex.Invalid("format", "format must be \"json\" or a JSON schema")
+	}
+	r.SetText("format", encode(map[string]any{"type": "json_schema", "name": "answer", "schema": v, "strict": false}))
+	return nil
+}
+
+// takeOptions follows stop; the others are about sampling and memory, and the backend takes none.
+func (r *request) takeOptions(v json.RawMessage) error {
+	var options map[string]json.RawMessage
+	if json.Unmarshal(v, &options) != nil {
+		return codex.Invalid("options", "options must be an object")
+	}
+	for _, name := range slices.Sorted(maps.Keys(options)) {
+		if name != "stop" {
+			r.Drop("options." + name)
+			continue
+		}
+		var one string
+		if json.Unmarshal(options[name], &one) == nil {
+			r.stops = []string{one}
+		} else if json.Unmarshal(options[name], &r.stops) != nil {
+			return codex.Invalid("options", "options.stop must be a string or a list of strings")
+		}
+		r.stops = slices.DeleteFunc(r.stops, func(s string) bool { return s == "" })
+	}
+	return nil
+}
+
+func (r *request) takeThink(v json.RawMessage) error {
+	var on bool
+	if json.Unmarshal(v, &on) == nil {
+		if r.think = on; !on {
+			r.Effort = "none" // brought to the least that the model has
+		}
+		return nil
+	}
+	if json.Unmarshal(v, &r.Effort) != nil {
+		return codex.Invalid("think", "think must be true, false, or an effort such as \"high\"")
+	}
+	r.think = true
+	return nil
+}
+
+// convert turns the messages into items. Tool results carry the tool's name and seldom an id, so each is given to the
+// first call of that name that has no result yet.
+func (r *request) convert(thoughts *codex.Thoughts, model string) error {
+	type open struct{ id, name string }
+	var waiting []open
+	for i, m := range r.messages {
+		switch m.Role {
+		case "system":
+			if i == 0 {
+				r.Instructions = m.Content
+			} else if m.Content != "" {
+				r.Input = append(r.Input, codex.Message("developer", m.Content))
+			}
+		case "user":
+			item, err := user(m.Content, m.Images)
+			if err != nil {
+				return err
+			}
+			r.Input = append(r.Input, item)
+		case "assistant":
+			for j, c := range m.ToolCalls {
+				if c.ID == "" {
+					c.ID = fmt.Sprintf("call_%d_%d", i, j)
+				}
+				if j == 0 {
+					r.Input = append(r.Input, thoughts.Before(model, c.ID)...)
+				}
+				m.ToolCalls[j].ID = c.ID
+				waiting = append(waiting, open{c.ID, c.Function.Name})
+			}
+			if m.Content != "" {
+				r.Input = append(r.Input, codex.Message("assistant", m.Content))
+			}
+			for _, c := range m.ToolCalls {
+				arguments := string(c.Function.Arguments)
+				var text string
+				if json.Unmarshal(c.Function.Arguments, &text) == nil {
+					arguments = text
+				}
+				if arguments == "" || arguments == "null" {
+					arguments = "{}"
+				}
+				r.Input = append(r.Input, encode(map[string]string{"type": "function_call", "call_id": c.ID, "name": r.names.Shorten(c.Function.Name), "arguments": arguments}))
+			}
+		case "tool":
+			name := m.ToolName
+			if name == "" {
+				name = m.Name
+			}
+			k := slices.IndexFunc(waiting, func(o open) bool {
+				return (m.ToolID != "" && o.id == m.ToolID) || (m.ToolID == "" && (name == "" || o.name == name))
+			})
+			if k < 0 && len(waiting) > 0 {
+				k = 0
+			}
+			if k < 0 {
+				continue // an answer to nothing: the history was trimmed
+			}
+			r.Input = append(r.Input, encode(map[string]string{"type": "function_call_output", "call_id": waiting[k].id, "output": m.Content}))
+			waiting = slices.Delete(waiting, k, k+1)
+		default:
+			return codex.Invalid("messages", "messages[%d]: the role %q is unknown. Use system, user, assistant or tool", i, m.Role)
+		}
+	}
+	return nil
+}
+
+// user is a message with pictures, which come as bare base64.
+func user(text string, images []string) (json.RawMessage, error) {
+	parts := []any{map[string]string{"type": "input_text", "text": text}}
+	for i, image := range images {
+		url := image
+		if !strings.HasPrefix(image, "data:") {
+			head, err := base64.StdEncoding.DecodeString(image[:min(len(image), 684)/4*4])
+			if err != nil || len(head) == 0 {
+				return nil, codex.Invalid("images", "images[%d] is not base64", i)
+			}
+			url = "data:" + http.DetectContentType(head) + ";base64," + image
+		}
+		parts = append(parts, map[string]string{"type": "input_image", "image_url": url})
+	}
+	return encode(map[string]any{"type": "message", "role": "user", "content": parts}), nil
+}

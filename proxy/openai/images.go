@@ -1,0 +1,230 @@
+package openai
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/reply"
+)
+
+// imageRequest is a request of the Images API. Source: OpenAI API reference, images.
+type imageRequest struct {
+	codex.Request
+	prompt  string
+	count   int
+	stream  bool
+	tool    map[string]any
+	sources []json.RawMessage // pictures to edit, as parts
+	err     error
+}
+
+// Images answers POST /v1/images/generations, and edits: the backend makes pictures by a tool of its own.
+func (h *Handler) Images(w http.ResponseWriter, r *http.Request, body []byte) reply.Outcome {
+	start := time.Now()
+	req, err := parseImages(r.Header.Get("Content-Type"), body, strings.HasSuffix(r.URL.Path, "/edits"))
+	out := reply.Outcome{Dropped: req.Dropped, Streamed: req.stream}
+	if err == nil {
+		err = reply.CheckStrict(h.Strict, req.Dropped, "model")
+	}
+	if err != nil {
+		return h.fail(w, &req.Request, out, err)
+	}
+	streams := make([]*codex.Stream, 0, req.count)
+	defer func() { closeAll(streams) }()
+	for range req.count {
+		s, err := h.Client.Stream(r.Context(), req.call())
+		if err != nil {
+			return h.fail(w, &req.Request, out, err)
+		}
+		streams = append(streams, s)
+	}
+	pictures, errs := make([]gjson.Result, req.count), make([]error, req.count)
+	usages := make([]codex.End, req.count)
+	to := reply.NewStream(w, start, reply.SSE)
+	var wait sync.WaitGroup
+	for i, s := range streams {
+		if req.stream && i == 0 {
+			s.OnQuiet(func() { to.KeepAlive(reply.Comment) })
+		}
+		wait.Go(func() {
+			said := ""
+			tale := &codex.Narrator{
+				Text: func(raw string) { said += gjson.Parse(raw).String() },
+				Made: func(item gjson.Result) {
+					if item.Get("type").Str == "image_generation_call" && item.Get("result").Str != "" {
+						pictures[i] = item
+					}
+				},
+			}
+			end, err := tale.Tell(s)
+			if err == nil && !pictures[i].Exists() {
+				err = &codex.Error{Status: http.StatusBadGateway, Type: "server_error", Code: "no_image", Message: strings.TrimSpace("The model made no picture. " + said)}
+			}
+			if errs[i] = err; err == nil {
+				usages[i] = *end
+			}
+		})
+	}
+	wait.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return h.breakChat(w, &chatRequest{Request: req.Request}, to, out, err)
+	}
+	for _, u := range usages {
+		out.InputTokens, out.CachedTokens, out.OutputTokens = out.InputTokens+u.Input, out.CachedTokens+u.Cached, out.OutputTokens+u.Output
+	}
+	use := map[string]any{"input_tokens": out.InputTokens, "output_tokens": out.OutputTokens, "total_tokens": out.InputTokens + out.OutputTokens,
+		"input_tokens_details": map[string]any{"text_tokens": out.InputTokens, "image_tokens": 0}}
+	if req.stream {
+		for _, p := range pictures {
+			event := map[string]any{"type": "image_generation.completed", "b64_json": p.Get("result").Str, "created_at": time.Now().Unix(), "usage": use}
+			for _, name := range []string{"size", "quality", "background", "output_format"} {
+				event[name] = p.Get(name).String()
+			}
+			out.Gone = to.Send(sseEvent("image_generation.completed", event), false) != nil
+		}
+		return out
+	}
+	data := []any{}
+	answer := map[string]any{"created": time.Now().Unix(), "usage": use}
+	for _, p := range pictures {
+		entry := map[string]any{"b64_json": p.Get("result").Str}
+		if revised := p.Get("revised_prompt").Str; revised != "" {
+			entry["revised_prompt"] = revised
+		}
+		data = append(data, entry)
+		for _, name := range []string{"size", "quality", "background", "output_format"} {
+			if v := p.Get(name).Str; v != "" {
+				answer[name] = v
+			}
+		}
+	}
+	answer["data"] = data
+	reply.Announce(w.Header(), req.Dropped, streams[0].Header)
+	writeObject(w, answer)
+	return out
+}
+
+// call is the request for one picture.
+func (r *imageRequest) call() *codex.Request {
+	c := r.Request
+	c.Instructions = "You make pictures with the image_generation tool. Make exactly one, as the user describes it, and say nothing."
+	c.Effort = "low"
+	c.Tools = []json.RawMessage{encode(r.tool)}
+	parts := append([]json.RawMessage{encode(inputText{"input_text", r.prompt})}, r.sources...)
+	c.Input = []json.RawMessage{encode(message{"message", "user", parts})}
+	return &c
+}
+
+func parseImages(contentType string, body []byte, edit bool) (*imageRequest, error) {
+	r := &imageRequest{count: 1, tool: map[string]any{"type": "image_generation", "output_format": "png"}}
+	kind, params, _ := mime.ParseMediaType(contentType)
+	if kind == "multipart/form-data" {
+		if err := r.readForm(body, params["boundary"]); err != nil {
+			return r, err
+		}
+	} else {
+		fields, err := readObject(body)
+		if err != nil {
+			return r, err
+		}
+		for _, name := range slices.Sorted(maps.Keys(fields)) {
+			v := gjson.ParseBytes(fields[name])
+			switch {
+			case v.Type == gjson.Null:
+			case name == "image" || name == "images":
+				for _, one := range append(v.Array(), gjson.Result{}) {
+					if url := one.String(); one.Type == gjson.String {
+						r.sources = append(r.sources, encode(inputImage{"input_image", url, ""}))
+					} else if url := one.Get("image_url").String(); url != "" {
+						r.sources = append(r.sources, encode(inputImage{"input_image", url, ""}))
+					}
+				}
+			default:
+				r.field(name, v.String())
+			}
+		}
+	}
+	switch {
+	case r.err != nil:
+		return r, r.err
+	case r.prompt == "":
+		return r, codex.Invalid("prompt", "prompt is missing. Describe the picture")
+	case edit && len(r.sources) == 0:
+		return r, codex.Invalid("image", "image is missing. Send the picture that is to be edited")
+	}
+	return r, nil
+}
+
+// field takes one parameter, as text.
+func (r *imageRequest) field(name, v string) {
+	switch name {
+	case "prompt":
+		r.prompt = v
+	case "n":
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 1 || n > mostChoices {
+			r.err = codex.Invalid("n", "n must be a number from 1 to %d: each picture is a call of its own", mostChoices)
+		}
+		r.count = n
+	case "stream":
+		r.stream = v == "true"
+	case "size", "quality", "background", "output_format", "moderation", "input_fidelity":
+		if v != "auto" {
+			r.tool[name] = v
+		}
+	case "output_compression":
+		if n, err := strconv.Atoi(v); err == nil {
+			r.tool[name] = n
+		}
+	case "response_format":
+		if v != "b64_json" {
+			r.Drop("response_format") // pictures come as b64_json: there is no place to load them from
+		}
+	default:
+		r.Drop(name) // also model: the backend chooses that of the pictures
+	}
+}
+
+func (r *imageRequest) readForm(body []byte, boundary string) error {
+	form := multipart.NewReader(bytes.NewReader(body), boundary)
+	for {
+		part, err := form.NextPart()
+		if err == io.EOF { //nolint:errorlint // returned bare
+			return nil
+		}
+		if err != nil {
+			return codex.Invalid("", "The form can't be read")
+		}
+		raw, err := io.ReadAll(part)
+		if err != nil {
+			return codex.Invalid("", "The form can't be read")
+		}
+		switch name := strings.TrimSuffix(part.FormName(), "[]"); name {
+		case "image":
+			r.sources = append(r.sources, encode(inputImage{"input_image", dataURL(raw), ""}))
+		case "mask":
+			r.tool["input_image_mask"] = map[string]string{"image_url": dataURL(raw)}
+		default:
+			r.field(name, string(raw))
+		}
+	}
+}
+
+func dataURL(raw []byte) string {
+	return "data:" + http.DetectContentType(raw) + ";base64," + base64.StdEncoding.EncodeToString(raw)
+}
