@@ -7,7 +7,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 export CGO_ENABLED ?= 0
 export GOFLAGS ?= -buildvcs=false
 
-.PHONY: help build run demo test lint check-go check-platforms check-vulnerabilities test-npm tools bench test-kill test-soak fuzz clean
+.PHONY: help build run demo test lint check-go check-platforms check-vulnerabilities check-clients test-clients tools bench test-kill test-soak fuzz clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24
 
@@ -20,7 +20,7 @@ run: build ## build and start the proxy
 demo: build ## build and start the proxy with the built-in demo backend
 	$(BIN) --demo
 
-test: tools lint check-platforms check-go test-npm check-vulnerabilities ## every check there is
+test: tools lint check-platforms check-go check-clients check-vulnerabilities ## every check there is
 
 tools: ## install what the tests need (apt), or say what to install
 	@test/tools
@@ -45,8 +45,11 @@ check-vulnerabilities: ## govulncheck, where its database can be reached
 	 if [ $$code -ne 0 ] && echo "$$out" | grep -qE 'dial tcp|no such host|fetching vulnerabilities|connection refused|status code|Forbidden'; then echo "govulncheck: its database can't be reached from here, skipped"; \
 	 else echo "$$out"; exit $$code; fi
 
-test-npm: build ## the npm package openai against the built binary
-	test/npm/run
+check-clients: build ## the SDKs, Codex CLI and Claude Code against the built binary
+	test/clients/run
+
+test-clients: build ## all clients, opencode, Qwen Code, Continue and Cline too; writes docs/clients.md
+	test/clients/run --all --write
 
 bench: build ## CPU, latency and memory as ratios to httputil.ReverseProxy in the same run
 	go run ./internal/bench $(BIN)
@@ -58,7 +61,7 @@ test-soak: ## 10,000 aborted streams, 2,000 slow readers (make test runs fewer)
 	SOAK=1 go test -run 'TestAborted|TestSlowReaders' -timeout 30m -v .
 
 fuzz: ## a minute of fuzzing for each parser
-	@for t in FuzzDecoder:./proxy/codex FuzzRequest:./proxy/codex FuzzChat:./proxy/openai FuzzAuthFile:./creds FuzzClaims:./creds; do \
+	@for t in FuzzDecoder:./proxy/codex FuzzRequest:./proxy/codex FuzzChat:./proxy/openai FuzzMessages:./proxy/anthropic FuzzOllama:./proxy/ollama FuzzAuthFile:./creds FuzzClaims:./creds; do \
 	  go test -run '^$$' -fuzz "^$${t%%:*}$$" -fuzztime 60s $${t#*:} || exit 1; done
 
 clean:

@@ -30,7 +30,7 @@ type player struct {
 	gone     bool
 }
 
-var script = regexp.MustCompile(`\[\[([a-z0-9_ .-]+)\]\]`)
+var script = regexp.MustCompile(`\[\[([a-z0-9_ .-]+|call .+?)\]\]`)
 
 // responses answers one turn.
 func (b *Backend) responses(w http.ResponseWriter, r *http.Request) {
@@ -244,7 +244,7 @@ func (p *player) header() {
 
 func (p *player) start() {
 	p.header()
-	response := map[string]any{"id": p.id, "object": "response", "status": "in_progress", "model": p.doc.Get("model").Str, "output": []any{}}
+	response := map[string]any{"id": p.id, "object": "response", "created_at": time.Now().Unix(), "status": "in_progress", "model": p.doc.Get("model").Str, "output": []any{}}
 	p.event("response.created", map[string]any{"response": response})
 	p.event("response.in_progress", map[string]any{"response": response})
 }
@@ -324,9 +324,7 @@ func (p *player) reason(summary string) {
 // text writes a message, a word an event.
 func (p *player) text(text string, annotations ...any) {
 	index := len(p.items)
-	id := "msg_" + random()
-	p.event("response.output_item.added", map[string]any{"output_index": index, "item": map[string]any{"id": id, "type": "message", "status": "in_progress", "role": "assistant", "content": []any{}}})
-	p.event("response.content_part.added", map[string]any{"item_id": id, "output_index": index, "content_index": 0, "part": map[string]any{"type": "output_text", "text": "", "annotations": []any{}}})
+	id := p.openMessage(index)
 	for _, word := range strings.SplitAfter(text, " ") {
 		p.event("response.output_text.delta", map[string]any{"item_id": id, "output_index": index, "content_index": 0, "delta": word})
 	}
@@ -342,8 +340,22 @@ func (p *player) text(text string, annotations ...any) {
 	p.done(index, map[string]any{"id": id, "type": "message", "status": "completed", "role": "assistant", "content": []any{part}})
 }
 
+// openMessage begins a message and returns its id.
+func (p *player) openMessage(index int) string {
+	id := "msg_" + random()
+	p.event("response.output_item.added", map[string]any{"output_index": index, "item": map[string]any{"id": id, "type": "message", "status": "in_progress", "role": "assistant", "content": []any{}}})
+	p.event("response.content_part.added", map[string]any{"item_id": id, "output_index": index, "content_index": 0, "part": map[string]any{"type": "output_text", "text": "", "annotations": []any{}}})
+	return id
+}
+
 // call writes a call of a tool, with arguments that its schema takes, in pieces.
-func (p *player) call(tool gjson.Result, n int) {
+func (p *player) call(tool gjson.Result, _ int) {
+	raw, _ := json.Marshal(fill(tool.Get("parameters"), 0))
+	p.callWith(tool, string(raw))
+}
+
+// callWith calls a tool with these arguments.
+func (p *player) callWith(tool gjson.Result, arguments string) {
 	index := len(p.items)
 	callID := "call_" + random()
 	name := tool.Get("name").Str
@@ -355,8 +367,6 @@ func (p *player) call(tool gjson.Result, n int) {
 		return
 	}
 	id := "fc_" + random()
-	raw, _ := json.Marshal(fill(tool.Get("parameters"), 0))
-	arguments := string(raw)
 	p.event("response.output_item.added", map[string]any{"output_index": index, "item": inNamespace(tool, map[string]any{"id": id, "type": "function_call", "status": "in_progress", "call_id": callID, "name": name, "arguments": ""})})
 	half := len(arguments) / 2
 	for _, piece := range []string{arguments[:half], arguments[half:]} {

@@ -43,6 +43,27 @@ var scenarios = map[string]func(*player, []string){
 		p.text(strings.TrimSuffix(strings.Repeat("word ", number(args, 0, 20)), " "))
 		p.complete()
 	},
+	// call NAME ARGUMENTS: a tool with these arguments, and then what it answered
+	"call": func(p *player, args []string) {
+		input := p.doc.Get("input").Array()
+		last := input[len(input)-1]
+		p.start()
+		if strings.HasSuffix(last.Get("type").Str, "_output") || len(args) == 0 {
+			p.text("The tool answered: " + flatten(last.Get("output")))
+			p.complete()
+			return
+		}
+		p.reason("I should use a tool for this.")
+		for _, t := range p.tools() {
+			if t.Get("name").Str == args[0] {
+				p.callWith(t, strings.ReplaceAll(strings.Join(args[1:], " "), `\"`, `"`)) // some quote a prompt
+				p.complete()
+				return
+			}
+		}
+		p.text("There is no tool " + args[0])
+		p.complete()
+	},
 	"reasoning": func(p *player, _ []string) {
 		p.start()
 		p.reason("First thought.")
@@ -123,9 +144,10 @@ var scenarios = map[string]func(*player, []string){
 	},
 	"endless": func(p *player, _ []string) {
 		p.start()
+		id := p.openMessage(0)
 		p.delay = 5 * time.Millisecond
 		for i := 0; i < 100000 && !p.gone; i++ {
-			p.event("response.output_text.delta", map[string]any{"output_index": 0, "delta": "word "})
+			p.event("response.output_text.delta", map[string]any{"item_id": id, "output_index": 0, "content_index": 0, "delta": "word "})
 		}
 	},
 	"crlf":    framed(func(p *player) { p.lineEnd = "\r\n" }),

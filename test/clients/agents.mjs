@@ -1,0 +1,172 @@
+// The agents, unmodified, each in a home of its own: a prompt that names a script of the stand-in makes it call the
+// agent's own tool, so that the whole loop runs.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const modules = join(here, "node_modules");
+const more = join(here, "agents", "node_modules");
+const node = process.execPath;
+const proof = "proof-4711";
+const pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+
+// agent returns the row of one agent. setup writes its files, and returns how to start it: [program, arguments, environment].
+async function agent(proxy, { setup, toolPrompt, image, schema, hello = ["say hello to the world", /hello to the world/] }) {
+  const home = await mkdtemp(join(tmpdir(), "agent-"));
+  const work = join(home, "work");
+  await mkdir(work);
+  await writeFile(join(work, "pixel.png"), Buffer.from(pixel, "base64"));
+  process.on("exit", () => rm(home, { recursive: true, force: true }, () => {}));
+  const command = await setup(home);
+  const run = (prompt, options = {}) =>
+    new Promise((resolve, reject) => {
+      const [program, args, env] = command(prompt, options);
+      const child = spawn(program, args, {
+        cwd: work,
+        env: { PATH: `${dirname(node)}:${process.env.PATH}`, HOME: home, TERM: "dumb", ...env },
+        stdio: ["ignore", "pipe", "pipe"],
+        detached: true,
+      });
+      let out = "";
+      const kill = () => { try { process.kill(-child.pid, "SIGKILL"); } catch { /* it has ended */ } };
+      const timer = setTimeout(() => { kill(); reject(new Error(`no end: ${out.slice(-2000)}`)); }, 60_000);
+      const take = (chunk) => { out += chunk; };
+      child.stdout.on("data", take);
+      child.stderr.on("data", take);
+      child.on("error", reject);
+      child.on("close", (code) => { clearTimeout(timer); kill(); resolve({ out, code }); });
+      if (options.started) options.started(kill);
+    });
+  const requests = () => (proxy.log().match(/msg="?request/g) ?? []).length;
+  const says = async (prompt, pattern, options) => {
+    const { out } = await run(prompt, options);
+    assert.match(out, pattern, out.slice(-3000));
+  };
+  return {
+    chat: () => says(...hello),
+    stream: () => says("Please: [[text 30 20]]", /word word/),
+    tools: () => says(`Please: [[call ${toolPrompt}]]`, new RegExp(`The tool answered:[^]*${proof}`)),
+    images: image && (() => says("what is in the picture", /1 image/, { image: join(work, "pixel.png") })),
+    structured: schema && (async () => {
+      const path = join(home, "schema.json");
+      await writeFile(path, JSON.stringify({ type: "object", properties: { name: { type: "string" } }, required: ["name"], additionalProperties: false }));
+      await says("fill it", /\{"name":"sample"\}/, { schema: path });
+    }),
+    errors: async () => {
+      const before = requests();
+      await says("Please: [[limit]]", /usage limit/i);
+      assert.ok(requests() - before <= 4, `${requests() - before} requests for one limit`);
+    },
+    cancel: async () => {
+      const before = proxy.log().split("gone=true").length;
+      const open = requests();
+      let kill;
+      const ended = run("Please: [[endless]]", { started: (f) => { kill = f; } }).catch(() => {});
+      await new Promise((resolve) => setTimeout(resolve, 6000));
+      kill();
+      await ended;
+      for (let i = 0; i < 100 && proxy.log().split("gone=true").length === before; i++) await new Promise((resolve) => setTimeout(resolve, 50));
+      assert.ok(proxy.log().split("gone=true").length > before, `the answer goes on (${requests() - open} requests)`);
+    },
+  };
+}
+
+function codex(webSockets) {
+  return {
+    toolPrompt: `exec_command {"cmd":"echo ${proof}"}`,
+    image: true,
+    schema: true,
+    setup: (root) => async (home) => {
+      await mkdir(join(home, ".codex"));
+      await writeFile(join(home, ".codex", "config.toml"), `model = "gpt-5.5"
+model_provider = "local"
+[model_providers.local]
+name = "local"
+base_url = "${root}/v1"
+wire_api = "responses"
+env_key = "OPENAI_API_KEY"
+supports_websockets = ${webSockets}
+`);
+      return (prompt, { image, schema }) => [node, [join(modules, "@openai/codex/bin/codex.js"), "exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox",
+        ...(schema ? ["--output-schema", schema] : []), prompt, ...(image ? ["-i", image] : [])], { OPENAI_API_KEY: "x" }];
+    },
+  };
+}
+
+const table = {
+  "Codex CLI": codex(false),
+  "Codex CLI (WebSocket)": codex(true),
+  "Claude Code": {
+    toolPrompt: `Bash {"command":"echo ${proof}"}`,
+    schema: false,
+    setup: (root) => async () => (prompt) => [
+      join(modules, "@anthropic-ai/claude-code-linux-x64/claude"),
+      ["-p", prompt, "--allowedTools", "Bash"],
+      { ANTHROPIC_BASE_URL: root, ANTHROPIC_AUTH_TOKEN: "x", ANTHROPIC_MODEL: "gpt-5.5", ANTHROPIC_DEFAULT_HAIKU_MODEL: "gpt-5.5", CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1" },
+    ],
+  },
+};
+
+const slow = {
+  opencode: {
+    toolPrompt: `bash {"command":"echo ${proof}","description":"x"}`,
+    setup: (root) => async (home) => {
+      await mkdir(join(home, ".config/opencode"), { recursive: true });
+      await writeFile(join(home, ".config/opencode/opencode.json"), JSON.stringify({
+        autoupdate: false, share: "disabled", permission: { bash: "allow" },
+        provider: { codex: { npm: "@ai-sdk/openai-compatible", name: "ChatGPT", options: { baseURL: root + "/v1", apiKey: "x" },
+          models: { "gpt-5.5": { name: "GPT-5.5", reasoning: true, tool_call: true, attachment: true, limit: { context: 272000, output: 32000 } } } } },
+      }));
+      return (prompt) => [join(more, "opencode-linux-x64/bin/opencode"), ["run", "-m", "codex/gpt-5.5", prompt], { OPENCODE_DISABLE_MODELS_FETCH: "1" }];
+    },
+  },
+  "Qwen Code": {
+    hello: ["Please: [[text 5]]", /word word word/], // its own words around a prompt name a tool
+    toolPrompt: `run_shell_command {"command":"echo ${proof}","description":"x","is_background":false}`,
+    setup: (root) => async () => (prompt) => [node, [join(more, ".bin/qwen"), "--auth-type", "openai", "-y", "-p", prompt],
+      { OPENAI_API_KEY: "x", OPENAI_BASE_URL: root + "/v1", OPENAI_MODEL: "gpt-5.5" }],
+  },
+  Continue: {
+    toolPrompt: `Bash {"command":"echo ${proof}"}`,
+    setup: (root) => async (home) => {
+      await mkdir(join(home, ".continue"));
+      const config = join(home, ".continue/config.yaml");
+      await writeFile(config, `name: local
+version: 1.0.0
+schema: v1
+models:
+  - name: gpt
+    provider: openai
+    model: gpt-5.5
+    apiBase: ${root}/v1
+    apiKey: x
+    roles: [chat]
+    capabilities: [tool_use, image_input]
+`);
+      return (prompt) => [node, [join(more, ".bin/cn"), "--config", config, "--auto", "-p", prompt], { CONTINUE_TELEMETRY_ENABLED: "0" }];
+    },
+  },
+  Cline: {
+    toolPrompt: `run_commands {"commands":["echo ${proof}"]}`,
+    setup: (root) => async (home) => {
+      const cline = join(more, "@cline/cli-linux-x64/bin/cline");
+      await new Promise((resolve) => spawn(cline, ["auth", "-p", "openai-compatible", "-k", "x", "-m", "gpt-5.5", "-b", root + "/v1"], { env: { PATH: process.env.PATH, HOME: home }, stdio: "ignore" }).on("close", resolve));
+      return (prompt) => [cline, ["-P", "openai-compatible", "-m", "gpt-5.5", prompt], {}];
+    },
+  },
+};
+
+// agents returns a row for each agent; those that take longer only with all.
+export async function agents(proxy, all) {
+  if (all && !existsSync(more)) throw new Error("run test/clients/run --all, which installs the agents");
+  const rows = {};
+  for (const [name, a] of Object.entries({ ...table, ...(all ? slow : {}) })) {
+    rows[name] = await agent(proxy, { ...a, setup: a.setup(proxy.root.replace("localhost", "127.0.0.1")) });
+  }
+  return rows;
+}
