@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 	"codex-proxy/proxy/codex"
 	"codex-proxy/proxy/ollama"
 	"codex-proxy/proxy/openai"
+	"codex-proxy/tray"
 )
 
 // app is the program put together: the Manager that keeps the sign-in, the Service that listens, and what lies between.
@@ -35,11 +38,19 @@ type app struct {
 	tell     func(creds.Step) // hears of the sign-in's life
 	migrate  bool             // import from the Codex CLI when the store is empty
 	close    func()
+
+	changes chan tray.Change
+
+	mu       sync.Mutex
+	trouble  string // why the proxy does not listen, or empty
+	spare    int    // a port that is free instead
+	imported bool   // the first launch imported a sign-in
+	menu     string // how the icon is, for status; empty without a menu
 }
 
 // newApp builds the program. Nothing runs yet, but for the demo's backend.
 func newApp(s settings, log *logrus.Logger) (*app, error) {
-	a := &app{settings: s, log: log, tell: tell(log), close: func() {}}
+	a := &app{settings: s, log: log, tell: tell(log), close: func() {}, changes: make(chan tray.Change, 1)}
 	say := func(step creds.Step) { a.tell(step) }
 	a.http, a.identity = newHTTPClient(), codex.NewIdentity(version)
 	httpClient, identity := a.http, a.identity
@@ -96,7 +107,7 @@ func newApp(s settings, log *logrus.Logger) (*app, error) {
 		Demo:      s.Demo,
 		Log:       log,
 	})
-	a.service = &proxy.Service{Handler: server, Host: s.Listen, Port: s.Port, Errors: standardLogger(log)}
+	a.service = &proxy.Service{Handler: server, Host: s.Listen, Port: s.port, Errors: standardLogger(log)}
 	return a, nil
 }
 
@@ -117,16 +128,15 @@ func (a *app) openStore() creds.Store {
 	return creds.NewFileStore(s.credsFile())
 }
 
-// run serves until ctx ends, and then waits for what is under way.
-func (a *app) run(ctx context.Context) error {
+// run serves until ctx ends, and then waits for what is under way. A port that can't be listened on is an error, or
+// with a menu a state that the user can mend there.
+func (a *app) run(ctx context.Context, menu bool) error {
 	defer a.close()
 	opened := a.manager.Open(ctx)
-	if err := a.service.Start(); err != nil {
-		return err
-	}
-	a.log.WithField("version", version).Infof("🚀 Codex Proxy listens at http://%s/v1", display(a.service.Addr()))
-	if a.settings.Demo {
-		a.log.Warn("⚠️ This is the demo: answers come from a built-in stand-in, not from ChatGPT")
+	if !menu || !a.settings.stopped {
+		if err := a.listen(); err != nil && !menu {
+			return err
+		}
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -136,14 +146,17 @@ func (a *app) run(ctx context.Context) error {
 	} else {
 		defer door.close()
 	}
+	a.client.Meter.OnChange(func(codex.Usage) { a.changed(false) })
 	var wait sync.WaitGroup
 	wait.Go(func() { a.watchAccount(ctx) })
 	wait.Go(func() {
 		a.openSignIn(ctx, opened)
 		a.manager.Ready()
+		a.changed(false)
 		if a.manager.State().Usable {
-			a.client.Models.Fetch(ctx, a.client) //nolint:errcheck // the list at hand is used
-			a.client.Workspaces(ctx)             //nolint:errcheck // asked again with the first request
+			a.client.Models.Fetch(ctx, a.client)       //nolint:errcheck // the list at hand is used
+			a.client.Workspaces(ctx)                   //nolint:errcheck // asked again with the first request
+			a.client.Meter.Fetch(ctx, a.client, false) //nolint:errcheck // the next answer tells
 		}
 		a.manager.Run(ctx)
 	})
@@ -152,6 +165,63 @@ func (a *app) run(ctx context.Context) error {
 	a.service.Stop()
 	wait.Wait()
 	return nil
+}
+
+// listen starts the proxy, or keeps why it can't.
+func (a *app) listen() error {
+	err := a.service.Start()
+	a.mu.Lock()
+	a.trouble, a.spare = "", 0
+	if err != nil {
+		a.trouble = err.Error()
+		if errors.Is(err, proxy.ErrPortTaken) {
+			holder := portHolder(a.service.WantedPort())
+			if holder == "" {
+				holder = "another program"
+			}
+			a.trouble = fmt.Sprintf("Port %d is used by %s", a.service.WantedPort(), holder)
+			a.spare = sparePort(a.service.WantedPort())
+		}
+	}
+	a.mu.Unlock()
+	a.changed(false)
+	if err != nil {
+		return err
+	}
+	a.log.WithField("version", version).Infof("🚀 Codex Proxy listens at http://%s/v1", display(a.service.Addr()))
+	if a.settings.Demo {
+		a.log.Warn("⚠️ This is the demo: answers come from a built-in stand-in, not from ChatGPT")
+	}
+	return nil
+}
+
+// sparePort is a free port near one that is taken.
+func sparePort(taken int) int {
+	for port := taken + 1; port < taken+20 && port <= 65535; port++ {
+		if l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			l.Close()
+			return port
+		}
+	}
+	return 0
+}
+
+// changed tells the menu that there is something new. It never waits.
+func (a *app) changed(show bool) {
+	for {
+		select {
+		case a.changes <- tray.Change{Show: show}:
+			return
+		default:
+		}
+		if !show {
+			return // one is waiting to be seen already
+		}
+		select {
+		case <-a.changes:
+		default:
+		}
+	}
 }
 
 // watchAccount forgets what belonged to another account when somebody else signs in.
@@ -164,6 +234,7 @@ func (a *app) watchAccount(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case s := <-states:
+			a.changed(false)
 			if s.AccountID != before.AccountID || s.Email != before.Email || s.Kind != before.Kind {
 				a.client.Meter.Clear()
 				a.client.Models.Stale()
@@ -205,6 +276,10 @@ func (a *app) openSignIn(ctx context.Context, opened error) {
 	say(creds.Step{Icon: "🔄", Text: "Refreshing, so that the proxy has a sign-in of its own"})
 	if a.manager.Refresh(ctx) == nil {
 		say(creds.Step{Icon: "✅", Text: "Imported: signed in as " + who(a.manager.State())})
+		a.mu.Lock()
+		a.imported = true
+		a.mu.Unlock()
+		a.changed(false)
 	}
 }
 

@@ -91,16 +91,12 @@ func (l *loginCommand) Run(c *console) error {
 		return err
 	}
 	before := a.manager.State()
-	login := &creds.Login{
-		HTTP: a.http, AuthURL: a.settings.AuthURL, UserAgent: a.identity.UserAgent, Originator: a.identity.Originator,
-		HostID: installID(), ClientID: a.manager.ClientID(), Workspace: l.Workspace, Now: time.Now,
-		Show: func(address string) {
-			c.printf("Open this address in your browser to sign in:\n\n  %s\n\nWaiting for the browser, for 5 minutes. Ctrl-C ends it.\n", address)
-			if !l.NoBrowser {
-				openBrowser(address)
-			}
-		},
-	}
+	login := a.newLogin(l.Workspace, func(address string) {
+		c.printf("Open this address in your browser to sign in:\n\n  %s\n\nWaiting for the browser, for 5 minutes. Ctrl-C ends it.\n", address)
+		if !l.NoBrowser {
+			openBrowser(address)
+		}
+	})
 	ctx, cancel := context.WithTimeout(c.ctx, loginPatience)
 	defer cancel()
 	var sign creds.Credentials
@@ -131,6 +127,13 @@ func (l *loginCommand) Run(c *console) error {
 		c.printf("⚠️ Before, it was %s\n", who(before))
 	}
 	return nil
+}
+
+func (a *app) newLogin(workspace string, show func(address string)) *creds.Login {
+	return &creds.Login{
+		HTTP: a.http, AuthURL: a.settings.AuthURL, UserAgent: a.identity.UserAgent, Originator: a.identity.Originator,
+		HostID: installID(), ClientID: a.manager.ClientID(), Workspace: workspace, Now: time.Now, Show: show,
+	}
 }
 
 func (c *console) showDevice(d creds.DeviceCode) {

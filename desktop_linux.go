@@ -17,3 +17,13 @@ func trayHost() (there bool, why string) {
 	}
 	return true, ""
 }
+
+// noMenu says why no icon can be shown at all; empty when it can, now or later.
+func noMenu() string {
+	conn, err := dbus.SessionBus()
+	if err != nil {
+		return "there is no session bus"
+	}
+	_ = conn // shared with the icon
+	return ""
+}

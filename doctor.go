@@ -108,7 +108,7 @@ func (d *doctorCommand) Run(c *console) error {
 }
 
 func (e *examination) port(a *app, r report, up bool) {
-	port := e.c.settings.Port
+	port := e.c.settings.port
 	switch {
 	case up && r.Proxy.Running:
 		e.good("Proxy", "running at %s (process %d)", r.Proxy.URL, r.Proxy.PID)

@@ -22,7 +22,8 @@ var version = "dev"
 // commandLine is what can be typed.
 type commandLine struct {
 	Settings  settings         `embed:""`
-	Serve     serveCommand     `cmd:"" default:"1" help:"Run the proxy (this is what happens without a command)."`
+	Menu      menuCommand      `cmd:"" default:"withargs" help:"Run the proxy with its icon and menu (this is what happens without a command)."`
+	Serve     serveCommand     `cmd:"" help:"Run the proxy without an icon."`
 	Login     loginCommand     `cmd:"" help:"Sign in with ChatGPT, or with --codex as the Codex CLI does."`
 	Logout    logoutCommand    `cmd:"" help:"End the sign-in and delete it here. The Codex CLI's own stays."`
 	Status    statusCommand    `cmd:"" help:"Say who is signed in, for how long, and how much of the plan is used."`
@@ -96,7 +97,7 @@ func (s *serveCommand) Run(c *console) error {
 	}
 	a, err := newApp(c.settings, log)
 	if err == nil {
-		err = a.run(c.ctx)
+		err = a.run(c.ctx, false)
 	}
 	if err != nil {
 		log.Errorf("❌ %v", err)

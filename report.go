@@ -18,6 +18,7 @@ type report struct {
 	Proxy   proxyReport  `json:"proxy"`
 	SignIn  signInReport `json:"sign_in"`
 	Usage   codex.Usage  `json:"usage"`
+	Menu    string       `json:"menu,omitempty"` // how the icon is; empty without a menu
 }
 
 type proxyReport struct {
@@ -56,6 +57,9 @@ func (a *app) report() report {
 		},
 		Usage: a.client.Meter.Current(),
 	}
+	a.mu.Lock()
+	r.Menu, r.Proxy.Problem = a.menu, a.trouble
+	a.mu.Unlock()
 	if addr := a.service.Addr(); addr != "" {
 		r.Proxy = proxyReport{Running: true, URL: "http://" + display(addr) + "/v1", PID: os.Getpid()}
 	}
@@ -94,6 +98,9 @@ func (r report) write(w io.Writer, now time.Time) {
 			name = ""
 		}
 		line(name, "%s", describeWindow(window, now))
+	}
+	if r.Menu != "" {
+		line("Menu", "%s", r.Menu)
 	}
 	if s.Problem != "" {
 		line("Problem", "%s", s.Problem)

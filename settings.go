@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -17,7 +18,7 @@ import (
 
 // settings is everything that can be set, once, at the start. Nothing else reads the environment.
 type settings struct {
-	Port   int    `env:"PORT" default:"9879" help:"Port to listen on; 0 for a free one (${env})."`
+	Port   *int   `env:"PORT" placeholder:"9879" help:"Port to listen on; 0 for a free one. The default is 9879, or what was chosen in the menu (${env})."`
 	Listen string `env:"CODEX_PROXY_LISTEN" default:"localhost" placeholder:"ADDRESS" help:"Address to listen on. The default is 127.0.0.1 and ::1; any other needs --api-key (${env})."`
 	Demo   bool   `env:"CODEX_PROXY_DEMO" help:"Answer from a built-in demo backend. No sign-in is read or written (${env})."`
 
@@ -43,7 +44,10 @@ type settings struct {
 
 	BackendURL string `env:"CODEX_PROXY_BACKEND_URL" default:"https://chatgpt.com/backend-api" placeholder:"URL" group:"OpenAI" help:"Where ChatGPT's backend is (${env})."`
 	APIURL     string `env:"CODEX_PROXY_API_URL" name:"api-url" default:"https://api.openai.com/v1" placeholder:"URL" group:"OpenAI" help:"Where OpenAI's public API is (${env})."`
-	AuthURL    string `env:"CODEX_PROXY_AUTH_URL" default:"https://auth.openai.com" placeholder:"URL" group:"OpenAI" help:"Where OpenAI's auth server is (${env})."`
+	port       int    // what Port, the menu or the default say
+	stopped    bool   // the user stopped the proxy in the menu
+
+	AuthURL string `env:"CODEX_PROXY_AUTH_URL" default:"https://auth.openai.com" placeholder:"URL" group:"OpenAI" help:"Where OpenAI's auth server is (${env})."`
 }
 
 // check refuses what can't be served safely, and brings paths and addresses to one form.
@@ -52,8 +56,16 @@ func (s *settings) check() error {
 	if s.CodexHome == "" {
 		s.CodexHome = expandHome("~/.codex")
 	}
-	if s.Port < 0 || s.Port > 65535 {
-		return fmt.Errorf("--port must be from 0 to 65535, not %d", s.Port)
+	chosen := readChoices()
+	s.port, s.stopped = defaultPort, chosen.Stopped
+	if chosen.Port > 0 {
+		s.port = chosen.Port
+	}
+	if s.Port != nil {
+		s.port = *s.Port
+	}
+	if s.port < 0 || s.port > 65535 {
+		return fmt.Errorf("--port must be from 0 to 65535, not %d", s.port)
 	}
 	s.Listen = strings.Trim(s.Listen, "[]")
 	if !proxy.Loopback(s.Listen) && len(s.APIKey) == 0 {
@@ -95,6 +107,33 @@ func (s *settings) check() error {
 		}
 	}
 	return nil
+}
+
+const defaultPort = 9879
+
+// choices are what the menu has set. A flag or an environment variable wins.
+type choices struct {
+	Port    int  `json:"port,omitempty"`    // 0 for the default
+	Stopped bool `json:"stopped,omitempty"` // the proxy stays stopped until it is started by hand
+}
+
+func choicesFile() string { return filepath.Join(configHome(), "codex-proxy", "settings.json") }
+
+// readChoices returns what was set; a file that is missing or damaged sets nothing.
+func readChoices() (c choices) {
+	if raw, err := os.ReadFile(choicesFile()); err == nil {
+		json.Unmarshal(raw, &c) //nolint:errcheck // see above
+	}
+	return c
+}
+
+// save keeps the choices over a restart.
+func (c choices) save() error {
+	raw, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writePrivate(choicesFile(), append(raw, '\n'))
 }
 
 // credsFile is where the own sign-in is kept.

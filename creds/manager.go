@@ -66,6 +66,7 @@ type Manager struct {
 	signedOut   bool // by the user: nothing is imported by itself
 	unsaved     bool // current is newer than what is stored
 	problem     string
+	cause       Cause
 	permanent   string // the refresh token that was refused for good, with problem saying why
 	refused     string // the access token that the backend answered with 401 and that could not be replaced
 	failures    int    // in a row
@@ -98,6 +99,16 @@ func (m *Manager) Open(ctx context.Context) error {
 
 // Ready ends the start: from now on a request without a sign-in is told so at once instead of waiting.
 func (m *Manager) Ready() { m.readyOnce.Do(func() { close(m.ready) }) }
+
+// Started reports whether Ready was called.
+func (m *Manager) Started() bool {
+	select {
+	case <-m.ready:
+		return true
+	default:
+		return false
+	}
+}
 
 // Adopt stores c and uses it from now on. When it can't be stored it is used all the same, the error says why, and
 // storing is tried again with the next refresh.
@@ -391,7 +402,7 @@ func (m *Manager) store(ctx context.Context, old, n Credentials) error {
 	m.received = m.cfg.Now()
 	if err != nil {
 		m.unsaved = true
-		m.problem = "The new sign-in is in use but could not be stored: " + err.Error()
+		m.problem, m.cause = "The new sign-in is in use but could not be stored: "+err.Error(), CauseStore
 		m.backOff(false)
 	}
 	m.changed()
@@ -425,7 +436,7 @@ func (m *Manager) reread(ctx context.Context) error {
 	case unsaved:
 		if m.cfg.Store.Save(ctx, before) == nil {
 			m.mu.Lock()
-			m.unsaved, m.problem = false, ""
+			m.unsaved, m.problem, m.cause = false, "", CauseNone
 			m.failures, m.since, m.next = 0, time.Time{}, time.Time{}
 			m.changed()
 			m.mu.Unlock()
@@ -482,7 +493,7 @@ func (m *Manager) failed(err error) error {
 	permanent := errors.As(err, &re) && re.Permanent
 	m.mu.Lock()
 	m.missed++
-	m.problem = refreshProblem(err, m.current, m.cfg.Store)
+	m.problem, m.cause = refreshProblem(err, m.current, m.cfg.Store), causeOf(err)
 	if permanent {
 		m.permanent = m.current.RefreshToken
 		if m.permanent == "" {
@@ -525,7 +536,7 @@ func (m *Manager) backOff(unanswered bool) {
 // take makes c the current sign-in. Called with mu held.
 func (m *Manager) take(c Credentials) {
 	m.current = c
-	m.unsaved, m.problem, m.permanent, m.refused, m.signedOut = false, "", "", "", false
+	m.unsaved, m.problem, m.cause, m.permanent, m.refused, m.signedOut = false, "", CauseNone, "", "", false
 	m.failures, m.since, m.next, m.received = 0, time.Time{}, time.Time{}, time.Time{}
 }
 
@@ -653,7 +664,7 @@ func (m *Manager) state() State {
 		ExpiresAt: c.ExpiresAt, LastRefresh: c.LastRefresh,
 		Store: m.cfg.Store.Name(), ImportedFrom: c.ImportedFrom, Ownership: c.Ownership,
 		Refreshes: m.refreshes, RefreshFailures: m.missed,
-		Problem: m.problem, FailingSince: m.since, NextAttempt: m.next,
+		Cause: m.cause, Problem: m.problem, FailingSince: m.since, NextAttempt: m.next,
 	}
 	switch {
 	case m.refreshing:
@@ -697,6 +708,19 @@ func (m *Manager) unavailable() error {
 		e.RetryAfter = max(s.NextAttempt.Sub(m.cfg.Now()), time.Second)
 	}
 	return e
+}
+
+func causeOf(err error) Cause {
+	var re *RefreshError
+	switch {
+	case !errors.As(err, &re):
+		return CauseStore
+	case re.Reused:
+		return CauseSpent
+	case re.Permanent:
+		return CauseEnded
+	}
+	return CauseNetwork
 }
 
 // refreshProblem says what a failed refresh means and what to do.

@@ -18,6 +18,18 @@ const (
 	StatusSignInAgain    Status = "sign_in_again"   // refreshing will never work again
 )
 
+// Cause is why a sign-in is in trouble.
+type Cause string
+
+// The causes of trouble.
+const (
+	CauseNone    Cause = ""
+	CauseSpent   Cause = "spent"   // another program used the refresh token
+	CauseEnded   Cause = "ended"   // revoked or expired
+	CauseNetwork Cause = "network" // the auth server is not reached, or refuses for now
+	CauseStore   Cause = "store"   // it can't be read or stored
+)
+
 // Step is one line of what is told the user.
 type Step struct {
 	Icon string // 🔍 checking, 📄 reading, 💾 writing, 🔄 refreshing, ✅ done, ⚠️ warning, ❌ error
@@ -43,6 +55,7 @@ type State struct {
 	Refreshes       int // since the start
 	RefreshFailures int
 
+	Cause        Cause     // of the problem
 	Problem      string    // what is wrong and what to do, in a sentence; empty when nothing is
 	FailingSince time.Time // of the first failure in a row; zero when none
 	NextAttempt  time.Time // when a failed refresh is tried again; zero when not

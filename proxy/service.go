@@ -32,7 +32,9 @@ type Service struct {
 	Port    int    // 0 for a free one
 	Errors  *log.Logger
 
-	mu     sync.Mutex
+	life sync.Mutex // held while starting or stopping, which can take seconds
+
+	mu     sync.Mutex // held for the fields only
 	server *http.Server
 	cancel context.CancelCauseFunc
 	done   sync.WaitGroup
@@ -50,15 +52,17 @@ func Loopback(host string) bool {
 
 // Start listens and serves in the background. The error says who is in the way and what to do.
 func (s *Service) Start() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.server != nil {
+	s.life.Lock()
+	defer s.life.Unlock()
+	if s.Addr() != "" {
 		return nil
 	}
-	listeners, err := s.listen()
+	listeners, err := s.listen(s.WantedPort())
 	if err != nil {
 		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	s.cancel = cancel
 	s.server = &http.Server{
@@ -83,6 +87,20 @@ func (s *Service) Start() error {
 	return nil
 }
 
+// WantedPort is the port of the next Start.
+func (s *Service) WantedPort() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Port
+}
+
+// SetPort chooses the port of the next Start.
+func (s *Service) SetPort(port int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Port = port
+}
+
 // Addr is the address that is listened on, such as 127.0.0.1:9879; empty when stopped.
 func (s *Service) Addr() string {
 	s.mu.Lock()
@@ -95,13 +113,12 @@ func (s *Service) Addr() string {
 
 // listen opens the addresses. For localhost both families are tried, since programs differ in which they try first; a
 // machine without one of them is fine.
-func (s *Service) listen() ([]net.Listener, error) {
+func (s *Service) listen(port int) ([]net.Listener, error) {
 	hosts := []string{s.Host}
 	if s.Host == "localhost" {
 		hosts = []string{"127.0.0.1", "::1"}
 	}
 	var listeners []net.Listener
-	port := s.Port
 	for _, host := range hosts {
 		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 		if err != nil {
@@ -137,21 +154,26 @@ func listenError(err error, host string, port int) error {
 // Stop takes no new requests, lets those under way end for a few seconds, then cuts them with an error in their
 // dialect. It returns when nothing runs any more.
 func (s *Service) Stop() {
+	s.life.Lock()
+	defer s.life.Unlock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.server == nil {
+	server, cut := s.server, s.cancel
+	s.mu.Unlock()
+	if server == nil {
 		return
 	}
 	drain, cancel := context.WithTimeout(context.Background(), drainPatience)
-	err := s.server.Shutdown(drain)
+	err := server.Shutdown(drain)
 	cancel()
-	s.cancel(codex.Stopped())
+	cut(codex.Stopped())
 	if err != nil {
-		cut, cancel := context.WithTimeout(context.Background(), cutPatience)
-		s.server.Shutdown(cut) //nolint:errcheck // what is left is closed next
+		last, cancel := context.WithTimeout(context.Background(), cutPatience)
+		server.Shutdown(last) //nolint:errcheck // what is left is closed next
 		cancel()
-		s.server.Close()
+		server.Close()
 	}
 	s.done.Wait()
+	s.mu.Lock()
 	s.server = nil
+	s.mu.Unlock()
 }

@@ -162,3 +162,72 @@ func run(commands [][]string) error {
 	}
 	return nil
 }
+
+// Login returns the file that has the desktop start the entry at login; on Windows there is none, the registry does.
+func (e Entry) Login() (path string, content []byte, err error) {
+	switch e.System {
+	case "darwin":
+		path = filepath.Join(e.Home, "Library", "LaunchAgents", label+".plist")
+		return path, e.plist(label, false), nil
+	case "windows":
+		return "", []byte(windowsLine(e.Program, e.Args)), nil
+	case "linux", "freebsd", "openbsd":
+		return filepath.Join(e.Config, "autostart", Name+".desktop"), e.desktopFile(), nil
+	}
+	return "", nil, fmt.Errorf("no way to start at login is known for %s", e.System)
+}
+
+// desktopFile is an autostart entry. Source: Desktop Application Autostart Specification, Desktop Entry Specification.
+func (e Entry) desktopFile() []byte {
+	words := []string{desktopQuote(e.Program)}
+	for _, a := range e.Args {
+		words = append(words, desktopQuote(a))
+	}
+	return []byte("[Desktop Entry]\nType=Application\nName=Codex Proxy\nComment=Your ChatGPT plan for your editors\nExec=" +
+		strings.Join(words, " ") + "\nTerminal=false\nX-GNOME-Autostart-enabled=true\n")
+}
+
+func desktopQuote(s string) string {
+	s = strings.NewReplacer(`\`, `\\\\`, `"`, `\\"`, "`", "\\\\`", `$`, `\\$`, `%`, `%%`).Replace(s)
+	return `"` + s + `"`
+}
+
+// Enabled reports whether this very program starts at login.
+func (e Entry) Enabled() bool {
+	path, content, err := e.Login()
+	if err != nil {
+		return false
+	}
+	if path == "" {
+		return readRun() == string(content)
+	}
+	raw, err := os.ReadFile(path)
+	return err == nil && bytes.Equal(raw, content) && !bytes.Contains(raw, []byte("Hidden=true"))
+}
+
+// Enable has the program start at login, and Disable undoes it.
+func (e Entry) Enable() error {
+	path, content, err := e.Login()
+	if err != nil {
+		return err
+	}
+	if path == "" {
+		return writeRun(string(content))
+	}
+	return write(path, content)
+}
+
+// Disable ends what Enable began. An entry that is not there is fine.
+func (e Entry) Disable() error {
+	path, _, err := e.Login()
+	if err != nil {
+		return err
+	}
+	if path == "" {
+		return writeRun("")
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}

@@ -212,6 +212,13 @@ func (b *Backend) RefuseRefresh(answers ...string) {
 	b.refusals = append(b.refusals, answers...)
 }
 
+// AllowRefresh forgets what RefuseRefresh has prepared.
+func (b *Backend) AllowRefresh() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refusals = nil
+}
+
 // Requests returns those that came to a path that ends in suffix, the oldest first.
 func (b *Backend) Requests(suffix string) []Request {
 	b.mu.Lock()

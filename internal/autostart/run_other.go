@@ -1,0 +1,7 @@
+//go:build !windows
+
+package autostart
+
+func readRun() string { return "" }
+
+func writeRun(string) error { return nil }
