@@ -3,11 +3,12 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo de
 LDFLAGS   := -s -w -X main.version=$(VERSION)
 BIN       := build/codex-proxy
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOWINRES := github.com/tc-hib/go-winres@v0.3.3
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 export CGO_ENABLED ?= 0
 export GOFLAGS ?= -buildvcs=false
 
-.PHONY: help build run demo test lint check-go check-platforms check-vulnerabilities check-clients test-clients tools bench test-kill test-soak fuzz clean
+.PHONY: help build run demo test lint check-go check-platforms check-vulnerabilities check-clients test-clients tools check-desktop build-windows test-windows release icons bench test-kill test-soak fuzz clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24
 
@@ -20,7 +21,7 @@ run: build ## build and start the proxy
 demo: build ## build and start the proxy with the built-in demo backend
 	$(BIN) --demo
 
-test: tools lint check-platforms check-go check-clients check-vulnerabilities ## every check there is
+test: tools lint check-platforms check-go check-clients check-desktop test-windows check-vulnerabilities ## every check there is
 
 tools: ## install what the tests need (apt), or say what to install
 	@test/tools
@@ -35,8 +36,8 @@ lint: ## formatting, go vet, staticcheck, go.mod
 	go mod tidy -diff
 
 check-platforms: ## what must compile for the other systems
-	GOOS=windows GOARCH=amd64 go vet . ./creds ./proxy/...
-	GOOS=darwin GOARCH=arm64 go vet . ./creds ./proxy/...
+	GOOS=windows GOARCH=amd64 go vet . ./creds ./proxy/... ./tray ./internal/autostart
+	GOOS=darwin GOARCH=arm64 go vet . ./creds ./proxy/... ./tray ./internal/autostart
 	GOOS=linux GOARCH=arm64 go build -o /dev/null .
 	GOOS=js GOARCH=wasm go build ./creds ./proxy/...
 
@@ -50,6 +51,32 @@ check-clients: build ## the SDKs, Codex CLI and Claude Code against the built bi
 
 test-clients: build ## all clients, opencode, Qwen Code, Continue and Cline too; writes docs/clients.md
 	test/clients/run --all --write
+
+check-desktop: build ## the icon, the menu and the notifications on a real desktop (Xvfb, xfce4-panel, dunst, gnome-keyring)
+	go build -o build/stand-in ./internal/standin
+	test/desktop/run
+
+build-windows: ## build/codex-proxy.exe for the console, build/codex-proxy-tray.exe with the icon
+	cd packaging/windows && go run $(GOWINRES) make --arch amd64 --in winres.json --out ../../rsrc --product-version 0.0.0.0 --file-version 0.0.0.0
+	GOOS=windows GOARCH=amd64 go build -trimpath -ldflags '$(LDFLAGS)' -o build/codex-proxy.exe .
+	GOOS=windows GOARCH=amd64 go build -trimpath -ldflags '$(LDFLAGS) -H=windowsgui' -o build/codex-proxy-tray.exe .
+	rm -f rsrc_windows_*.syso
+
+test-windows: build-windows ## the Windows programs under wine
+	go build -o build/stand-in ./internal/standin
+	test/windows/run
+
+release: build-windows ## archives for Linux and Windows in build/release; macOS: packaging/macos/build
+	rm -rf build/release && mkdir -p build/release
+	for arch in amd64 arm64; do \
+	  GOOS=linux GOARCH=$$arch go build -trimpath -ldflags '$(LDFLAGS)' -o build/release/codex-proxy . && \
+	  tar -C build/release -czf build/release/codex-proxy-linux-$$arch.tar.gz codex-proxy && rm build/release/codex-proxy || exit 1; done
+	cd build && zip -q release/codex-proxy-windows-amd64.zip codex-proxy.exe codex-proxy-tray.exe
+	cd build/release && sha256sum * > SHA256SUMS
+
+icons: ## draw assets/icons from assets/icon.svg (needs rsvg-convert)
+	go run ./internal/icons
+	cp assets/icons/running.ico packaging/windows/icon.ico
 
 bench: build ## CPU, latency and memory as ratios to httputil.ReverseProxy in the same run
 	go run ./internal/bench $(BIN)

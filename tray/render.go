@@ -55,6 +55,7 @@ func (p *Panel) Show(ctx context.Context, ended func()) {
 		systray.Quit()
 	})
 	defer stop()
+	waitForPanel(ctx)
 	go keepRegistered(ctx)
 	systray.Run(func() { close(p.ready) }, func() { p.end(); ended() })
 	p.end()

@@ -1,0 +1,49 @@
+// Command standin runs the stand-in for OpenAI's hosts alone, for tests that are scripts. It prints its address, and
+// then two sign-ins in the form of the Codex CLI, a line each. With -store SERVICE ACCOUNT it puts standard input into
+// the keyring instead.
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/zalando/go-keyring"
+
+	"codex-proxy/internal/fakebackend"
+	"codex-proxy/proxy/codex"
+)
+
+func main() {
+	if len(os.Args) == 4 && os.Args[1] == "-store" {
+		value, err := io.ReadAll(os.Stdin)
+		if err == nil {
+			err = keyring.Set(os.Args[2], os.Args[3], string(bytes.TrimSpace(value)))
+		}
+		check(err)
+		return
+	}
+	b := fakebackend.New()
+	b.Models = codex.BundledModels()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	check(err)
+	fmt.Println("http://" + l.Addr().String())
+	for range 2 {
+		var line bytes.Buffer
+		check(json.Compact(&line, b.SignIn(200*time.Hour).AuthJSON()))
+		fmt.Println(line.String())
+	}
+	check(http.Serve(l, b)) //nolint:gosec // ends with the test
+}
+
+func check(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "standin:", err)
+		os.Exit(1)
+	}
+}
