@@ -8,7 +8,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 export CGO_ENABLED ?= 0
 export GOFLAGS ?= -buildvcs=false
 
-.PHONY: help build run demo test lint check-go check-platforms check-vulnerabilities check-clients test-clients tools check-desktop build-windows test-windows release icons bench test-kill test-soak fuzz clean
+.PHONY: help build run demo test lint check-go check-platforms check-vulnerabilities check-clients test-clients tools check-desktop build-windows test-windows worker worker-dev check-worker bench-worker release icons bench test-kill test-soak fuzz clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24
 
@@ -21,7 +21,7 @@ run: build ## build and start the proxy
 demo: build ## build and start the proxy with the built-in demo backend
 	$(BIN) --demo
 
-test: tools lint check-platforms check-go check-clients check-desktop test-windows check-vulnerabilities ## every check there is
+test: tools lint check-platforms check-go check-clients check-desktop test-windows check-worker check-vulnerabilities ## every check there is
 
 tools: ## install what the tests need (apt), or say what to install
 	@test/tools
@@ -65,6 +65,21 @@ build-windows: ## build/codex-proxy.exe for the console, build/codex-proxy-tray.
 test-windows: build-windows ## the Windows programs under wine
 	go build -o build/stand-in ./internal/standin
 	test/windows/run
+
+worker: ## build the Cloudflare Worker
+	worker/build.sh
+
+worker-dev: ## run the Worker on this machine
+	cd worker && npm ci --no-audit --no-fund --silent && npx wrangler dev --local --ip 127.0.0.1
+
+check-worker: ## the Worker in workerd, in front of the stand-in
+	go build -o build/stand-in ./internal/standin
+	GOOS=js GOARCH=wasm go vet ./worker
+	worker/run worker.test.mjs
+
+bench-worker: ## time of /health and added CPU of a chat, in workerd
+	go build -o build/stand-in ./internal/standin
+	worker/run bench.mjs
 
 release: build-windows ## archives for Linux and Windows in build/release; macOS: packaging/macos/build
 	rm -rf build/release && mkdir -p build/release

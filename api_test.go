@@ -414,6 +414,7 @@ func TestAClientThatLeavesCancelsUpstream(t *testing.T) {
 			if path == "/v1/responses" {
 				body = respond("[[endless]]", `"stream":`+stream)
 			}
+			eventually(t, "the call before has ended", func() bool { return b.Counts().Open == 0 })
 			conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
 			if err != nil {
 				t.Fatal(err)

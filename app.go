@@ -107,6 +107,9 @@ func newApp(s settings, log *logrus.Logger) (*app, error) {
 		Demo:      s.Demo,
 		Log:       log,
 	})
+	if s.AdminAPIKey != "" {
+		server.Admin = &proxy.Admin{Key: s.AdminAPIKey, Manager: a.manager}
+	}
 	a.service = &proxy.Service{Handler: server, Host: s.Listen, Port: s.port, Errors: standardLogger(log)}
 	return a, nil
 }

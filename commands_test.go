@@ -382,8 +382,9 @@ func TestDoctor(t *testing.T) {
 
 func TestUsageIsKnownFromEveryAnswer(t *testing.T) {
 	p, b := startSignedIn(t)
+	eventually(t, "the start asks once", func() bool { return len(b.Requests("/wham/usage")) == 1 })
 	p.post("/v1/chat/completions", chat("hello", `"stream":true`))
-	if len(b.Requests("/wham/usage")) != 0 {
+	if len(b.Requests("/wham/usage")) != 1 {
 		t.Error("the usage endpoint was asked although the answer told")
 	}
 	windows, _ := p.health()["usage"].(map[string]any)["windows"].([]any)

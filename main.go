@@ -31,6 +31,7 @@ type commandLine struct {
 	Import    importCommand    `cmd:"" help:"Take the Codex CLI's sign-in."`
 	Workspace workspaceCommand `cmd:"" help:"List the workspaces of the sign-in, or choose one."`
 	Doctor    doctorCommand    `cmd:"" help:"Look at everything and say what to do. The report can be copied into an issue."`
+	Worker    workerCommand    `cmd:"" help:"For the proxy as a Cloudflare Worker."`
 	Quit      quitCommand      `cmd:"" help:"End the running program."`
 	Version   kong.VersionFlag `short:"v" help:"Print the version and exit."`
 }

@@ -60,8 +60,10 @@ type program struct {
 	cmd  *exec.Cmd
 	home string
 	url  string // http://127.0.0.1:PORT
-	log  *output
-	done chan error
+	// backend is the stand-in's address, where startSignedIn started one.
+	backend string
+	log     *output
+	done    chan error
 }
 
 // output collects what a program prints.
@@ -201,6 +203,7 @@ func startSignedIn(t testing.TB, args ...string) (*program, *fakebackend.Backend
 	b, url := startBackend(t)
 	home, _ := signedIn(t, b)
 	p := start(t, home, at(url), args...)
+	p.backend = url
 	p.waitForState("signed_in")
 	return p, b
 }

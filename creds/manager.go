@@ -209,6 +209,31 @@ func (m *Manager) SetAccount(ctx context.Context, id string) error {
 	return nil
 }
 
+// Release returns the sign-in itself, to be given to another owner; GiveUp then deletes it here.
+func (m *Manager) Release() Credentials {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.current
+}
+
+// GiveUp deletes the sign-in here without ending it: it belongs to another program now.
+func (m *Manager) GiveUp(ctx context.Context) error {
+	release, err := m.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := m.cfg.Store.Save(ctx, Credentials{}); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.take(Credentials{})
+	m.signedOut = true
+	m.changed()
+	return nil
+}
+
 // State returns what is to be known now.
 func (m *Manager) State() State {
 	m.mu.Lock()
@@ -279,6 +304,13 @@ func (m *Manager) Rejected(ctx context.Context, refused Token) (Token, error) {
 // Refresh refreshes now, whatever the expiry.
 func (m *Manager) Refresh(ctx context.Context) error {
 	return m.refresh(ctx, refreshWhen{forced: true})
+}
+
+// Keep refreshes if it is time, and waits for it. What goes wrong is in the state.
+func (m *Manager) Keep(ctx context.Context) {
+	if _, due := m.look(); due {
+		m.refresh(ctx, refreshWhen{due: true}) //nolint:errcheck // see above
+	}
 }
 
 // Run keeps the sign-in fresh until ctx ends, then waits for a refresh that is under way, so that its answer is

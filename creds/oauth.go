@@ -3,7 +3,6 @@ package creds
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,9 +21,14 @@ const CodexClientID = "app_EMoamEEZ73f0CkXaXp7hrann"
 // SharedResource is what a "Sign in with ChatGPT" asks leave for: OpenAI's public API.
 const SharedResource = "https://api.openai.com/v1"
 
+// Doer sends requests. *http.Client is one; the Worker has another, since http.Client doubles a WebAssembly program.
+type Doer interface {
+	Do(*http.Request) (*http.Response, error)
+}
+
 // A Refresher spends a refresh token at the auth server. Safe for concurrent use.
 type Refresher struct {
-	HTTP      *http.Client
+	HTTP      Doer
 	AuthURL   string // the auth server's origin, without a slash at the end
 	UserAgent string
 	Now       func() time.Time
@@ -140,8 +144,7 @@ func refused(status int, raw []byte) *RefreshError {
 // neverSent reports whether the request surely did not reach the server.
 func neverSent(err error) bool {
 	var op *net.OpError
-	var cert *tls.CertificateVerificationError
-	return errors.As(err, &op) && op.Op == "dial" || errors.As(err, &cert)
+	return errors.As(err, &op) && op.Op == "dial" || badCertificate(err)
 }
 
 // printable keeps a server's word for our logs: short, and nothing that could be a secret.
@@ -198,7 +201,7 @@ func revoked(status int, err error) error {
 }
 
 // postJSON sends a small request to the auth server and returns its answer.
-func postJSON(ctx context.Context, client *http.Client, address, userAgent string, in any) (status int, answer []byte, err error) {
+func postJSON(ctx context.Context, client Doer, address, userAgent string, in any) (status int, answer []byte, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(mustJSON(in)))
 	if err != nil {
 		return 0, nil, err
@@ -207,7 +210,7 @@ func postJSON(ctx context.Context, client *http.Client, address, userAgent strin
 	return send(client, req, userAgent)
 }
 
-func send(client *http.Client, req *http.Request, userAgent string) (status int, answer []byte, err error) {
+func send(client Doer, req *http.Request, userAgent string) (status int, answer []byte, err error) {
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", userAgent)
 	resp, err := client.Do(req)

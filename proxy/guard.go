@@ -18,6 +18,9 @@ type Guard struct {
 	Keys    []string // local API keys; none means that programs on this machine need no key
 	Hosts   []string // allowed Host names besides localhost's
 	Origins []string // allowed origins besides loopback and the known apps
+
+	AnyHost    bool   // the platform chooses the name: a Worker
+	KeyMissing string // with this set a key is required: what to answer while there is none
 }
 
 // appOrigins are the origins of desktop apps: no web page can have them.
@@ -29,7 +32,7 @@ var appSchemes = []string{"vscode-webview", "vscode-file", "raycast-extension"}
 // Check returns nil for a request that may go on. Nothing of its body has been read by then. It sets the headers that
 // let a browser's page read the answer, also an error.
 func (g *Guard) Check(w http.ResponseWriter, r *http.Request) *codex.Error {
-	if !g.hostAllowed(r.Host) {
+	if !g.AnyHost && !g.hostAllowed(r.Host) {
 		return &codex.Error{Status: http.StatusMisdirectedRequest, Type: "invalid_request_error", Code: "host_not_allowed",
 			Message: "This proxy answers for localhost only. To use another name for it, start it with --allow-host"}
 	}
@@ -79,6 +82,9 @@ func (g *Guard) Preflight(w http.ResponseWriter, r *http.Request) bool {
 
 // Authorize returns nil when no key is set, or when the request brings one of those that are.
 func (g *Guard) Authorize(r *http.Request) *codex.Error {
+	if len(g.Keys) == 0 && g.KeyMissing != "" {
+		return &codex.Error{Status: http.StatusServiceUnavailable, Type: "server_error", Code: "api_key_missing", Message: g.KeyMissing}
+	}
 	if len(g.Keys) == 0 {
 		return nil
 	}

@@ -69,6 +69,18 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	enc.Encode(h) //nolint:errcheck // the caller has gone
 }
 
+// alive is the answer of /health where everybody can ask: nothing private.
+func (s *Server) alive(w http.ResponseWriter, _ *http.Request) {
+	status, code := "ok", http.StatusOK
+	if !s.State().Usable {
+		status, code = "unavailable", http.StatusServiceUnavailable
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	json.NewEncoder(w).Encode(map[string]string{"status": status, "version": s.Version}) //nolint:errcheck // the caller has gone
+}
+
 func optionalTime(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil

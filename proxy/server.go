@@ -31,6 +31,8 @@ type Config struct {
 	Client    *codex.Client
 	State     func() creds.State
 	Usage     func() codex.Usage // nil when there is none
+	Admin     *Admin             // nil without an admin API
+	Quiet     bool               // /health says no more than whether requests can be served
 	Version   string
 	Demo      bool // answers come from the built-in demo backend
 	Log       *logrus.Logger
@@ -82,7 +84,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if route == "/health" {
-		s.health(rec, r)
+		if s.Quiet {
+			s.alive(rec, r)
+		} else {
+			s.health(rec, r)
+		}
+		return
+	}
+	if s.Admin != nil && strings.HasPrefix(route, "/admin/") {
+		out = s.admin(rec, r, route)
 		return
 	}
 	if e := s.Guard.Authorize(r); e != nil {

@@ -1,5 +1,6 @@
 // Command standin runs the stand-in for OpenAI's hosts alone, for tests that are scripts. It prints its address, and
-// then two sign-ins in the form of the Codex CLI, a line each. With -store SERVICE ACCOUNT it puts standard input into
+// then two sign-ins in the form of the Codex CLI, a line each; with -ended their access tokens have ended. GET /counts tells
+// what happened. With -store SERVICE ACCOUNT it puts standard input into
 // the keyring instead.
 package main
 
@@ -28,6 +29,10 @@ func main() {
 		check(err)
 		return
 	}
+	life := 200 * time.Hour
+	if len(os.Args) == 2 && os.Args[1] == "-ended" {
+		life = -time.Hour
+	}
 	b := fakebackend.New()
 	b.Models = codex.BundledModels()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -35,10 +40,13 @@ func main() {
 	fmt.Println("http://" + l.Addr().String())
 	for range 2 {
 		var line bytes.Buffer
-		check(json.Compact(&line, b.SignIn(200*time.Hour).AuthJSON()))
+		check(json.Compact(&line, b.SignIn(life).AuthJSON()))
 		fmt.Println(line.String())
 	}
-	check(http.Serve(l, b)) //nolint:gosec // ends with the test
+	mux := http.NewServeMux()
+	mux.Handle("/", b)
+	mux.HandleFunc("GET /counts", func(w http.ResponseWriter, _ *http.Request) { json.NewEncoder(w).Encode(b.Counts()) }) //nolint:errcheck // gone
+	check(http.Serve(l, mux))                                                                                             //nolint:gosec // ends with the test
 }
 
 func check(err error) {

@@ -31,11 +31,16 @@ type TokenSource interface {
 	Rejected(context.Context, creds.Token) (creds.Token, error)
 }
 
+// Doer sends requests. *http.Client is one; the Worker has another, since http.Client doubles a WebAssembly program.
+type Doer interface {
+	Do(*http.Request) (*http.Response, error)
+}
+
 // Client sends requests to the upstream that takes the sign-in. Its fields are set before use and not changed. Safe
 // for concurrent use.
 type Client struct {
 	Upstreams   map[creds.Kind]Upstream // one for creds.KindCodex is required
-	HTTP        *http.Client
+	HTTP        Doer
 	Tokens      TokenSource
 	Models      *Catalogue
 	Meter       *Meter        // hears how much of the plan is used; may be nil

@@ -1,0 +1,201 @@
+package proxy
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"codex-proxy/creds"
+	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/openai"
+	"codex-proxy/proxy/reply"
+)
+
+// Admin is the API by which a sign-in is put into a proxy that runs elsewhere. It never says anything secret.
+type Admin struct {
+	Key        string // asked for as bearer token or X-API-Key
+	KeyMissing string // what to answer while there is no key: a sentence that says how to set one
+	Manager    AdminManager
+}
+
+// AdminManager is what Admin needs of creds.Manager.
+type AdminManager interface {
+	State() creds.State
+	Adopt(context.Context, creds.Credentials) error
+	Refresh(context.Context) error
+	Forget(context.Context) (revoked, err error)
+}
+
+// AdminCredentials is a sign-in as the admin API takes it and as the Worker stores it.
+type AdminCredentials struct {
+	AccessToken  string `json:"accessToken"`
+	RefreshToken string `json:"refreshToken"`
+	ExpiresAt    int64  `json:"expiresAt"` // milliseconds since 1970
+	UserID       string `json:"userID,omitempty"`
+
+	IDToken  string `json:"idToken,omitempty"`
+	Kind     string `json:"kind,omitempty"`     // "codex" or "chatgpt"
+	ClientID string `json:"clientID,omitempty"` // of a "Sign in with ChatGPT"
+	Refresh  int64  `json:"lastRefresh,omitempty"`
+}
+
+// EncodeAdmin writes c as the Worker stores it. The zero Credentials become {}.
+func EncodeAdmin(c creds.Credentials) []byte {
+	a := AdminCredentials{AccessToken: c.AccessToken, RefreshToken: c.RefreshToken, UserID: c.AccountID, IDToken: c.IDToken, Kind: string(c.Kind), ClientID: c.ClientID}
+	if !c.ExpiresAt.IsZero() {
+		a.ExpiresAt = c.ExpiresAt.UnixMilli()
+	}
+	if !c.LastRefresh.IsZero() {
+		a.Refresh = c.LastRefresh.UnixMilli()
+	}
+	raw, err := json.Marshal(a)
+	if err != nil {
+		panic(err) // strings and numbers only
+	}
+	return raw
+}
+
+// DecodeAdmin reads what EncodeAdmin wrote.
+func DecodeAdmin(raw []byte) (creds.Credentials, error) {
+	var a AdminCredentials
+	if err := json.Unmarshal(raw, &a); err != nil {
+		return creds.Credentials{}, errors.New("not the JSON of a sign-in")
+	}
+	return a.credentials(), nil
+}
+
+func (a AdminCredentials) credentials() creds.Credentials {
+	c := creds.FromTokens(a.AccessToken, a.RefreshToken, a.IDToken, a.UserID)
+	if a.AccessToken == "" && a.RefreshToken == "" {
+		return creds.Credentials{}
+	}
+	if a.ExpiresAt > 0 && c.ExpiresAt.IsZero() {
+		c.ExpiresAt = time.UnixMilli(a.ExpiresAt)
+	}
+	if a.Refresh > 0 {
+		c.LastRefresh = time.UnixMilli(a.Refresh)
+	}
+	if a.Kind == string(creds.KindChatGPT) {
+		c.Kind, c.ClientID = creds.KindChatGPT, a.ClientID
+	}
+	return c
+}
+
+// check names the first field that is missing or wrong.
+func (a AdminCredentials) check() *codex.Error {
+	const anHourAgoInSeconds = 100_000_000_000 // what is smaller is not in milliseconds
+	switch {
+	case a.AccessToken == "":
+		return codex.Invalid("accessToken", "accessToken is missing")
+	case a.RefreshToken == "":
+		return codex.Invalid("refreshToken", "refreshToken is missing: without it the sign-in ends with the access token")
+	case a.ExpiresAt == 0 && a.credentials().ExpiresAt.IsZero():
+		return codex.Invalid("expiresAt", "expiresAt is missing, and the access token does not tell: send it in milliseconds since 1970")
+	case a.ExpiresAt < 0 || (a.ExpiresAt > 0 && a.ExpiresAt < anHourAgoInSeconds):
+		return codex.Invalid("expiresAt", "expiresAt must be in milliseconds since 1970")
+	case a.Kind != "" && a.Kind != string(creds.KindCodex) && a.Kind != string(creds.KindChatGPT):
+		return codex.Invalid("kind", "kind must be codex or chatgpt")
+	}
+	return nil
+}
+
+// adminStatus is the answer of GET /admin/credentials/status.
+type adminStatus struct {
+	Type             string `json:"type"`
+	HasCredentials   bool   `json:"hasCredentials"`
+	UserID           string `json:"userID"`
+	ExpiresAt        int64  `json:"expiresAt"` // milliseconds since 1970
+	MinutesToExpiry  int64  `json:"minutesUntilExpiry"`
+	IsExpired        bool   `json:"isExpired"`
+	NeedsRefreshSoon bool   `json:"needsRefreshSoon"`
+}
+
+// soon is when a token needs a refresh.
+const soon = time.Hour
+
+func newAdminStatus(s creds.State, now time.Time) adminStatus {
+	a := adminStatus{Type: "oauth", HasCredentials: s.Status != creds.StatusNone, UserID: s.AccountID}
+	if !s.ExpiresAt.IsZero() {
+		left := s.ExpiresAt.Sub(now)
+		a.ExpiresAt, a.MinutesToExpiry = s.ExpiresAt.UnixMilli(), int64(max(left, 0)/time.Minute)
+		a.IsExpired, a.NeedsRefreshSoon = left <= 0, left < soon
+	}
+	return a
+}
+
+// admin answers below /admin/, after the guard and with a key of its own.
+func (s *Server) admin(w http.ResponseWriter, r *http.Request, route string) (out reply.Outcome) {
+	w.Header().Set("Cache-Control", "no-store")
+	if out.Err = s.Admin.authorize(r); out.Err == nil {
+		out.Err = s.adminRoute(w, r, route)
+	}
+	if out.Err != nil {
+		openai.WriteError(w, out.Err)
+	}
+	return out
+}
+
+func (a *Admin) authorize(r *http.Request) *codex.Error {
+	if a.Key == "" {
+		return &codex.Error{Status: http.StatusServiceUnavailable, Type: "server_error", Code: "admin_key_missing", Message: a.KeyMissing}
+	}
+	want := sha256.Sum256([]byte(a.Key))
+	for _, k := range presentedKeys(r.Header) {
+		got := sha256.Sum256([]byte(k))
+		if subtle.ConstantTimeCompare(want[:], got[:]) == 1 {
+			return nil
+		}
+	}
+	return &codex.Error{Status: http.StatusUnauthorized, Type: "authentication_error", Code: "invalid_admin_key", Message: "The admin API wants its key: Authorization: Bearer KEY, or X-API-Key: KEY"}
+}
+
+func (s *Server) adminRoute(w http.ResponseWriter, r *http.Request, route string) *codex.Error {
+	m := s.Admin.Manager
+	switch r.Method + " " + route {
+	case "GET /admin/credentials/status":
+	case "GET /admin/status":
+		s.health(w, r)
+		return nil
+	case "POST /admin/credentials":
+		body, err := readBody(w, r)
+		if err != nil {
+			return asError(err)
+		}
+		var in AdminCredentials
+		if err := json.Unmarshal(body, &in); err != nil {
+			var wrong *json.UnmarshalTypeError
+			if errors.As(err, &wrong) && wrong.Field != "" {
+				return codex.Invalid(wrong.Field, "%s must be a %s", wrong.Field, strings.NewReplacer("int64", "number").Replace(wrong.Type.String()))
+			}
+			return codex.Invalid("", "The body must be a JSON object with accessToken, refreshToken and expiresAt")
+		}
+		if e := in.check(); e != nil {
+			return e
+		}
+		c := in.credentials()
+		c.LastRefresh = time.Now().UTC()
+		if err := m.Adopt(r.Context(), c); err != nil {
+			return &codex.Error{Status: http.StatusInternalServerError, Type: "server_error", Code: "not_stored", Message: "The sign-in is in use but could not be stored: " + err.Error()}
+		}
+	case "DELETE /admin/credentials":
+		if _, err := m.Forget(r.Context()); err != nil && !errors.Is(err, creds.ErrMissing) && !errors.Is(err, creds.ErrSignedOut) {
+			return &codex.Error{Status: http.StatusInternalServerError, Type: "server_error", Code: "not_deleted", Message: err.Error()}
+		}
+	case "POST /admin/credentials/refresh":
+		if err := m.Refresh(r.Context()); err != nil {
+			return codex.SignIn(m.State().Problem, 0)
+		}
+	default:
+		return &codex.Error{Status: http.StatusNotFound, Type: "invalid_request_error", Code: "unknown_url",
+			Message: fmt.Sprintf("%s %s is not there. Here are: POST and DELETE /admin/credentials, GET /admin/credentials/status, POST /admin/credentials/refresh, GET /admin/status", r.Method, route)}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(newAdminStatus(m.State(), time.Now())) //nolint:errcheck // the caller has gone
+	return nil
+}

@@ -1,0 +1,130 @@
+//go:build js
+
+// Command worker is the proxy as a Cloudflare Worker. One Durable Object (worker.mjs) holds one account and one
+// instance of this program for as long as it lives, so a refresh happens once, whatever comes at the same time.
+package main
+
+import (
+	"context"
+	"os"
+	"runtime/debug"
+	"strings"
+	"syscall/js"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"codex-proxy/creds"
+	"codex-proxy/proxy"
+	"codex-proxy/proxy/anthropic"
+	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/ollama"
+	"codex-proxy/proxy/openai"
+)
+
+// version is set by the build.
+var version = "dev"
+
+func main() {
+	debug.SetGCPercent(400) // a small heap, and CPU is what is paid for
+	// worker.mjs puts the surroundings there just before it starts this program.
+	bridge := js.Global().Get("codexProxy")
+	env := bridge.Get("env")
+	log := logrus.New()
+	log.SetOutput(os.Stdout)
+	log.SetFormatter(&logrus.JSONFormatter{})
+	log.SetLevel(logrus.WarnLevel) // a line a request costs more than the rest of it
+	if level, err := logrus.ParseLevel(text(env, "LOG_LEVEL")); err == nil {
+		log.SetLevel(level)
+	}
+
+	identity := codex.NewIdentity(version)
+	backend, api, auth := orElse(text(env, "UPSTREAM_BASE_URL"), "https://chatgpt.com/backend-api"), orElse(text(env, "API_BASE_URL"), "https://api.openai.com/v1"), orElse(text(env, "AUTH_BASE_URL"), "https://auth.openai.com")
+	manager := creds.NewManager(creds.Config{
+		Store:     &kvStore{load: bridge.Get("load"), save: bridge.Get("save"), key: text(env, "CREDENTIALS_KEY")},
+		Refresher: &creds.Refresher{HTTP: fetcher{}, AuthURL: auth, UserAgent: identity.UserAgent, Now: time.Now},
+		Now:       time.Now,
+		Tell:      func(s creds.Step) { log.Info(s.Icon + " " + s.Text) },
+	})
+	client := &codex.Client{
+		Upstreams: map[creds.Kind]codex.Upstream{creds.KindCodex: codex.Backend(backend, identity), creds.KindChatGPT: codex.Public(api, identity)},
+		HTTP:      fetcher{},
+		Tokens:    manager,
+		Models:    codex.NewCatalogue(text(env, "MODEL"), nil),
+		Meter:     &codex.Meter{},
+		Routes:    &codex.Routes{URL: backend + "/wham/accounts/check"},
+		// The platform ends a silent answer on its own terms; this is for the backend's silence.
+		IdleTimeout: 10 * time.Minute,
+		KeepAlive:   15 * time.Second,
+	}
+	client.Models.Aliases = aliases(text(env, "MODEL_ALIAS"))
+	strict := text(env, "STRICT") == "true"
+	thoughts := codex.NewThoughts()
+	server := proxy.NewServer(proxy.Config{
+		Guard: proxy.Guard{
+			AnyHost: true, Keys: list(text(env, "PROXY_API_KEY")), Origins: list(text(env, "ALLOW_ORIGIN")),
+			KeyMissing: "This Worker has no API key yet, so it answers nobody. Set one: wrangler secret put PROXY_API_KEY",
+		},
+		Admin: &proxy.Admin{
+			Key: text(env, "ADMIN_API_KEY"), Manager: manager,
+			KeyMissing: "The admin API has no key yet. Set one: wrangler secret put ADMIN_API_KEY",
+		},
+		OpenAI:    &openai.Handler{Client: client, Strict: strict, Thoughts: thoughts, Memory: openai.NewMemory()},
+		Anthropic: &anthropic.Handler{Client: client, Strict: strict, Thoughts: thoughts},
+		Ollama:    &ollama.Handler{Client: client, Strict: strict, Thoughts: thoughts},
+		Client:    client,
+		State:     manager.State,
+		Usage:     client.Meter.Current,
+		Version:   version,
+		Quiet:     true,
+		Log:       log,
+	})
+
+	go func() {
+		manager.Open(context.Background()) //nolint:errcheck // it is in the state
+		manager.Ready()
+		manager.Run(context.Background())
+	}()
+	bridge.Set("handle", serve(server))
+	// tick is called by the object's alarm: a token that is due is refreshed before the promise resolves.
+	bridge.Set("tick", js.FuncOf(func(js.Value, []js.Value) any {
+		var settle js.Value
+		executor := js.FuncOf(func(_ js.Value, args []js.Value) any { settle = args[0]; return nil })
+		p := promise.New(executor)
+		executor.Release()
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			manager.Keep(ctx)
+			settle.Invoke()
+		}()
+		return p
+	}))
+	select {}
+}
+
+func orElse(s, otherwise string) string {
+	if s = strings.TrimRight(s, "/"); s != "" {
+		return s
+	}
+	return otherwise
+}
+
+func list(s string) (out []string) {
+	for _, part := range strings.Split(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+func aliases(s string) map[string]string {
+	out := map[string]string{}
+	for _, pair := range list(s) {
+		if from, to, ok := strings.Cut(pair, "="); ok {
+			out[from] = to
+		}
+	}
+	return out
+}

@@ -1,0 +1,219 @@
+// The Worker in workerd, in front of the stand-in.
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import OpenAI from "openai";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const wrangler = join(here, "node_modules/wrangler/bin/wrangler.js");
+const quiet = { CI: "1", WRANGLER_SEND_METRICS: "false", WRANGLER_SEND_ERROR_REPORTS: "false", WRANGLER_HIDE_BANNER: "true", CLOUDFLARE_CF_FETCH_ENABLED: "false", NO_PROXY: "*" };
+const folder = mkdtempSync(join(tmpdir(), "worker-"));
+const running = [];
+let standin, signIns;
+
+after(() => {
+  for (const child of running) stop(child);
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function stop(child) {
+  try { process.kill(-child.pid, "SIGKILL"); } catch { /* it has ended */ }
+}
+
+function start(program, args, options = {}) {
+  const child = spawn(program, args, { detached: true, stdio: ["ignore", "pipe", "pipe"], ...options });
+  running.push(child);
+  child.log = "";
+  child.stdout.on("data", (chunk) => { child.log += chunk; });
+  child.stderr.on("data", (chunk) => { child.log += chunk; });
+  return child;
+}
+
+async function until(what, ok) {
+  for (let i = 0; i < 600; i++) {
+    try { if (await ok()) return; } catch { /* not yet */ }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error("this did not happen: " + what);
+}
+
+function freePort() {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, "127.0.0.1", () => { const { port } = server.address(); server.close(() => resolve(port)); });
+  });
+}
+
+// startWorker runs the Worker with these secrets; what it stores is in folder/NAME.
+async function startWorker(name, vars) {
+  const port = await freePort();
+  const all = { UPSTREAM_BASE_URL: standin + "/backend-api", AUTH_BASE_URL: standin, API_BASE_URL: standin + "/v1", ...vars };
+  const child = start(process.execPath, [wrangler, "dev", "--local", "--ip", "127.0.0.1", "--port", String(port), "--inspector-port", "0", "--persist-to", join(folder, name),
+    ...Object.entries(all).flatMap(([k, v]) => ["--var", `${k}:${v}`])], { cwd: here, env: { ...process.env, ...quiet } });
+  const root = `http://127.0.0.1:${port}`;
+  await until("the Worker answers\n" + child.log, async () => (await fetch(root + "/health")).status > 0).catch((e) => { throw new Error(e.message + child.log); });
+  return { root, child };
+}
+
+const counts = async () => (await fetch(standin + "/counts")).json();
+const admin = (root, method, path, body, headers = { authorization: "Bearer admin" }) =>
+  fetch(root + path, { method, headers: { "content-type": "application/json", ...headers }, body: body === undefined ? undefined : typeof body === "string" ? body : JSON.stringify(body) });
+const push = (root, line) => {
+  const { access_token, refresh_token, id_token, account_id } = JSON.parse(line).tokens;
+  return admin(root, "POST", "/admin/credentials", { accessToken: access_token, refreshToken: refresh_token, idToken: id_token, userID: account_id, expiresAt: Date.now() + 3_600_000 });
+};
+const chat = (root, text, more = {}) =>
+  fetch(root + "/v1/chat/completions", { method: "POST", headers: { authorization: "Bearer key-2", "content-type": "application/json" }, body: JSON.stringify({ model: "gpt-5.5", messages: [{ role: "user", content: text }], ...more }) });
+
+before(async () => {
+  const child = start(join(here, "../build/stand-in"), ["-ended"]);
+  await until("the stand-in listens", () => child.log.split("\n").length > 3);
+  [standin, ...signIns] = child.log.trim().split("\n");
+});
+
+test("without secrets it answers nobody, and says which command sets them", async () => {
+  const { root, child } = await startWorker("bare", {});
+  const api = await chat(root, "hello");
+  assert.equal(api.status, 503);
+  assert.match(await api.text(), /wrangler secret put PROXY_API_KEY/);
+  const adm = await admin(root, "GET", "/admin/credentials/status");
+  assert.equal(adm.status, 503);
+  assert.match(await adm.text(), /wrangler secret put ADMIN_API_KEY/);
+  const health = await fetch(root + "/health");
+  assert.equal(health.status, 503);
+  assert.deepEqual(Object.keys(await health.json()).sort(), ["status", "version"]);
+  stop(child);
+});
+
+test("with secrets", { timeout: 240_000 }, async (t) => {
+  const secrets = { ADMIN_API_KEY: "admin", PROXY_API_KEY: "key-1, key-2", CREDENTIALS_KEY: "a secret" };
+  let { root, child } = await startWorker("one", secrets);
+
+  await t.test("the admin API", async () => {
+    for (const [method, path, body, headers, status, pattern] of [
+      ["GET", "/admin/credentials/status", undefined, {}, 401, /admin API wants its key/],
+      ["GET", "/admin/credentials/status", undefined, { authorization: "Bearer key-1" }, 401, /./],
+      ["GET", "/admin/credentials/status", undefined, { "x-api-key": "admin" }, 200, /"hasCredentials":false/],
+      ["POST", "/admin/credentials", "{", undefined, 400, /JSON object/],
+      ["POST", "/admin/credentials", {}, undefined, 400, /accessToken is missing/],
+      ["POST", "/admin/credentials", { accessToken: "a" }, undefined, 400, /refreshToken is missing/],
+      ["POST", "/admin/credentials", { accessToken: "a", refreshToken: "r" }, undefined, 400, /expiresAt is missing/],
+      ["POST", "/admin/credentials", { accessToken: "a", refreshToken: "r", expiresAt: 1_800_000_000 }, undefined, 400, /milliseconds/],
+      ["POST", "/admin/credentials", { accessToken: 5, refreshToken: "r", expiresAt: 1 }, undefined, 400, /accessToken must be a string/],
+      ["PUT", "/admin/credentials", {}, undefined, 404, /is not there/],
+    ]) {
+      const answer = await admin(root, method, path, body, headers);
+      const text = await answer.text();
+      assert.equal(answer.status, status, `${method} ${path} ${JSON.stringify(body)}: ${text}`);
+      assert.match(text, pattern);
+    }
+    const wrong = await fetch(root + "/v1/models", { headers: { authorization: "Bearer admin" } });
+    assert.equal(wrong.status, 401);
+  });
+
+  await t.test("a hundred requests on a token that has ended make one refresh", async () => {
+    const pushed = await push(root, signIns[0]);
+    const text = await pushed.text();
+    assert.equal(pushed.status, 200, text);
+    assert.doesNotMatch(text, /rt_|eyJ/);
+    const answers = await Promise.all(Array.from({ length: 100 }, (_, i) => chat(root, "hello " + i).then((r) => r.json())));
+    for (const [i, a] of answers.entries()) assert.equal(a.choices?.[0].message.content, "You said: hello " + i, JSON.stringify(a));
+    assert.equal((await counts()).Refreshes, 1);
+    const status = await (await admin(root, "GET", "/admin/credentials/status")).json();
+    assert.deepEqual(Object.keys(status), ["type", "hasCredentials", "userID", "expiresAt", "minutesUntilExpiry", "isExpired", "needsRefreshSoon"]);
+    assert.equal(status.userID, "acct-demo");
+    assert.equal(status.isExpired, false);
+    assert.ok(status.minutesUntilExpiry > 1000);
+  });
+
+  await t.test("streaming arrives in pieces", async () => {
+    const answer = await chat(root, "[[text 10 100]]", { stream: true });
+    const times = [];
+    for await (const _ of answer.body) times.push(Date.now());
+    assert.ok(times.length > 5, `${times.length} pieces`);
+    assert.ok(times.at(-1) - times[0] > 500, `all within ${times.at(-1) - times[0]} ms`);
+  });
+
+  await t.test("a client that leaves ends the call upstream", async () => {
+    const before = (await counts()).Canceled;
+    const abort = new AbortController();
+    const answer = await fetch(root + "/v1/chat/completions", { method: "POST", signal: abort.signal, headers: { authorization: "Bearer key-1" }, body: JSON.stringify({ model: "gpt-5.5", stream: true, messages: [{ role: "user", content: "[[endless]]" }] }) });
+    const reader = answer.body.getReader();
+    await reader.read();
+    abort.abort();
+    await until("upstream hears of it", async () => (await counts()).Canceled > before);
+  });
+
+  await t.test("the openai package does a tool run", async () => {
+    const client = new OpenAI({ baseURL: root + "/v1", apiKey: "key-1", maxRetries: 0 });
+    const messages = [{ role: "user", content: "Please call get_weather." }];
+    const tools = [{ type: "function", function: { name: "get_weather", parameters: { type: "object", properties: { city: { type: "string" } } } } }];
+    const first = await client.chat.completions.stream({ model: "gpt-5.5", messages, tools }).finalChatCompletion();
+    const call = first.choices[0].message.tool_calls[0];
+    messages.push(first.choices[0].message, { role: "tool", tool_call_id: call.id, content: "18 degrees" });
+    assert.match(await client.chat.completions.stream({ model: "gpt-5.5", messages, tools }).finalContent(), /18 degrees/);
+  });
+
+  await t.test("the other dialects work", async () => {
+    const headers = { "x-api-key": "key-1", "content-type": "application/json" };
+    const messages = [{ role: "user", content: "hello" }];
+    for (const [path, body, pattern] of [
+      ["/v1/responses", { model: "gpt-5.5", input: "hello" }, /You said: hello/],
+      ["/v1/messages", { model: "claude-x", max_tokens: 10, messages }, /You said: hello/],
+      ["/api/chat", { model: "gpt-5.5", stream: false, messages }, /You said: hello/],
+      ["/v1/models", undefined, /gpt-5.5/],
+    ]) {
+      const answer = await fetch(root + path, { method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body) });
+      assert.match(await answer.text(), pattern);
+    }
+    const status = await (await admin(root, "GET", "/admin/status")).json();
+    assert.equal(status.credentials.state, "signed_in");
+    assert.equal(status.usage.windows.length, 2);
+  });
+
+  await t.test("a bot challenge and a broken stream are told", async () => {
+    const blocked = await chat(root, "[[html403]]");
+    assert.equal(blocked.status, 502);
+    assert.match((await blocked.json()).error.message, /bot check/);
+    const cut = await chat(root, "[[cut]]", { stream: true });
+    let said = "";
+    try {
+      for await (const piece of cut.body) said += Buffer.from(piece).toString();
+    } catch { /* the connection is cut, too, where the platform does that */ }
+    assert.match(said, /"upstream_disconnected"/);
+    assert.doesNotMatch(said, /\[DONE\]/);
+  });
+
+  await t.test("a restart loses nothing, and what is stored is encrypted", async () => {
+    const before = (await counts()).Refreshes;
+    stop(child);
+    ({ root, child } = await startWorker("one", secrets));
+    assert.equal((await (await chat(root, "again")).json()).choices[0].message.content, "You said: again");
+    assert.equal((await counts()).Refreshes, before);
+    assert.equal((await admin(root, "POST", "/admin/credentials/refresh")).status, 200);
+    assert.equal((await counts()).Reused, 0);
+    stop(child);
+    const kv = spawnSync(process.execPath, [wrangler, "kv", "key", "get", "credentials", "--binding", "GEMINI_CLI_KV", "--local", "--preview", "false", "--persist-to", join(folder, "one")], { cwd: here, env: { ...process.env, ...quiet }, encoding: "utf8" });
+    assert.match(kv.stdout, /"ciphertext"/, kv.stderr);
+    assert.doesNotMatch(kv.stdout, /rt_|eyJ/);
+    ({ root, child } = await startWorker("one", secrets));
+    assert.equal((await admin(root, "DELETE", "/admin/credentials")).status, 200);
+    assert.equal((await chat(root, "x")).status, 401);
+    stop(child);
+  });
+});
+
+test("plain values of the KV binding are read", async () => {
+  const { access_token, refresh_token } = JSON.parse(signIns[1]).tokens;
+  const value = JSON.stringify({ accessToken: access_token, refreshToken: refresh_token, expiresAt: Date.now() - 1000, userID: "acct-demo" });
+  const put = spawnSync(process.execPath, [wrangler, "kv", "key", "put", "credentials", value, "--binding", "GEMINI_CLI_KV", "--local", "--preview", "false", "--persist-to", join(folder, "kv")], { cwd: here, env: { ...process.env, ...quiet }, encoding: "utf8" });
+  assert.equal(put.status, 0, put.stderr);
+  const { root, child } = await startWorker("kv", { ADMIN_API_KEY: "admin", PROXY_API_KEY: "key-2" });
+  await until("the sign-in of KV is in use", async () => (await (await admin(root, "GET", "/admin/credentials/status")).json()).hasCredentials);
+  assert.equal((await (await chat(root, "from KV")).json()).choices[0].message.content, "You said: from KV");
+  stop(child);
+});
