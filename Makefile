@@ -103,7 +103,7 @@ test-soak: ## 10,000 aborted streams, 2,000 slow readers (make test runs fewer)
 	SOAK=1 go test -run 'TestAborted|TestSlowReaders' -timeout 30m -v .
 
 fuzz: ## a minute of fuzzing for each parser
-	@for t in FuzzDecoder:./proxy/codex FuzzRequest:./proxy/codex FuzzChat:./proxy/openai FuzzMessages:./proxy/anthropic FuzzOllama:./proxy/ollama FuzzAuthFile:./creds FuzzClaims:./creds; do \
+	@for t in FuzzDecoder:./proxy/codex FuzzRequest:./proxy/codex FuzzChat:./proxy/openai FuzzMessages:./proxy/anthropic FuzzOllama:./proxy/ollama FuzzAuthFile:./creds FuzzClaims:./creds FuzzCallback:./creds FuzzAdmin:./proxy; do \
 	  go test -run '^$$' -fuzz "^$${t%%:*}$$" -fuzztime 60s $${t#*:} || exit 1; done
 
 clean:

@@ -63,7 +63,7 @@ func TestASignInIsPushedToAWorker(t *testing.T) {
 	worker := start(t, t.TempDir(), append(at(url), "ADMIN_API_KEY=admin")) // the same admin API
 	home, _ := signedIn(t, b)
 	here := start(t, home, at(url))
-	here.waitForState("signed_in")
+	here.imported()
 	env := append(at(url), "ADMIN_API_KEY=admin")
 	stored := filepath.Join(home, ".config", "codex-proxy", "auth.json")
 	before, _ := os.ReadFile(stored)

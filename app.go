@@ -198,6 +198,29 @@ func (a *app) listen() error {
 	return nil
 }
 
+// startProxy listens on a port, 0 for the one that is set, and keeps that over a restart.
+func (a *app) startProxy(port int) error {
+	chosen := readChoices()
+	if port != 0 {
+		a.service.SetPort(port)
+		chosen.Port = port
+	}
+	if err := a.listen(); err != nil {
+		return err
+	}
+	chosen.Stopped = false
+	return chosen.save()
+}
+
+// stopProxy stops listening, also after a restart, until it is started by hand.
+func (a *app) stopProxy() error {
+	a.service.Stop()
+	a.changed(false)
+	chosen := readChoices()
+	chosen.Stopped = true
+	return chosen.save()
+}
+
 // sparePort is a free port near one that is taken.
 func sparePort(taken int) int {
 	for port := taken + 1; port < taken+20 && port <= 65535; port++ {

@@ -17,6 +17,7 @@ import (
 
 	"codex-proxy/creds"
 	"codex-proxy/proxy/codex"
+	"codex-proxy/tray"
 )
 
 const loginPatience = 5 * time.Minute
@@ -324,16 +325,88 @@ func (i *importCommand) Run(c *console) error {
 	return nil
 }
 
-type quitCommand struct{}
+type startCommand struct{}
 
-func (quitCommand) Run(c *console) error {
+func (startCommand) Run(c *console) error { return c.tell("/start", "✅ The proxy is running") }
+
+type stopCommand struct{}
+
+func (stopCommand) Run(c *console) error {
+	return c.tell("/stop", "✅ The proxy is stopped; the program stays. `codex-proxy start` starts it")
+}
+
+// tell has the running program do something.
+func (c *console) tell(path, done string) error {
 	a, err := c.open()
 	if err != nil {
 		return err
 	}
-	if err := running(c.ctx, a.manager.State().Store, "POST", "/quit", nil); err != nil {
+	if err := running(c.ctx, a.manager.State().Store, "POST", path, nil); err != nil {
 		return err
 	}
-	c.printf("✅ Codex Proxy is stopping\n")
+	c.printf("%s\n", done)
 	return nil
 }
+
+type connectCommand struct {
+	Tool string `arg:"" optional:"" help:"Such as \"VS Code\"; without one they are listed."`
+}
+
+func (t *connectCommand) Run(c *console) error {
+	a, err := c.open()
+	if err != nil {
+		return err
+	}
+	s := (&menuApp{app: a}).State()
+	var r report
+	if running(c.ctx, a.manager.State().Store, "GET", "/report", &r) == nil && r.Proxy.Running {
+		s.Root = strings.TrimSuffix(r.Proxy.URL, "/v1")
+	}
+	if text, told, ok := tray.Snippet(tray.ConnectPrefix+tray.Action(tray.ToolNamed(t.Tool)), s); ok {
+		c.printf("%s\n", strings.TrimRight(text, "\n"))
+		fmt.Fprintf(c.err, "%s.\n", strings.Replace(told, "Copied: ", "For: ", 1))
+		return nil
+	}
+	if t.Tool != "" {
+		return fmt.Errorf("there is no recipe for %q. Most tools want the base URL %s/v1 and any API key", t.Tool, s.Root)
+	}
+	for _, name := range tray.Tools() {
+		c.printf("%s\n", name)
+	}
+	return nil
+}
+
+type autostartCommand struct {
+	What string `arg:"" enum:"on,off" help:"on or off."`
+}
+
+func (s *autostartCommand) Run(c *console) error {
+	entry := loginEntry(nil)
+	if s.What == "on" {
+		if err := entry.Enable(); err != nil {
+			return err
+		}
+		c.printf("✅ Codex Proxy starts at login from now on\n")
+		return nil
+	}
+	if err := entry.Disable(); err != nil {
+		return err
+	}
+	c.printf("✅ Codex Proxy no longer starts at login\n")
+	return nil
+}
+
+type logCommand struct{}
+
+func (logCommand) Run(c *console) error {
+	raw, err := os.ReadFile(logPath())
+	if err != nil {
+		return fmt.Errorf("there is no log yet: the program writes %s while it shows its icon", logPath())
+	}
+	_, err = c.out.Write(raw)
+	return err
+}
+
+type quitCommand struct{}
+
+func (quitCommand) Run(c *console) error { return c.tell("/quit", "✅ Codex Proxy is stopping") }

@@ -213,7 +213,7 @@ func TestALogoutIsNotUndoneByTheCLIsSignIn(t *testing.T) {
 	b, url := startBackend(t)
 	home, _ := signedIn(t, b)
 	proxy := start(t, home, at(url))
-	proxy.waitForState("signed_in")
+	proxy.imported()
 	if out, code := command(t, home, at(url), "logout"); code != 0 {
 		t.Fatal(out)
 	}
@@ -360,7 +360,7 @@ func TestDoctor(t *testing.T) {
 	b, url := startBackend(t)
 	home, _ := signedIn(t, b)
 	proxy := start(t, home, at(url))
-	proxy.waitForState("signed_in")
+	proxy.imported()
 	out, code := command(t, home, at(url), "doctor", "--probe")
 	text := recorded(home, out)
 	golden(t, "commands/doctor.txt", regexp.MustCompile(`answered in \S+`).ReplaceAllString(text, "answered in TIME"))
@@ -427,7 +427,7 @@ func TestWorkspacesAreServedWhereTheyBelong(t *testing.T) {
 	b.Accounts = []byte(`{"accounts":[{"id":"acct-demo","workspace_backend_origin":"` + elsewhereURL + `","account_routing_override":"us_cr"}]}`)
 	home, _ := signedIn(t, b)
 	p := start(t, home, at(url))
-	p.waitForState("signed_in")
+	p.imported()
 	p.post("/v1/chat/completions", chat("hello")) // 401 there: that stand-in does not know the sign-in
 	requests := elsewhere.Requests("/codex/responses")
 	if len(requests) == 0 || requests[0].Header.Get("X-Openai-Account-Routing-Override") != "us_cr" {

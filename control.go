@@ -64,6 +64,8 @@ func openControl(a *app, quit func()) (*control, error) {
 	})
 	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) { writeControl(w, nil, a.manager.Reload(r.Context())) })
 	mux.HandleFunc("POST /show", func(w http.ResponseWriter, _ *http.Request) { a.changed(true); writeControl(w, a.report(), nil) })
+	mux.HandleFunc("POST /start", func(w http.ResponseWriter, _ *http.Request) { writeControl(w, nil, a.startProxy(0)) })
+	mux.HandleFunc("POST /stop", func(w http.ResponseWriter, _ *http.Request) { writeControl(w, nil, a.stopProxy()) })
 	mux.HandleFunc("POST /quit", func(w http.ResponseWriter, _ *http.Request) { writeControl(w, nil, nil); quit() })
 	c.server = &http.Server{Handler: c.guard(mux), ReadHeaderTimeout: 5 * time.Second, ErrorLog: standardLogger(a.log)}
 	raw, err := json.Marshal(c.note)

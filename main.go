@@ -31,6 +31,11 @@ type commandLine struct {
 	Import    importCommand    `cmd:"" help:"Take the Codex CLI's sign-in."`
 	Workspace workspaceCommand `cmd:"" help:"List the workspaces of the sign-in, or choose one."`
 	Doctor    doctorCommand    `cmd:"" help:"Look at everything and say what to do. The report can be copied into an issue."`
+	Start     startCommand     `cmd:"" help:"Start the proxy of the running program again."`
+	Stop      stopCommand      `cmd:"" help:"Stop the proxy; the program and its icon stay."`
+	Connect   connectCommand   `cmd:"" help:"Print what to paste into a tool."`
+	Autostart autostartCommand `cmd:"" help:"Start at login, or no longer."`
+	Log       logCommand       `cmd:"" help:"Print the log of the program with the icon."`
 	Worker    workerCommand    `cmd:"" help:"For the proxy as a Cloudflare Worker."`
 	Quit      quitCommand      `cmd:"" help:"End the running program."`
 	Version   kong.VersionFlag `short:"v" help:"Print the version and exit."`

@@ -204,8 +204,15 @@ func startSignedIn(t testing.TB, args ...string) (*program, *fakebackend.Backend
 	home, _ := signedIn(t, b)
 	p := start(t, home, at(url), args...)
 	p.backend = url
-	p.waitForState("signed_in")
+	p.imported()
 	return p, b
+}
+
+// imported waits for the end of a first launch.
+func (p *program) imported() {
+	p.t.Helper()
+	eventually(p.t, "the import is over", func() bool { return strings.Contains(p.log.String(), "✅ Imported") })
+	p.waitForState("signed_in")
 }
 
 func (p *program) waitForState(state string) {

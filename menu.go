@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -182,9 +181,9 @@ func (m *menuApp) State() tray.State {
 	for _, w := range u.Windows {
 		t.Windows = append(t.Windows, tray.Window{Name: w.Name, UsedPercent: w.UsedPercent, ResetsAt: w.ResetsAt})
 	}
-	t.LimitReached = u.Reached
+	t.LimitReached = u.ReachedAt(time.Now())
 	t.CanImport = m.migrate
-	t.StartAtLogin = m.loginEntry().Enabled()
+	t.StartAtLogin = loginEntry(m.args).Enabled()
 	return t
 }
 
@@ -205,11 +204,7 @@ func (m *menuApp) Do(ctx context.Context, a tray.Action) (string, error) {
 		m.mu.Unlock()
 		return m.start(spare)
 	case tray.Stop:
-		m.service.Stop()
-		chosen := readChoices()
-		chosen.Stopped = true
-		m.changed(false)
-		return "The proxy is stopped", chosen.save()
+		return "The proxy is stopped", m.stopProxy()
 	case tray.Refresh:
 		if m.manager.Refresh(ctx) != nil {
 			return "", errors.New(m.manager.State().Problem)
@@ -226,7 +221,7 @@ func (m *menuApp) Do(ctx context.Context, a tray.Action) (string, error) {
 		}
 		return "Signed out of " + who(before), nil
 	case tray.StartAtLogin:
-		entry := m.loginEntry()
+		entry := loginEntry(m.args)
 		if entry.Enabled() {
 			return "Codex Proxy no longer starts at login", entry.Disable()
 		}
@@ -242,16 +237,10 @@ func (m *menuApp) Do(ctx context.Context, a tray.Action) (string, error) {
 }
 
 func (m *menuApp) start(port int) (string, error) {
-	chosen := readChoices()
-	if port != 0 {
-		m.service.SetPort(port)
-		chosen.Port = port
-	}
-	if err := m.listen(); err != nil {
+	if err := m.startProxy(port); err != nil {
 		return "", err
 	}
-	chosen.Stopped = false
-	return "The proxy is running at " + m.State().Root, chosen.save()
+	return "The proxy is running at " + m.State().Root, nil
 }
 
 func (m *menuApp) importAgain(ctx context.Context) (string, error) {
@@ -285,12 +274,11 @@ func (m *menuApp) signIn(ctx context.Context) (string, error) {
 	return "Signed in as " + who(m.manager.State()), nil
 }
 
-// loginEntry is what the desktop runs at login: this program with the flags that it has now.
-func (m *menuApp) loginEntry() autostart.Entry {
+// loginEntry is what the desktop runs at login: this program with flags as it was started with.
+func loginEntry(args []string) autostart.Entry {
 	program, err := os.Executable()
 	if err != nil {
 		program = os.Args[0]
 	}
-	args := slices.Clone(m.args)
 	return autostart.Entry{Program: program, Args: args, System: runtime.GOOS, Home: xdg.Home, Config: configHome()}
 }

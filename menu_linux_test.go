@@ -250,6 +250,19 @@ func TestTheIconAndItsMenu(t *testing.T) {
 	d.click(eye, "Start proxy")
 	eventually(t, "the proxy runs again", func() bool { return d.has(eye, "Stop proxy") })
 
+	if out, code := command(t, home, at(url), "stop"); code != 0 || !d.has(eye, "Proxy stopped") {
+		t.Errorf("the command stop: %d %s", code, out)
+	}
+	if out, code := command(t, home, at(url), "start"); code != 0 || !d.has(eye, "Proxy running") {
+		t.Errorf("the command start: %d %s", code, out)
+	}
+	if out, code := command(t, home, at(url), "connect", "claude code"); code != 0 || !strings.Contains(out, "ANTHROPIC_BASE_URL=http://localhost:") {
+		t.Errorf("the command connect: %d %s", code, out)
+	}
+	if out, code := command(t, home, at(url), "log"); code != 0 || !strings.Contains(out, "First launch") {
+		t.Errorf("the command log: %d %s", code, out)
+	}
+
 	d.click(eye, "Start at login")
 	entry := filepath.Join(home, ".config", "autostart", "codex-proxy.desktop")
 	eventually(t, "the autostart entry", func() bool { raw, _ := os.ReadFile(entry); return strings.Contains(string(raw), binary) })
@@ -296,6 +309,7 @@ func TestTroubleIsToldOnceAndMendedByAClick(t *testing.T) {
 	b, url := startBackend(t)
 	home, _ := signedIn(t, b)
 	p := launch(t, home, append(at(url), "DBUS_SESSION_BUS_ADDRESS="+d.address), "--port", port)
+	eventually(t, "the import is over", func() bool { return strings.Contains(p.log.String(), "✅ Imported") })
 	eventually(t, "the taken port is told", func() bool { return len(d.told("could not start")) == 1 })
 	eventually(t, "the menu names the program", func() bool { return d.has(eye, "Port "+port+" is used by codex-proxy.tes") })
 	n := d.told("could not start")[0]
@@ -338,7 +352,7 @@ func TestTheProxyDoesNotDependOnAPanel(t *testing.T) {
 	b, url := startBackend(t)
 	home, _ := signedIn(t, b)
 	p := d.startMenu(home, at(url))
-	p.waitForState("signed_in")
+	p.imported()
 	if status, _, body := p.post("/v1/chat/completions", chat("hello")); status != 200 {
 		t.Errorf("%d %s", status, body)
 	}

@@ -36,6 +36,25 @@ func connect(State) []Item {
 	return items
 }
 
+// Tools names those for which there is a snippet.
+func Tools() []string {
+	names := make([]string, len(tools))
+	for i, t := range tools {
+		names[i] = t.name
+	}
+	return names
+}
+
+// ToolNamed returns the name of a tool as Tools has it, whatever the case; else name.
+func ToolNamed(name string) string {
+	for _, t := range tools {
+		if strings.EqualFold(t.name, name) {
+			return t.name
+		}
+	}
+	return name
+}
+
 // Snippet is the text that a connect action copies, and what to tell the user then. ok is false for other actions.
 func Snippet(a Action, s State) (text, told string, ok bool) {
 	name, isConnect := strings.CutPrefix(string(a), string(ConnectPrefix))

@@ -278,7 +278,7 @@ func bench(binary string) error {
 		return err
 	}
 	env := []string{"HOME=" + home, "XDG_CONFIG_HOME=", "CODEX_HOME=", "CODEX_PROXY_BACKEND_URL=" + stand.url + "/backend-api", "CODEX_PROXY_AUTH_URL=" + stand.url}
-	args := []string{"--port", "0", "--env", "production", "--disable-migrate-refresh"}
+	args := []string{"serve", "--port", "0", "--env", "production", "--disable-migrate-refresh"}
 	startUp, err := measureStart(binary, args, env)
 	if err != nil {
 		return err

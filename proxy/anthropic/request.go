@@ -2,7 +2,6 @@
 package anthropic
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"maps"
@@ -10,6 +9,7 @@ import (
 	"strings"
 
 	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/reply"
 )
 
 // request is a Messages request on its way to the backend. Source: Anthropic API reference, messages.
@@ -484,13 +484,4 @@ func (r *request) assistant(blocks []block, thoughts *codex.Thoughts, model stri
 	r.Input = append(r.Input, items...)
 }
 
-// encode is json.Marshal without escaping <, > and &, which doubles the size of code.
-func encode(v any) []byte {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		panic(err) // only types of this package come here
-	}
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
-}
+func encode(v any) []byte { return reply.Encode(v) }

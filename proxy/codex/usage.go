@@ -30,6 +30,17 @@ type Usage struct {
 	UpdatedAt time.Time `json:"updated_at,omitzero"` // zero when nothing is known
 }
 
+// ReachedAt reports whether a limit is reached at t: it ends with the fullest window, whether or not anybody asked since.
+func (u Usage) ReachedAt(t time.Time) bool {
+	var fullest Window
+	for _, w := range u.Windows {
+		if w.UsedPercent >= fullest.UsedPercent {
+			fullest = w
+		}
+	}
+	return u.Reached && (fullest.ResetsAt.IsZero() || t.Before(fullest.ResetsAt))
+}
+
 // Credits are what was bought beyond the plan.
 type Credits struct {
 	Has       bool   `json:"has_credits"`

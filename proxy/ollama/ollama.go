@@ -368,13 +368,4 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Write(append(encode(v), '\n')) //nolint:errcheck // the caller has gone
 }
 
-// encode is json.Marshal without escaping <, > and &, which doubles the size of code.
-func encode(v any) []byte {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		panic(err) // only types of this package come here
-	}
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
-}
+func encode(v any) []byte { return reply.Encode(v) }

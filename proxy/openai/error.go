@@ -1,8 +1,6 @@
 package openai
 
 import (
-	"bytes"
-	"encoding/json"
 	"net/http"
 
 	"codex-proxy/proxy/codex"
@@ -50,13 +48,4 @@ func writeAnswer(w http.ResponseWriter, a *codex.Answer) {
 	w.Write(a.Body) //nolint:errcheck // the caller has gone
 }
 
-// encode is json.Marshal without escaping <, > and &, which doubles the size of code.
-func encode(v any) []byte {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		panic(err) // only types of this package come here
-	}
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
-}
+func encode(v any) []byte { return reply.Encode(v) }

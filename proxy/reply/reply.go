@@ -3,6 +3,7 @@ package reply
 
 import (
 	"bytes"
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strconv"
@@ -158,6 +159,17 @@ func CheckStrict(strict bool, dropped []string, but ...string) error {
 	}
 	return &codex.Error{Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "unsupported_parameter", Param: counted[0],
 		Message: "The ChatGPT backend does not take: " + strings.Join(counted, ", ") + ". Leave it out, or run codex-proxy without --strict"}
+}
+
+// Encode is json.Marshal without escaping <, > and &, which doubles the size of code. v must be encodable.
+func Encode(v any) []byte {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		panic(err) // the translators' own types
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 }
 
 // ErrorHeader sets what the errors of every dialect have.
