@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -46,7 +45,7 @@ func (h *Handler) Messages(w http.ResponseWriter, r *http.Request, body []byte) 
 	if req.stream {
 		return h.stream(w, req, s, a, out, start)
 	}
-	end, err := a.run(s, func([]byte, bool) error { return nil })
+	end, err := reply.Tell(s, a, func([]byte, bool) error { return nil })
 	if err != nil {
 		return h.fail(w, req, out, err)
 	}
@@ -84,7 +83,7 @@ func (h *Handler) stream(w http.ResponseWriter, req *request, s *codex.Stream, a
 	})
 	opening := a.opening()
 	s.OnQuiet(func() { to.KeepAliveAfter(opening, ping) })
-	end, err := a.run(s, func(p []byte, more bool) error { return to.SendAfter(opening, p, more) })
+	end, err := reply.Tell(s, a, func(p []byte, more bool) error { return to.SendAfter(opening, p, more) })
 	out.FirstToken = to.FirstToken()
 	if err != nil {
 		if !to.Began() {
@@ -136,39 +135,32 @@ func newAnswer(req *request, model string) *answer {
 	return a
 }
 
-// run reads the answer to its end, or to a stop sequence.
-func (a *answer) run(s *codex.Stream, send func(p []byte, more bool) error) (*codex.End, error) {
-	for {
-		ev, err := s.Next()
-		if err == io.EOF { //nolint:errorlint // Next returns it bare
-			err = codex.Broken()
-		}
-		if err != nil {
-			return nil, err
-		}
-		end, err := a.tale.Event(ev)
-		if err != nil {
-			return nil, err
-		}
-		if a.hit != "" { // the backend's call is ended here; what it used is an estimate
-			end = &codex.End{Reason: "stop_sequence", Input: a.req.Estimate(), Output: int64(a.size / 4)}
-		}
-		if end != nil {
-			if a.stop != nil && a.hit == "" {
-				if rest := a.stop.Rest(); rest != "" {
-					a.write("text", string(encode(rest)))
-				}
-			}
-			a.close("")
-		}
-		if len(a.out) > 0 {
-			err = send(a.out, s.Buffered() || end != nil)
-			a.out = a.out[:0]
-		}
-		if err != nil || end != nil {
-			return end, err
+// Event is reply.Teller's, as are the next three.
+func (a *answer) Event(ev codex.Event) (*codex.End, error) { return a.tale.Event(ev) }
+
+// Stopped estimates what was used until a stop sequence.
+func (a *answer) Stopped() *codex.End {
+	if a.hit == "" {
+		return nil
+	}
+	return &codex.End{Reason: "stop_sequence", Input: a.req.Estimate(), Output: int64(a.size / 4)}
+}
+
+// Finish writes what was held back, and ends the open block.
+func (a *answer) Finish(stopped bool) {
+	if a.stop != nil && !stopped {
+		if rest := a.stop.Rest(); rest != "" {
+			a.write("text", string(encode(rest)))
 		}
 	}
+	a.close("")
+}
+
+// Take returns the events to send.
+func (a *answer) Take() []byte {
+	out := a.out
+	a.out = a.out[:0]
+	return out
 }
 
 func (a *answer) sayText(raw string) {

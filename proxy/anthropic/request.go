@@ -4,7 +4,6 @@ package anthropic
 import (
 	"encoding/base64"
 	"encoding/json"
-	"maps"
 	"slices"
 	"strings"
 
@@ -61,8 +60,8 @@ var params = map[string]func(*request, json.RawMessage) error{
 	"model":    func(r *request, v json.RawMessage) error { return r.SetParam("model", v) },
 	"stream":   func(r *request, v json.RawMessage) error { r.stream = string(v) == "true"; return nil },
 	"system":   func(r *request, v json.RawMessage) error { r.system = v; return nil },
-	"messages": decode("messages", func(r *request) any { return &r.messages }),
-	"stop_sequences": decode("stop_sequences", func(r *request) any {
+	"messages": reply.ParamInto("messages", func(r *request) any { return &r.messages }),
+	"stop_sequences": reply.ParamInto("stop_sequences", func(r *request) any {
 		return &r.stops
 	}),
 	"tools":         (*request).takeTools,
@@ -74,32 +73,10 @@ var params = map[string]func(*request, json.RawMessage) error{
 	"max_tokens": func(r *request, _ json.RawMessage) error { r.Drop("max_tokens"); return nil },
 }
 
-func decode(name string, into func(*request) any) func(*request, json.RawMessage) error {
-	return func(r *request, v json.RawMessage) error {
-		if json.Unmarshal(v, into(r)) != nil {
-			return codex.Invalid(name, "%s has the wrong type", name)
-		}
-		return nil
-	}
-}
-
 func (h *Handler) parse(body []byte) (*request, error) {
 	r := &request{names: codex.Names{}}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(body, &fields); err != nil || fields == nil {
-		return r, codex.Invalid("", "The request's body is not a JSON object")
-	}
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		take, known := params[name]
-		switch v := fields[name]; {
-		case string(v) == "null":
-		case !known:
-			r.Drop(name)
-		default:
-			if err := take(r, v); err != nil {
-				return r, err
-			}
-		}
+	if err := reply.ReadParams(r, body, params, r.Drop); err != nil {
+		return r, err
 	}
 	if len(r.messages) == 0 {
 		return r, codex.Invalid("messages", "messages is missing or empty. Send at least one message")

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -146,7 +145,7 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, body []byte, ch
 		head.Set("Content-Type", "application/x-ndjson")
 		reply.Announce(head, req.Dropped, s.Header)
 	})
-	end, err := a.run(s, func(p []byte, more bool) error {
+	end, err := reply.Tell(s, a, func(p []byte, more bool) error {
 		if !req.stream {
 			return nil
 		}
@@ -206,32 +205,29 @@ func newAnswer(req *request, chat bool, start time.Time) *answer {
 	return a
 }
 
-func (a *answer) run(s *codex.Stream, send func(p []byte, more bool) error) (*codex.End, error) {
-	for {
-		ev, err := s.Next()
-		if err == io.EOF { //nolint:errorlint // Next returns it bare
-			err = codex.Broken()
-		}
-		if err != nil {
-			return nil, err
-		}
-		end, err := a.tale.Event(ev)
-		if err != nil {
-			return nil, err
-		}
-		if a.hit {
-			end = &codex.End{Reason: "stop", Input: a.req.Estimate(), Output: int64(a.size / 4)}
-		} else if end != nil && a.stop != nil {
-			a.say(a.stop.Rest())
-		}
-		if len(a.lines) > 0 {
-			err = send(a.lines, s.Buffered() || end != nil)
-			a.lines = a.lines[:0]
-		}
-		if err != nil || end != nil {
-			return end, err
-		}
+// Event is reply.Teller's, as are the next three.
+func (a *answer) Event(ev codex.Event) (*codex.End, error) { return a.tale.Event(ev) }
+
+// Stopped estimates what was used until a stop sequence.
+func (a *answer) Stopped() *codex.End {
+	if !a.hit {
+		return nil
 	}
+	return &codex.End{Reason: "stop", Input: a.req.Estimate(), Output: int64(a.size / 4)}
+}
+
+// Finish writes what was held back.
+func (a *answer) Finish(stopped bool) {
+	if a.stop != nil && !stopped {
+		a.say(a.stop.Rest())
+	}
+}
+
+// Take returns the lines to send.
+func (a *answer) Take() []byte {
+	out := a.lines
+	a.lines = a.lines[:0]
+	return out
 }
 
 func (a *answer) sayText(raw string) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/reply"
 )
 
 // request is a chat or generate request on its way to the backend. Source: Ollama's docs/api.md and its Go package api.
@@ -51,12 +52,12 @@ type toolCall struct {
 // params is the one table of what a caller may send. What is not here is dropped.
 var params = map[string]func(*request, json.RawMessage) error{
 	"model":    func(r *request, v json.RawMessage) error { return r.SetParam("model", v) },
-	"messages": into("messages", func(r *request) any { return &r.messages }),
-	"prompt":   into("prompt", func(r *request) any { return &r.prompt }),
-	"suffix":   into("suffix", func(r *request) any { return &r.suffix }),
-	"system":   into("system", func(r *request) any { return &r.system }),
-	"images":   into("images", func(r *request) any { return &r.images }),
-	"stream":   into("stream", func(r *request) any { return &r.stream }),
+	"messages": reply.ParamInto("messages", func(r *request) any { return &r.messages }),
+	"prompt":   reply.ParamInto("prompt", func(r *request) any { return &r.prompt }),
+	"suffix":   reply.ParamInto("suffix", func(r *request) any { return &r.suffix }),
+	"system":   reply.ParamInto("system", func(r *request) any { return &r.system }),
+	"images":   reply.ParamInto("images", func(r *request) any { return &r.images }),
+	"stream":   reply.ParamInto("stream", func(r *request) any { return &r.stream }),
 	"tools":    (*request).takeTools,
 	"format":   (*request).takeFormat,
 	"options":  (*request).takeOptions,
@@ -64,32 +65,10 @@ var params = map[string]func(*request, json.RawMessage) error{
 	"raw":      func(*request, json.RawMessage) error { return nil }, // there are no templates to leave out
 }
 
-func into(name string, field func(*request) any) func(*request, json.RawMessage) error {
-	return func(r *request, v json.RawMessage) error {
-		if json.Unmarshal(v, field(r)) != nil {
-			return codex.Invalid(name, "%s has the wrong type", name)
-		}
-		return nil
-	}
-}
-
 func (h *Handler) parse(body []byte, chat bool) (*request, error) {
 	r := &request{stream: true, names: codex.Names{}}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(body, &fields); err != nil || fields == nil {
-		return r, codex.Invalid("", "The request's body is not a JSON object")
-	}
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		take, known := params[name]
-		switch v := fields[name]; {
-		case string(v) == "null":
-		case !known:
-			r.Drop(name)
-		default:
-			if err := take(r, v); err != nil {
-				return r, err
-			}
-		}
+	if err := reply.ReadParams(r, body, params, r.Drop); err != nil {
+		return r, err
 	}
 	r.shown = r.Model
 	r.Model = strings.TrimSuffix(r.Model, ":latest")
