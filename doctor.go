@@ -55,6 +55,8 @@ type doctorCommand struct {
 	Probe bool `help:"Also send one tiny request to a model, which uses a little of your plan."`
 }
 
+const reachAdvice = "Check the network, the proxy settings (HTTPS_PROXY) and, with a proxy that opens TLS, SSL_CERT_FILE"
+
 // examination collects what was found.
 type examination struct {
 	c      *console
@@ -70,7 +72,9 @@ func (e *examination) good(what, format string, args ...any) { e.line("✅", wha
 // bad also says what to do.
 func (e *examination) bad(what, advice, format string, args ...any) {
 	e.line("❌", what, format, args...)
-	e.advice = append(e.advice, advice)
+	if !slices.Contains(e.advice, advice) {
+		e.advice = append(e.advice, advice)
+	}
 }
 
 func (e *examination) note(what, format string, args ...any) { e.line("⚠️", what, format, args...) }
@@ -186,7 +190,7 @@ func (e *examination) signIn(a *app, s signInReport) {
 	now := time.Now()
 	switch s.Status {
 	case creds.StatusNone:
-		e.bad("Sign-in", "Run `codex-proxy login`", "none (%s)", s.Problem)
+		e.bad("Sign-in", "Run `codex-proxy login`", "none")
 		return
 	case creds.StatusSignInAgain:
 		e.bad("Sign-in", "Run `codex-proxy login`", "%s: %s", redact(s.Email), s.Problem)
@@ -224,7 +228,7 @@ func (e *examination) authServer(a *app) {
 	address := a.settings.AuthURL + "/.well-known/openid-configuration"
 	resp, err := e.fetch(a, address)
 	if err != nil {
-		e.bad("Auth server", "Check the network, the proxy settings (HTTPS_PROXY) and, with a proxy that opens TLS, SSL_CERT_FILE", "%s is not reached: %s", a.settings.AuthURL, codex.Unreachable(err).Message)
+		e.bad("Auth server", reachAdvice, "%s is not reached: %s", a.settings.AuthURL, codex.TransportReason(err))
 		return
 	}
 	e.good("Auth server", "%s answers (%d)%s", a.settings.AuthURL, resp.StatusCode, through(address))
@@ -274,7 +278,7 @@ func (e *examination) backend(a *app, s signInReport) {
 	if !s.Usable {
 		resp, err := e.fetch(a, address)
 		if err != nil {
-			e.bad("Backend", "Check the network and the proxy settings (HTTPS_PROXY)", "%s is not reached: %s", address, codex.Unreachable(err).Message)
+			e.bad("Backend", reachAdvice, "%s is not reached: %s", address, codex.TransportReason(err))
 			return
 		}
 		e.good("Backend", "%s answers (%d)%s", address, resp.StatusCode, through(address))

@@ -86,9 +86,11 @@ func (m *Manager) Open(ctx context.Context) error {
 	c, err := m.cfg.Store.Load(ctx)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err != nil {
-		m.problem, m.signedOut = err.Error(), errors.Is(err, ErrSignedOut)
-	} else {
+	switch m.signedOut = errors.Is(err, ErrSignedOut); {
+	case errors.Is(err, ErrMissing), m.signedOut: // the state says it better
+	case err != nil:
+		m.problem = err.Error()
+	default:
 		m.take(c)
 	}
 	m.changed()

@@ -141,7 +141,7 @@ func (m *Manager) reread(ctx context.Context) error {
 			m.mu.Unlock()
 			m.cfg.Tell(Step{"💾", "The sign-in is stored now, in " + m.cfg.Store.Name()})
 		}
-	case err != nil && before.IsZero():
+	case err != nil && before.IsZero() && !errors.Is(err, ErrMissing) && !errors.Is(err, ErrSignedOut):
 		m.mu.Lock()
 		m.problem = err.Error()
 		m.changed()

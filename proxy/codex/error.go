@@ -81,11 +81,11 @@ func Stopped() *Error {
 
 // Unreachable is a backend to which no request could be sent.
 func Unreachable(err error) *Error {
-	return &Error{Status: http.StatusBadGateway, Type: typeServer, Code: "upstream_unreachable", Message: "ChatGPT could not be reached (" + transportReason(err) + "). Check the network and the proxy settings"}
+	return &Error{Status: http.StatusBadGateway, Type: typeServer, Code: "upstream_unreachable", Message: "ChatGPT could not be reached (" + TransportReason(err) + "). Check the network and the proxy settings"}
 }
 
-// transportReason is the end of a transport error's chain, without the request's address.
-func transportReason(err error) string {
+// TransportReason is the end of a transport error's chain, without the request's address.
+func TransportReason(err error) string {
 	text := err.Error()
 	if i := strings.LastIndex(text, `": `); i >= 0 {
 		text = text[i+3:]

@@ -54,6 +54,7 @@ func (h *Handler) Responses(w http.ResponseWriter, r *http.Request, body []byte)
 		return h.fail(w, t.req, out, err)
 	}
 	defer s.Close()
+	out.Model, _ = h.Client.Models.Resolve(t.req.Model, "")
 	if t.stream {
 		return h.streamResponses(w, t, s, out, start)
 	}
