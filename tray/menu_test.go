@@ -149,7 +149,7 @@ func TestSnippetsAreFilledIn(t *testing.T) {
 	s := good()
 	for _, it := range connect(s) {
 		text, told, ok := Snippet(it.Action, s)
-		if !ok || text == "" || told == "" || strings.Contains(text, "ROOT") || strings.Contains(text, "MODEL") && it.Title != "Claude Code" || strings.Contains(text, "PORT") {
+		if !ok || text == "" || told == "" || strings.Contains(text, "{ROOT}") || strings.Contains(text, "{MODEL}") || strings.Contains(text, "{PORT}") {
 			t.Errorf("%s: %q %q %v", it.Title, text, told, ok)
 		}
 	}
