@@ -79,7 +79,7 @@ func TestAnActionShowsItselfRunsOnceAndEndsInAResult(t *testing.T) {
 	ended := make(chan struct{})
 	go func() { defer close(ended); Run(ctx, f, f, f, time.Now) }()
 	f.clicks <- Refresh
-	until(t, "the line says so", func() bool { return f.title("refresh") == "Refreshing…" })
+	until(t, "the line says so and it runs", func() bool { did, _ := f.count(); return did == 1 && f.title("refresh") == "Refreshing…" })
 	f.clicks <- Refresh
 	f.clicked <- Refresh
 	if did, _ := f.count(); did != 1 {
