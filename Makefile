@@ -8,7 +8,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 export CGO_ENABLED ?= 0
 export GOFLAGS ?= -buildvcs=false
 
-.PHONY: help build run demo test lint check-go check-platforms check-vulnerabilities check-clients test-clients tools check-desktop build-windows test-windows worker worker-dev check-worker bench-worker release icons bench test-kill test-soak fuzz clean
+.PHONY: help build run demo test lint check-go check-e2e check-platforms check-vulnerabilities check-clients test-clients tools check-desktop build-windows test-windows worker worker-dev check-worker bench-worker release icons bench test-kill test-soak fuzz clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24
 
@@ -21,23 +21,26 @@ run: build ## build and start the proxy
 demo: build ## build and start the proxy with the built-in demo backend
 	$(BIN) --demo
 
-test: tools lint check-platforms check-go check-clients check-desktop test-windows check-worker check-vulnerabilities ## every check there is
+test: tools lint check-platforms check-go check-e2e check-clients check-desktop test-windows check-worker check-vulnerabilities ## every check there is
 
 tools: ## install what the tests need (apt), or say what to install
 	@test/tools
 
-check-go: ## all Go tests, with the race detector
+check-go: ## the packages' own tests, with the race detector; they need nothing but Go
 	CGO_ENABLED=1 go test -race -timeout 8m ./...
+
+check-e2e: ## the built program, driven as its users do (needs what `make tools` installs)
+	go test -tags e2e -count=1 -timeout 10m ./test/e2e
 
 lint: ## formatting, go vet, staticcheck, go.mod
 	@out=$$(gofmt -l .); [ -z "$$out" ] || { echo "not gofmt-ed: $$out"; exit 1; }
-	go vet ./...
-	go run $(STATICCHECK) ./...
+	go vet -tags e2e ./...
+	go run $(STATICCHECK) -tags e2e ./...
 	go mod tidy -diff
 
 check-platforms: ## what must compile for the other systems
-	GOOS=windows GOARCH=amd64 go vet . ./creds ./proxy/... ./tray ./internal/autostart
-	GOOS=darwin GOARCH=arm64 go vet . ./creds ./proxy/... ./tray ./internal/autostart
+	GOOS=windows GOARCH=amd64 go vet . ./creds/... ./proxy/... ./tray ./internal/...
+	GOOS=darwin GOARCH=arm64 go vet . ./creds/... ./proxy/... ./tray ./internal/...
 	GOOS=linux GOARCH=arm64 go build -o /dev/null .
 	GOOS=js GOARCH=wasm go build ./creds ./proxy/...
 
@@ -94,13 +97,13 @@ icons: ## draw assets/icons from assets/icon.svg (needs rsvg-convert)
 	cp assets/icons/running.ico packaging/windows/icon.ico
 
 bench: build ## CPU, latency and memory as ratios to httputil.ReverseProxy in the same run
-	go run ./internal/bench $(BIN)
+	go run ./test/bench $(BIN)
 
 test-kill: ## 1,000 refreshes ended by kill -9 at every point (make test runs 60)
 	KILL_ROUNDS=1000 go test -run TestKill -timeout 30m -v ./creds
 
 test-soak: ## 10,000 aborted streams, 2,000 slow readers (make test runs fewer)
-	SOAK=1 go test -run 'TestAborted|TestSlowReaders' -timeout 30m -v .
+	SOAK=1 go test -tags e2e -count=1 -run 'TestAborted|TestSlowReaders' -timeout 30m -v ./test/e2e
 
 fuzz: ## a minute of fuzzing for each parser
 	@for t in FuzzDecoder:./proxy/codex FuzzRequest:./proxy/codex FuzzChat:./proxy/openai FuzzMessages:./proxy/anthropic FuzzOllama:./proxy/ollama FuzzAuthFile:./creds FuzzClaims:./creds FuzzCallback:./creds FuzzAdmin:./proxy; do \

@@ -1,0 +1,65 @@
+// Package app is the program put together: the Manager that keeps the sign-in, the Service that listens, what lies
+// between them, and the verbs by which everything that people do is done. The commands, the menu and the door for
+// commands call the same verbs, so that each has one set of guards.
+//
+//   - settings.go, saved.go, folders.go: what can be set, and where things are
+//   - compose.go, demo.go, transport.go, log.go: how the parts are made
+//   - run.go: the life of the running program; listen.go: the proxy on its port
+//   - signin.go: the verbs of the sign-in
+//   - state.go, changes.go: all that can be told, and who hears that it changed
+//   - doctor.go: what is right and wrong on this machine
+package app
+
+import (
+	"context"
+	"net/http"
+	"sync"
+
+	"github.com/sirupsen/logrus"
+
+	"codex-proxy/creds"
+	"codex-proxy/proxy"
+	"codex-proxy/proxy/codex"
+)
+
+// App is the program. Make one with New; Run is its life as a server, and without it the verbs work on what is stored,
+// as commands do. Close must be called in the end. Safe for concurrent use.
+type App struct {
+	Settings Settings
+	Version  string
+	// Steps hears of the sign-in's life, step by step, in words for people. Set before use.
+	Steps func(creds.Step)
+
+	log      *logrus.Logger
+	manager  *creds.Manager
+	importer *creds.Importer
+	service  *proxy.Service
+	client   *codex.Client
+	http     *http.Client
+	identity codex.Identity
+	imports  bool   // the store takes what the Codex CLI has
+	endDemo  func() // nil without a demo
+	changes  changes
+	running  bool // this is the program itself, not a command beside it
+
+	mu       sync.Mutex
+	trouble  string // why the proxy does not listen, or empty
+	spare    int    // a port that is free instead
+	imported bool   // the first launch imported a sign-in
+	icon     string // how the icon is, for status; empty without a menu
+	attempt  *attempt
+}
+
+// Open loads the stored sign-in for a command. What is wrong with it is in State.
+func (a *App) Open(ctx context.Context) {
+	a.manager.Open(ctx) //nolint:errcheck // see above
+	a.manager.Ready()
+}
+
+// Close waits for a change of the sign-in that is under way, so that no answer of the auth server is lost, and ends
+// what New started.
+func (a *App) Close() {
+	if a.endDemo != nil {
+		a.endDemo()
+	}
+}

@@ -1,0 +1,117 @@
+package app
+
+import (
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/adrg/xdg"
+	"github.com/sirupsen/logrus"
+
+	"codex-proxy/creds"
+	"codex-proxy/internal/atomicfile"
+	"codex-proxy/proxy"
+	"codex-proxy/proxy/anthropic"
+	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/ollama"
+	"codex-proxy/proxy/openai"
+)
+
+// New builds the program from checked settings. Nothing runs yet, but for the demo's backend.
+func New(s Settings, version string, log *logrus.Logger) (*App, error) {
+	a := &App{Settings: s, Version: version, Steps: logSteps(log), log: log, http: newHTTPClient(), identity: codex.NewIdentity(version)}
+	store, cache := a.openStore(), codex.ModelCache(modelFile(filepath.Join(xdg.CacheHome, "codex-proxy", "models.json")))
+	if s.Demo {
+		tokens, err := a.startDemo()
+		if err != nil {
+			return nil, err
+		}
+		store, cache, a.imports = creds.NewMemoryStore(tokens), nil, false
+	}
+	a.manager = a.newManager(store)
+	a.client = a.newClient(cache)
+	a.service = &proxy.Service{Handler: a.newServer(), Host: s.Listen, Port: int(s.Port), Errors: standardLogger(log)}
+	return a, nil
+}
+
+// openStore returns the store that the settings name.
+func (a *App) openStore() creds.Store {
+	s := &a.Settings
+	switch s.CredsStore {
+	case "legacy":
+		return creds.NewLegacyStore(s.legacyFile())
+	case "keychain":
+		a.imports = true
+		return creds.NewKeychainStore(s.keychainFile())
+	case "env":
+		return creds.NewEnvStore(s.AccessToken, s.AccountID)
+	case "auto":
+		a.imports = true
+	}
+	return creds.NewFileStore(s.credsFile())
+}
+
+func (a *App) newManager(store creds.Store) *creds.Manager {
+	say := func(step creds.Step) { a.Steps(step) }
+	a.importer = &creds.Importer{CodexHome: a.Settings.CodexHome, Tell: say}
+	config := creds.Config{
+		Store:       store,
+		Refresher:   &creds.Refresher{HTTP: a.http, AuthURL: a.Settings.AuthURL, UserAgent: a.identity.UserAgent, Now: time.Now},
+		SharedStore: a.Settings.CredsStore == "legacy" && !a.Settings.Demo,
+		TakeOver:    !a.Settings.DisableMigrateRefresh,
+		Now:         time.Now,
+		Tell:        say,
+	}
+	if a.imports {
+		quiet := &creds.Importer{CodexHome: a.Settings.CodexHome, Tell: func(creds.Step) {}}
+		config.Source = quiet.FromFile
+	}
+	return creds.NewManager(config)
+}
+
+func (a *App) newClient(cache codex.ModelCache) *codex.Client {
+	s := &a.Settings
+	client := &codex.Client{
+		Upstreams: map[creds.Kind]codex.Upstream{
+			creds.KindCodex:   codex.Backend(s.BackendURL, a.identity),
+			creds.KindChatGPT: codex.Public(s.APIURL, a.identity),
+		},
+		HTTP:        a.http,
+		Tokens:      a.manager,
+		Models:      codex.NewCatalogue(s.Model, cache),
+		Meter:       &codex.Meter{},
+		Routes:      &codex.Routes{URL: s.BackendURL + "/wham/accounts/check"},
+		IdleTimeout: s.IdleTimeout,
+		KeepAlive:   s.KeepAlive,
+	}
+	client.Models.Aliases = s.ModelAlias
+	return client
+}
+
+func (a *App) newServer() *proxy.Server {
+	s := &a.Settings
+	thoughts := codex.NewThoughts()
+	server := proxy.NewServer(proxy.Config{
+		Guard:     proxy.Guard{Keys: s.APIKey, Hosts: s.AllowHost, Origins: s.AllowOrigin},
+		OpenAI:    &openai.Handler{Client: a.client, Strict: s.Strict, Thoughts: thoughts, Memory: openai.NewMemory()},
+		Anthropic: &anthropic.Handler{Client: a.client, Strict: s.Strict, Thoughts: thoughts},
+		Ollama:    &ollama.Handler{Client: a.client, Strict: s.Strict, Thoughts: thoughts},
+		State:     a.manager.State,
+		Usage:     a.client.Meter.Current,
+		Client:    a.client,
+		Version:   a.Version,
+		Demo:      s.Demo,
+		Log:       a.log,
+	})
+	if s.AdminAPIKey != "" {
+		server.Admin = &proxy.Admin{Key: s.AdminAPIKey, Manager: a.manager}
+	}
+	return server
+}
+
+// modelFile is the cache of the list of models.
+type modelFile string
+
+func (f modelFile) Load() ([]byte, error) { return os.ReadFile(string(f)) }
+
+func (f modelFile) Save(raw []byte) error { return atomicfile.Write(string(f), raw) }

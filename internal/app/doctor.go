@@ -1,0 +1,314 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"codex-proxy/creds"
+	"codex-proxy/proxy/codex"
+	"codex-proxy/tray"
+)
+
+// Verdict is how good a finding is.
+type Verdict string
+
+// The verdicts.
+const (
+	Good Verdict = "good"
+	Note Verdict = "note" // worth knowing; nothing need be done
+	Bad  Verdict = "bad"
+	More Verdict = "more" // goes on from the finding before
+)
+
+// Finding is one line of the doctor's report. It shows nothing secret, and of a person no more than an initial.
+type Finding struct {
+	Verdict Verdict `json:"verdict"`
+	Subject string  `json:"subject,omitempty"`
+	Text    string  `json:"text"`
+	Advice  string  `json:"advice,omitempty"` // what to do, where something is to be done
+}
+
+const reachAdvice = "Check the network, the proxy settings (HTTPS_PROXY) and, with a proxy that opens TLS, SSL_CERT_FILE"
+
+// examination looks at everything, one subject after the other.
+type examination struct {
+	a    *App
+	ctx  context.Context
+	tell func(Finding)
+}
+
+// Examine looks at everything on this machine that the program needs, and tells each finding as it comes. state is how
+// the running program is, nil when none runs. With probe set one tiny request goes to a model.
+func (a *App) Examine(ctx context.Context, state *State, probe bool, tell func(Finding)) {
+	e := &examination{a, ctx, tell}
+	s := a.State()
+	if state != nil {
+		s = *state
+	}
+	e.port(s, state != nil)
+	e.loopback(s, state != nil)
+	e.signIn(s.SignIn)
+	e.authServer()
+	e.backend(s.SignIn)
+	e.keychain()
+	e.desktop()
+	if probe {
+		e.probe()
+	}
+}
+
+func (e *examination) good(subject, format string, args ...any) {
+	e.tell(Finding{Good, subject, fmt.Sprintf(format, args...), ""})
+}
+
+func (e *examination) note(subject, format string, args ...any) {
+	e.tell(Finding{Note, subject, fmt.Sprintf(format, args...), ""})
+}
+
+func (e *examination) bad(subject, advice, format string, args ...any) {
+	e.tell(Finding{Bad, subject, fmt.Sprintf(format, args...), advice})
+}
+
+func (e *examination) port(s State, up bool) {
+	port := int(e.a.Settings.Port)
+	switch {
+	case up && s.Proxy.Running:
+		e.good("Proxy", "running at %s (process %d)", s.Proxy.URL, s.Proxy.PID)
+		return
+	case up && s.Proxy.Problem != "":
+		e.bad("Proxy", "Choose another port in the menu, or end the program that has it", "the program runs, the proxy does not: %s", s.Proxy.Problem)
+		return
+	case up:
+		e.bad("Proxy", "Run `codex-proxy start`, or start it from the menu", "the program runs, the proxy is stopped")
+		return
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err == nil {
+		l.Close()
+		e.note("Proxy", "not running; port %d is free", port)
+		return
+	}
+	holder := portHolder(port)
+	if holder == "" {
+		holder = "another program"
+	}
+	e.bad("Proxy", fmt.Sprintf("End %s, or start Codex Proxy with --port %d", holder, port+1), "not running; port %d is used by %s", port, holder)
+}
+
+func (e *examination) loopback(s State, up bool) {
+	port := "0"
+	if u, err := url.Parse(s.Proxy.URL); up && s.Proxy.Running && err == nil {
+		port = u.Port()
+	}
+	for _, host := range []string{"127.0.0.1", "::1"} {
+		address := net.JoinHostPort(host, port)
+		if port == "0" {
+			l, err := net.Listen("tcp", address)
+			if err != nil {
+				e.note("Loopback", "%s is not available on this machine", host)
+				continue
+			}
+			l.Close()
+			e.good("Loopback", "%s is available", host)
+			continue
+		}
+		status, err := e.get("http://"+address+"/health", "")
+		if err != nil {
+			e.note("Loopback", "%s does not answer: use the other in your tools", host)
+			continue
+		}
+		e.good("Loopback", "%s answers (%d)", host, status)
+	}
+	if port == "0" {
+		return
+	}
+	if status, err := e.get("http://127.0.0.1:"+port+"/health", "rebind.example"); err == nil && status != http.StatusMisdirectedRequest {
+		e.bad("Host guard", "Report this: a foreign Host name was served", "a foreign Host name got %d", status)
+	} else if err == nil {
+		e.good("Host guard", "foreign Host names are refused")
+	}
+}
+
+// get asks on this machine, without the system's proxy.
+func (e *examination) get(address, host string) (int, error) {
+	ctx, cancel := context.WithTimeout(e.ctx, 3*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return 0, err
+	}
+	req.Host = host
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	resp.Body.Close()
+	return resp.StatusCode, nil
+}
+
+func (e *examination) signIn(s SignInState) {
+	now := time.Now()
+	switch s.Status {
+	case creds.StatusNone:
+		e.bad("Sign-in", "Run `codex-proxy login`", "none")
+		return
+	case creds.StatusSignInAgain:
+		e.bad("Sign-in", "Run `codex-proxy login`", "%s: %s", redact(s.Email), s.Problem)
+	case creds.StatusRefreshFailing:
+		e.bad("Sign-in", "Look at the lines about the auth server below; it is tried again by itself", "%s: %s", redact(s.Email), s.Problem)
+	default:
+		e.good("Sign-in", "%s (%s), account %s, %s", redact(s.Email), s.Plan, redact(s.AccountID), s.How())
+	}
+	e.tell(Finding{More, "", fmt.Sprintf("token %s; last refreshed %s; %s, stored in %s", s.Life(now), ago(s.LastRefresh, now), s.Ownership, s.Store), ""})
+	if s.Kind == creds.KindChatGPT {
+		return
+	}
+	cli, err := creds.NewLegacyStore((&creds.Importer{CodexHome: e.a.Settings.CodexHome}).AuthFile()).Load(e.ctx)
+	switch {
+	case err != nil:
+		e.good("Codex CLI", "holds no sign-in in its file")
+	case e.a.manager.SharesChain(cli) && s.Ownership == creds.Own:
+		e.tell(Finding{Note, "Codex CLI", "holds the same refresh token: whichever of the two refreshes first logs the other out", "Run `codex-proxy login` so that each program has a sign-in of its own"})
+	case e.a.manager.SharesChain(cli):
+		e.note("Codex CLI", "holds the same refresh token; the proxy follows the CLI's file as long as the sign-in is shared")
+	default:
+		e.good("Codex CLI", "has a sign-in of its own")
+	}
+}
+
+func ago(t, now time.Time) string {
+	if t.IsZero() {
+		return "at an unknown time"
+	}
+	return InWords(now.Sub(t)) + " ago"
+}
+
+func (e *examination) authServer() {
+	address := e.a.Settings.AuthURL + "/.well-known/openid-configuration"
+	resp, err := e.fetch(address)
+	if err != nil {
+		e.bad("Auth server", reachAdvice, "%s is not reached: %s", e.a.Settings.AuthURL, codex.TransportReason(err))
+		return
+	}
+	e.good("Auth server", "%s answers (%d)%s", e.a.Settings.AuthURL, resp.StatusCode, through(address))
+	date, err := http.ParseTime(resp.Header.Get("Date"))
+	if err != nil {
+		return
+	}
+	if off := time.Since(date); off > 2*time.Minute || off < -2*time.Minute {
+		e.bad("Clock", "Set this machine's clock", "it is off by %s", off.Round(time.Minute))
+	} else {
+		e.good("Clock", "right")
+	}
+}
+
+func (e *examination) fetch(address string) (*http.Response, error) {
+	ctx, cancel := context.WithTimeout(e.ctx, 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", e.a.identity.UserAgent)
+	resp, err := e.a.http.Do(req)
+	if err == nil {
+		resp.Body.Close()
+	}
+	return resp, err
+}
+
+// through says which of the system's proxies is used, without its password.
+func through(address string) string {
+	req, err := http.NewRequest(http.MethodGet, address, nil)
+	if err != nil {
+		return ""
+	}
+	if p, err := http.ProxyFromEnvironment(req); err == nil && p != nil {
+		return ", through the proxy " + p.Host
+	}
+	return ""
+}
+
+func (e *examination) backend(s SignInState) {
+	address := e.a.Settings.BackendURL
+	if s.Kind == creds.KindChatGPT {
+		address = e.a.Settings.APIURL
+	}
+	if !s.Usable {
+		resp, err := e.fetch(address)
+		if err != nil {
+			e.bad("Backend", reachAdvice, "%s is not reached: %s", address, codex.TransportReason(err))
+			return
+		}
+		e.good("Backend", "%s answers (%d)%s", address, resp.StatusCode, through(address))
+		return
+	}
+	models := e.a.client.Models
+	models.Stale()
+	if err := models.Fetch(e.ctx, e.a.client); err != nil {
+		e.bad("Backend", "Check the network, switch off a VPN, and see the line about the sign-in", "%s gave no list of models (%v)", address, err)
+		return
+	}
+	e.good("Backend", "%s answers, %d models%s", address, len(models.All()), through(address))
+}
+
+func (e *examination) keychain() {
+	if err := creds.KeychainWorks(e.ctx); err != nil {
+		e.note("Keychain", "not available (%v); needed only for --creds-store=keychain and for importing from it", err)
+		return
+	}
+	e.good("Keychain", "available")
+}
+
+func (e *examination) desktop() {
+	if there, why := tray.Host(); !there {
+		e.note("Menu", "no icon can be shown: %s. The commands do all that the menu does", why)
+		return
+	}
+	e.good("Menu", "this desktop shows tray icons")
+}
+
+func (e *examination) probe() {
+	ctx, cancel := context.WithTimeout(e.ctx, time.Minute)
+	defer cancel()
+	start := time.Now()
+	s, err := e.a.client.Stream(ctx, &codex.Request{Effort: "low", Input: []json.RawMessage{codex.Message("user", "Answer with the word yes.")}})
+	if err == nil {
+		defer s.Close()
+		for err == nil {
+			_, err = s.Next()
+		}
+		if !s.Done() {
+			e.bad("Probe", "Try again in a minute; then report this", "the answer broke (%v)", err)
+			return
+		}
+		e.good("Probe", "a model answered in %s", time.Since(start).Round(10*time.Millisecond))
+		return
+	}
+	var known *codex.Error
+	if errors.As(err, &known) {
+		e.bad("Probe", "See the line about the probe", "%s", known.Message)
+		return
+	}
+	e.bad("Probe", "Try again", "%v", err)
+}
+
+// redact shortens what identifies a person, for a report that is copied into an issue.
+func redact(s string) string {
+	if name, host, ok := strings.Cut(s, "@"); ok && name != "" {
+		return name[:1] + "…@" + host
+	}
+	if len(s) > 8 {
+		return s[:6] + "…"
+	}
+	return s
+}

@@ -1,0 +1,82 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+
+	"codex-proxy/proxy"
+)
+
+// Start has the proxy listen, on another port unless that is 0, and keeps both over a restart.
+func (a *App) Start(port int) error {
+	if port != 0 {
+		a.service.SetPort(port)
+	}
+	if err := a.listen(); err != nil {
+		return err
+	}
+	return a.change(func(s Saved) {
+		delete(s, "stopped")
+		if port != 0 {
+			s["port"] = port
+		}
+	})
+}
+
+// Stop ends the listening, also after a restart, until the proxy is started by hand. Answers under way have a few
+// seconds to end.
+func (a *App) Stop() error {
+	a.service.Stop()
+	a.changed(false)
+	return a.change(func(s Saved) { s["stopped"] = true })
+}
+
+// listen starts the proxy, or keeps why it can't.
+func (a *App) listen() error {
+	err := a.service.Start()
+	trouble, spare := "", 0
+	if err != nil {
+		trouble = err.Error()
+		if port := a.service.WantedPort(); errors.Is(err, proxy.ErrPortTaken) {
+			holder := portHolder(port)
+			if holder == "" {
+				holder = "another program"
+			}
+			trouble, spare = fmt.Sprintf("Port %d is used by %s", port, holder), sparePort(port)
+		}
+	}
+	a.mu.Lock()
+	a.trouble, a.spare = trouble, spare
+	a.mu.Unlock()
+	a.changed(false)
+	if err != nil {
+		return err
+	}
+	a.log.WithField("version", a.Version).Infof("🚀 Codex Proxy listens at http://%s/v1", display(a.service.Addr()))
+	if a.Settings.Demo {
+		a.log.Warn("⚠️ This is the demo: answers come from a built-in stand-in, not from ChatGPT")
+	}
+	return nil
+}
+
+// sparePort is a free port near one that is taken.
+func sparePort(taken int) int {
+	for port := taken + 1; port < taken+20 && port <= 65535; port++ {
+		if l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			l.Close()
+			return port
+		}
+	}
+	return 0
+}
+
+// display is an address as a person would type it.
+func display(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err == nil && host == "127.0.0.1" {
+		return "localhost:" + port
+	}
+	return addr
+}

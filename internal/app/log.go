@@ -1,0 +1,82 @@
+package app
+
+import (
+	"fmt"
+	"io"
+	stdlog "log"
+	"regexp"
+
+	"github.com/sirupsen/logrus"
+
+	"codex-proxy/creds"
+)
+
+// NewLogger returns the one logger: text for people in development, JSON in production.
+func NewLogger(w io.Writer, env, level string) *logrus.Logger {
+	log := logrus.New()
+	log.SetOutput(w)
+	if parsed, err := logrus.ParseLevel(level); err == nil {
+		log.SetLevel(parsed)
+	}
+	if env == "production" {
+		log.SetFormatter(&logrus.JSONFormatter{})
+	} else {
+		log.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, TimestampFormat: "15:04:05"})
+	}
+	log.AddHook(redactor{})
+	return log
+}
+
+// secret matches what looks like a token. It is a second net: nothing should get here.
+var secret = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{10,}(\.[A-Za-z0-9_-]*)*|\b(rt|sk|at|ac)[_-][A-Za-z0-9_-]{8,}|(?i:bearer) [^\s"]+`)
+
+// redactor takes what looks like a token out of every log line.
+type redactor struct{}
+
+func (redactor) Levels() []logrus.Level { return logrus.AllLevels }
+
+func (redactor) Fire(e *logrus.Entry) error {
+	e.Message = secret.ReplaceAllString(e.Message, "[redacted]")
+	var clean logrus.Fields
+	for k, v := range e.Data {
+		text, ok := v.(string)
+		if err, isErr := v.(error); isErr {
+			text, ok = err.Error(), true
+		} else if s, isStringer := v.(fmt.Stringer); isStringer {
+			text, ok = s.String(), true
+		}
+		if ok && secret.MatchString(text) {
+			if clean == nil {
+				clean = logrus.Fields{}
+				for k, v := range e.Data {
+					clean[k] = v
+				}
+			}
+			clean[k] = secret.ReplaceAllString(text, "[redacted]")
+		}
+	}
+	if clean != nil {
+		e.Data = clean
+	}
+	return nil
+}
+
+// logSteps writes the steps of the sign-in's life into the log.
+func logSteps(log *logrus.Logger) func(creds.Step) {
+	return func(s creds.Step) {
+		line := s.Icon + " " + s.Text
+		switch s.Icon {
+		case "❌":
+			log.Error(line)
+		case "⚠️":
+			log.Warn(line)
+		default:
+			log.Info(line)
+		}
+	}
+}
+
+// standardLogger is for libraries that log by the standard package.
+func standardLogger(log *logrus.Logger) *stdlog.Logger {
+	return stdlog.New(log.WriterLevel(logrus.DebugLevel), "", 0)
+}

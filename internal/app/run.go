@@ -1,0 +1,170 @@
+package app
+
+import (
+	"context"
+	"net/url"
+	"os"
+	"sync"
+	"time"
+
+	"codex-proxy/creds"
+	"codex-proxy/internal/control"
+	"codex-proxy/proxy/codex"
+)
+
+// Life is how a running program is to live.
+type Life struct {
+	Icon bool // with the icon: a port that is taken does not end the program, since the menu can mend it
+	// Quit ends the program: it cancels the context that Run was given.
+	Quit func()
+	// Entered is called once this program is on the list of those that run; may be nil.
+	Entered func()
+}
+
+// Run serves until ctx ends, then lets the answers under way end, and then waits for what the sign-in is doing. A port
+// that can't be listened on is an error without the icon.
+func (a *App) Run(ctx context.Context, life Life) error {
+	a.running = true
+	for _, warning := range a.Settings.Warnings {
+		a.log.Warn("⚠️ " + warning)
+	}
+	opened := a.manager.Open(ctx)
+	saved, err := ReadSaved()
+	if err != nil {
+		a.log.Errorf("❌ %v", err)
+	}
+	if a.Settings.Demo || !life.Icon || !saved.Stopped() {
+		if err := a.listen(); err != nil && !life.Icon {
+			return err
+		}
+	}
+	door, err := control.Open(RunFolder(), a.about(life.Icon), a.verbs(life.Quit), standardLogger(a.log))
+	if err != nil {
+		a.log.Warnf("⚠️ The commands can't reach this program while it runs: %v", err)
+	} else {
+		defer door.Close()
+	}
+	if life.Entered != nil {
+		life.Entered()
+	}
+	a.client.Meter.OnChange(func(codex.Usage) { a.changed(false) })
+
+	// The Manager outlives the answers under way: one of them may still need a fresh token.
+	keep, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopKeeping()
+	var wait sync.WaitGroup
+	wait.Go(func() { a.watchAccount(ctx) })
+	wait.Go(func() {
+		a.firstSteps(ctx, opened)
+		a.manager.Ready()
+		a.changed(false)
+		if a.manager.State().Usable {
+			a.client.Models.Fetch(ctx, a.client)       //nolint:errcheck // the list at hand is used
+			a.client.Workspaces(ctx)                   //nolint:errcheck // asked again with the first request
+			a.client.Meter.Fetch(ctx, a.client, false) //nolint:errcheck // the next answer tells
+		}
+		a.manager.Run(keep)
+	})
+	<-ctx.Done()
+	a.log.Info("👋 Stopping: answers under way have a few seconds to end")
+	a.service.Stop()
+	stopKeeping()
+	wait.Wait()
+	return nil
+}
+
+func (a *App) about(icon bool) control.About {
+	return control.About{PID: os.Getpid(), Version: a.Version, Store: a.manager.State().Store, Demo: a.Settings.Demo, Icon: icon, Started: time.Now()}
+}
+
+// verbs are what commands can have the running program do.
+func (a *App) verbs(quit func()) map[string]control.Verb {
+	do := func(f func(context.Context) error) control.Verb {
+		return func(ctx context.Context, _ url.Values) (any, error) { return nil, f(ctx) }
+	}
+	return map[string]control.Verb{
+		"state": func(ctx context.Context, args url.Values) (any, error) {
+			a.askUsage(ctx, args.Get("usage") == "now")
+			return a.State(), nil
+		},
+		"reload": do(a.manager.Reload),
+		"show": func(context.Context, url.Values) (any, error) {
+			a.changed(true)
+			return a.State(), nil
+		},
+		"start": do(func(context.Context) error { return a.Start(0) }),
+		"stop":  do(func(context.Context) error { return a.Stop() }),
+		"quit":  do(func(context.Context) error { quit(); return nil }),
+	}
+}
+
+// Starting holds off other programs of this user that start at the same moment; see control.Starting.
+func Starting(ctx context.Context, wait time.Duration) (release func(), err error) {
+	return control.Starting(ctx, RunFolder(), wait)
+}
+
+// Programs lists the running programs of this user.
+func Programs() []control.Program { return control.Programs(RunFolder()) }
+
+// patience is how long another program may take to answer.
+const patience = 10 * time.Second
+
+// tellOthers has the other running programs look at their stored sign-in: this one has changed it. The error names
+// the one that did not.
+func (a *App) tellOthers(ctx context.Context) (err error) {
+	for _, p := range Programs() {
+		if p.PID == os.Getpid() || p.Demo {
+			continue
+		}
+		if e := p.Call(ctx, patience, "reload", nil, nil); e != nil {
+			err = e
+		}
+	}
+	return err
+}
+
+// Mine is the running program that uses the same sign-in as this command; ok is false when there is none.
+func (a *App) Mine() (p control.Program, ok bool) {
+	store := a.manager.State().Store
+	for _, p := range Programs() {
+		if p.PID != os.Getpid() && p.Demo == a.Settings.Demo && (p.Demo || p.Store == store) {
+			return p, true
+		}
+	}
+	return control.Program{}, false
+}
+
+// watchAccount forgets what belonged to another account when somebody else signs in.
+func (a *App) watchAccount(ctx context.Context) {
+	states, cancel := a.manager.Subscribe()
+	defer cancel()
+	before := a.manager.State()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case s := <-states:
+			a.changed(false)
+			if s.AccountID != before.AccountID || s.Email != before.Email || s.Kind != before.Kind {
+				a.client.Meter.Clear()
+				a.client.Models.Stale()
+			}
+			before = s
+		}
+	}
+}
+
+// firstSteps finishes the start of the sign-in: what was stored, or else what the Codex CLI has. Whatever goes wrong,
+// the proxy runs and says what is wrong.
+func (a *App) firstSteps(ctx context.Context, opened error) {
+	if opened == nil {
+		s := a.manager.State()
+		a.Steps(creds.Step{Icon: "✅", Text: "Signed in as " + Who(s) + ", stored in " + s.Store})
+		return
+	}
+	if !a.imports || !isMissing(opened) {
+		a.Steps(creds.Step{Icon: "❌", Text: opened.Error()})
+		return
+	}
+	a.firstImport(ctx)
+}

@@ -1,0 +1,59 @@
+package app
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"codex-proxy/internal/atomicfile"
+)
+
+// Saved is the settings file: what was chosen in the menu or on the page. Keys are the names of flags; a flag or an
+// environment variable wins. "stopped" is the one key that is no flag: the proxy stays stopped until it is started.
+type Saved map[string]any
+
+// SettingsFile is where Saved is kept.
+func SettingsFile() string { return filepath.Join(ConfigFolder(), "settings.json") }
+
+// ReadSaved returns what was chosen; empty when nothing was. A file that can't be read is an error: nothing in it
+// counts, and nothing is written over it.
+func ReadSaved() (Saved, error) {
+	raw, err := os.ReadFile(SettingsFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return Saved{}, nil
+	}
+	var s Saved
+	if err == nil {
+		err = json.Unmarshal(raw, &s)
+	}
+	if err != nil {
+		return Saved{}, fmt.Errorf("the settings in %s can't be read (%w). Mend that file, or delete it to start with the defaults", SettingsFile(), err)
+	}
+	if s == nil {
+		s = Saved{}
+	}
+	return s, nil
+}
+
+// Stopped reports whether the user stopped the proxy.
+func (s Saved) Stopped() bool { stopped, _ := s["stopped"].(bool); return stopped }
+
+// change reads the settings file, has f change it, and writes it back. The demo keeps nothing.
+func (a *App) change(f func(Saved)) error {
+	if a.Settings.Demo {
+		return nil
+	}
+	s, err := ReadSaved()
+	if err != nil {
+		return err
+	}
+	f(s)
+	raw, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(SettingsFile(), append(raw, '\n'))
+}

@@ -1,0 +1,169 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"codex-proxy/proxy"
+)
+
+// DefaultPort is where the proxy listens unless something else is set.
+const DefaultPort = 9879
+
+// Settings is everything that can be set, once, at the start: by a flag, by its environment variable, or in the
+// settings file, in this order. The tags are kong's. Check must be called before use.
+type Settings struct {
+	Port   Port   `env:"PORT" default:"9879" placeholder:"9879" help:"Port to listen on; 0 for a free one (${env})."`
+	Listen string `env:"CODEX_PROXY_LISTEN" default:"localhost" placeholder:"ADDRESS" help:"Address to listen on. The default is 127.0.0.1 and ::1; any other needs --api-key (${env})."`
+	Demo   bool   `env:"CODEX_PROXY_DEMO" help:"Answer from a built-in demo backend. No sign-in is read or written (${env})."`
+
+	CredsStore            string `env:"CODEX_PROXY_CREDS_STORE" default:"auto" enum:"auto,xdg,legacy,keychain,env" placeholder:"STORE" group:"Sign-in" help:"Where the sign-in is: auto (own file, first imported from the Codex CLI), xdg (own file), legacy (the Codex CLI's file, shared with it), keychain, env (ACCESS_TOKEN and ACCOUNT_ID) (${env})."`
+	CredsPath             string `env:"CODEX_PROXY_CREDS_PATH" placeholder:"FILE" group:"Sign-in" help:"Another file for the stores auto, xdg, legacy and keychain (${env})."`
+	DisableMigrateRefresh bool   `env:"CODEX_PROXY_DISABLE_MIGRATE_REFRESH" group:"Sign-in" help:"After an import leave the sign-in to the Codex CLI for as long as it is good. Without this it is refreshed at once and becomes the proxy's own, and the CLI will one day ask to sign in again (${env})."`
+	AccessToken           string `env:"ACCESS_TOKEN" hidden:""`
+	AccountID             string `env:"ACCOUNT_ID" hidden:""`
+	CodexHome             string `env:"CODEX_HOME" default:"~/.codex" placeholder:"FOLDER" group:"Sign-in" help:"The Codex CLI's folder (${env})."`
+
+	APIKey      []string `env:"PROXY_API_KEY" placeholder:"KEY" group:"Access" help:"Ask callers for this key, or one of these, comma-separated (${env})."`
+	AdminAPIKey string   `env:"ADMIN_API_KEY" name:"admin-api-key" placeholder:"KEY" group:"Access" help:"Serve the admin API (/admin/credentials) to who brings this key (${env})."`
+	AllowHost   []string `env:"CODEX_PROXY_ALLOW_HOST" placeholder:"NAME" group:"Access" help:"Also answer to this Host name, such as host.docker.internal (${env})."`
+	AllowOrigin []string `env:"CODEX_PROXY_ALLOW_ORIGIN" placeholder:"ORIGIN" group:"Access" help:"Also answer to pages of this origin, such as https://chat.example.com. A web origin needs --api-key (${env})."`
+
+	Model       string            `env:"CODEX_PROXY_MODEL" placeholder:"ID" group:"Answers" help:"Model for requests that name none. By default the first of your plan's list (${env})."`
+	ModelAlias  map[string]string `env:"CODEX_PROXY_MODEL_ALIAS" mapsep:"," placeholder:"NAME=ID" group:"Answers" help:"Another name for a model, such as claude-sonnet=gpt-5.5; it also stands for names that begin with it. Names of Claude models mean the default model without one (${env})."`
+	Strict      bool              `env:"CODEX_PROXY_STRICT" group:"Answers" help:"Refuse requests with parameters that the backend does not take, instead of leaving those out (${env})."`
+	IdleTimeout time.Duration     `env:"CODEX_PROXY_IDLE_TIMEOUT" default:"10m" group:"Answers" help:"Give an answer up after this long without a word from ChatGPT (${env})."`
+	KeepAlive   time.Duration     `env:"CODEX_PROXY_KEEP_ALIVE" default:"15s" group:"Answers" help:"Tell the caller of a stream this often that a silent answer is still coming (${env})."`
+
+	Env      string `env:"ENV" default:"development" placeholder:"NAME" group:"Log" help:"development logs text, production JSON (${env})."`
+	LogLevel string `env:"CODEX_PROXY_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" group:"Log" help:"debug, info, warn or error (${env})."`
+
+	BackendURL string `env:"CODEX_PROXY_BACKEND_URL" default:"https://chatgpt.com/backend-api" placeholder:"URL" group:"OpenAI" help:"Where ChatGPT's backend is (${env})."`
+	APIURL     string `env:"CODEX_PROXY_API_URL" name:"api-url" default:"https://api.openai.com/v1" placeholder:"URL" group:"OpenAI" help:"Where OpenAI's public API is (${env})."`
+	AuthURL    string `env:"CODEX_PROXY_AUTH_URL" default:"https://auth.openai.com" placeholder:"URL" group:"OpenAI" help:"Where OpenAI's auth server is (${env})."`
+
+	// From says where each setting's value comes from, by the name of its flag; nil counts as FromDefault for all.
+	From map[string]Source `kong:"-"`
+	// Warnings are what Check put right by itself, in sentences.
+	Warnings []string `kong:"-"`
+}
+
+// Source is where the value of a setting comes from.
+type Source string
+
+// The sources, the strongest first.
+const (
+	FromFlag    Source = "flag"
+	FromEnv     Source = "environment"
+	FromFile    Source = "file"
+	FromDefault Source = "default"
+)
+
+// Port is a TCP port, 0 for a free one.
+type Port int
+
+// UnmarshalText reads a port as people type it.
+func (p *Port) UnmarshalText(text []byte) error {
+	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("a port is a number from 0 to 65535, not %q", text)
+	}
+	*p = Port(n)
+	return nil
+}
+
+// Check refuses what can't be served safely, and brings paths and addresses to one form. What another program's
+// variable of the same name says (ENV is POSIX sh's, too) is passed over with a warning.
+func (s *Settings) Check() error {
+	s.CredsPath, s.CodexHome = expandHome(s.CredsPath), expandHome(s.CodexHome)
+	if s.CodexHome == "" {
+		s.CodexHome = expandHome("~/.codex")
+	}
+	if s.Env != "development" && s.Env != "production" {
+		if s.From["env"] != FromEnv {
+			return fmt.Errorf("--env is development or production, not %q", s.Env)
+		}
+		s.Warnings = append(s.Warnings, fmt.Sprintf("The variable ENV is %q, which is neither production nor development: it is taken for another program's", s.Env))
+		s.Env = "development"
+	}
+	if err := s.checkAccess(); err != nil {
+		return err
+	}
+	for _, timeout := range []struct {
+		name  string
+		value time.Duration
+	}{{"--idle-timeout", s.IdleTimeout}, {"--keep-alive", s.KeepAlive}} {
+		if timeout.value <= 0 {
+			return fmt.Errorf("%s must be longer than nothing, such as 30s", timeout.name)
+		}
+	}
+	for _, address := range []struct {
+		name  string
+		value *string
+	}{{"--backend-url", &s.BackendURL}, {"--api-url", &s.APIURL}, {"--auth-url", &s.AuthURL}} {
+		*address.value = strings.TrimRight(*address.value, "/")
+		u, err := url.Parse(*address.value)
+		switch {
+		case err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http"):
+			return fmt.Errorf("%s must be an address like https://host/path", address.name)
+		case u.Scheme == "http" && !proxy.Loopback(u.Hostname()):
+			return fmt.Errorf("%s: your sign-in would go over the network unencrypted. Use https (http is taken for this machine only)", address.name)
+		}
+	}
+	return nil
+}
+
+// checkAccess refuses what would let strangers spend the plan.
+func (s *Settings) checkAccess() error {
+	s.Listen = strings.Trim(s.Listen, "[]")
+	for _, key := range s.APIKey {
+		if strings.TrimSpace(key) != key || key == "" {
+			return errors.New("--api-key must not be empty or begin or end with a space")
+		}
+	}
+	if from := s.From["api-key"]; len(s.APIKey) == 0 && from != "" && from != FromDefault {
+		return fmt.Errorf("the API key (--api-key, PROXY_API_KEY) is set by the %s and empty: an empty key is no key. Give it a value, or leave it out", from)
+	}
+	if !proxy.Loopback(s.Listen) && len(s.APIKey) == 0 {
+		return fmt.Errorf("--listen %s lets other machines spend your plan. Set --api-key too, or leave --listen out", s.Listen)
+	}
+	for _, origin := range s.AllowOrigin {
+		u, err := url.Parse(origin)
+		if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" {
+			return fmt.Errorf("--allow-origin %s is not an origin. Write it like https://chat.example.com", origin)
+		}
+		if strings.HasPrefix(u.Scheme, "http") && len(s.APIKey) == 0 {
+			return fmt.Errorf("--allow-origin %s lets its pages spend your plan. Set --api-key too", origin)
+		}
+	}
+	return nil
+}
+
+// credsFile is where the own sign-in is kept.
+func (s *Settings) credsFile() string {
+	if s.CredsPath != "" {
+		return s.CredsPath
+	}
+	return filepath.Join(ConfigFolder(), "auth.json")
+}
+
+// keychainFile is the encrypted file whose key is in the keychain.
+func (s *Settings) keychainFile() string {
+	if s.CredsPath != "" {
+		return s.CredsPath
+	}
+	return filepath.Join(ConfigFolder(), "auth.enc")
+}
+
+// legacyFile is the Codex CLI's own.
+func (s *Settings) legacyFile() string {
+	if s.CredsPath != "" {
+		return s.CredsPath
+	}
+	return filepath.Join(s.CodexHome, "auth.json")
+}

@@ -1,0 +1,353 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"codex-proxy/creds"
+	"codex-proxy/internal/atomicfile"
+	"codex-proxy/proxy/codex"
+)
+
+// Way is a way to sign in.
+type Way string
+
+// The ways to sign in.
+const (
+	ByBrowser Way = "browser" // as the Codex CLI does, in the browser
+	ByDevice  Way = "device"  // as the Codex CLI does, by a code that is typed into a browser anywhere
+	ByChatGPT Way = "chatgpt" // "Sign in with ChatGPT"
+)
+
+const (
+	browserPatience = 5 * time.Minute
+	devicePatience  = 16 * time.Minute // the code is good for 15
+)
+
+// Prompt is what the user must do to sign in.
+type Prompt struct {
+	Way     Way       `json:"way"`
+	Address string    `json:"address"`        // page to open
+	Code    string    `json:"code,omitempty"` // to type there, of ByDevice
+	Expires time.Time `json:"expires,omitzero"`
+}
+
+// SignInOptions say how to sign in.
+type SignInOptions struct {
+	Way       Way
+	Workspace string // id of the workspace to sign in to, or empty for the user's choice; not with ByChatGPT
+	// Show is called once, from a goroutine of its own, with what the user must do. It may take its time.
+	Show func(Prompt)
+	// Waiting is called each time that the answer is still out; may be nil.
+	Waiting func()
+}
+
+// attempt is a sign-in under way.
+type attempt struct {
+	prompt Prompt
+	cancel context.CancelFunc
+}
+
+// errSigningIn is for who begins a sign-in while another one waits.
+var errSigningIn = errors.New("a sign-in is waiting for the browser already. Finish or cancel that one first")
+
+// SignIn signs in and stores the sign-in. It returns when the user has done their part, or after a few minutes. Errors
+// are sentences; nothing has changed then, but for one that could not be stored and is used all the same.
+func (a *App) SignIn(ctx context.Context, o SignInOptions) error {
+	c, err := a.Obtain(ctx, o)
+	if err != nil {
+		return err
+	}
+	if err := a.manager.Adopt(ctx, c); err != nil {
+		return fmt.Errorf("signed in, but it could not be stored: %w", err)
+	}
+	a.spread(ctx)
+	return nil
+}
+
+// spread has the other running programs take over what this one stored.
+func (a *App) spread(ctx context.Context) {
+	if err := a.tellOthers(context.WithoutCancel(ctx)); err != nil {
+		a.Steps(creds.Step{Icon: "⚠️", Text: "Another running Codex Proxy did not take it over: " + err.Error()})
+	}
+}
+
+// CanKeep says why a sign-in of that way can't be kept where the settings say; nil when it can.
+func (a *App) CanKeep(way Way) error {
+	switch {
+	case a.Settings.Demo:
+		return errors.New("the demo has no sign-in. Start Codex Proxy without --demo")
+	case a.Settings.CredsStore == "env":
+		return errors.New("--creds-store=env can't keep a sign-in: it is read from ACCESS_TOKEN. Leave it out")
+	case a.Settings.CredsStore == "legacy" && way == ByChatGPT:
+		return errors.New("the Codex CLI's file can't hold a \"Sign in with ChatGPT\". Sign in the Codex way, or leave --creds-store=legacy out")
+	}
+	return nil
+}
+
+// Obtain signs in and returns the sign-in without storing it, for who gives it to somebody else. One at a time.
+func (a *App) Obtain(ctx context.Context, o SignInOptions) (creds.Credentials, error) {
+	if o.Way == ByChatGPT && o.Workspace != "" {
+		return creds.Credentials{}, errors.New("a workspace can be chosen with the Codex sign-in only")
+	}
+	patience := browserPatience
+	if o.Way == ByDevice {
+		patience = devicePatience
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := a.begin(o.Way, cancel); err != nil {
+		return creds.Credentials{}, err
+	}
+	defer a.end()
+	show := func(p Prompt) {
+		p.Way = o.Way
+		a.mu.Lock()
+		if a.attempt != nil {
+			a.attempt.prompt = p
+		}
+		a.mu.Unlock()
+		a.changed(false)
+		go o.Show(p)
+	}
+	login := &creds.Login{
+		HTTP: a.http, AuthURL: a.Settings.AuthURL, UserAgent: a.identity.UserAgent, Originator: a.identity.Originator,
+		HostID: installID(), ClientID: a.manager.ClientID(), Workspace: o.Workspace, Now: time.Now,
+		Show: func(address string) { show(Prompt{Address: address}) },
+	}
+	switch o.Way {
+	case ByDevice:
+		waiting := o.Waiting
+		if waiting == nil {
+			waiting = func() {}
+		}
+		return login.Device(ctx, func(d creds.DeviceCode) { show(Prompt{Address: d.Address, Code: d.Code, Expires: d.Expires}) }, waiting)
+	case ByChatGPT:
+		return login.ChatGPT(ctx)
+	}
+	return login.Codex(ctx)
+}
+
+func (a *App) begin(way Way, cancel context.CancelFunc) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.attempt != nil {
+		return errSigningIn
+	}
+	a.attempt = &attempt{prompt: Prompt{Way: way}, cancel: cancel}
+	return nil
+}
+
+func (a *App) end() {
+	a.mu.Lock()
+	a.attempt = nil
+	a.mu.Unlock()
+	a.changed(false)
+}
+
+// SigningIn returns what the user must do to finish the sign-in that is under way; nil when none is.
+func (a *App) SigningIn() *Prompt {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.attempt == nil {
+		return nil
+	}
+	p := a.attempt.prompt
+	return &p
+}
+
+// CancelSignIn ends the sign-in that is under way; everything stays as it is.
+func (a *App) CancelSignIn() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.attempt != nil {
+		a.attempt.cancel()
+	}
+}
+
+// installID names this installation to the auth server: a random UUID, made once.
+func installID() string {
+	path := filepath.Join(StateFolder(), "install-id")
+	if raw, err := os.ReadFile(path); err == nil && strings.HasPrefix(string(raw), "urn:uuid:") && len(raw) == 45 {
+		return string(raw)
+	}
+	var b [16]byte
+	rand.Read(b[:])
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80 // version 4. Source: RFC 9562, 5.4.
+	id := fmt.Sprintf("urn:uuid:%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+	atomicfile.Write(path, []byte(id)) //nolint:errcheck // then the next sign-in counts as another installation
+	return id
+}
+
+// SignedOut is what a sign-out did.
+type SignedOut struct {
+	Before creds.State
+	// Revoked is why the auth server could not be told; nil when it was, or need not be.
+	Revoked error
+}
+
+// SignOut ends the sign-in, deletes it here, and has every running program know. What it was imported from stays.
+func (a *App) SignOut(ctx context.Context) (SignedOut, error) {
+	out := SignedOut{Before: a.manager.State()}
+	if out.Before.Status == creds.StatusNone {
+		return out, errors.New("nobody is signed in. Nothing was changed")
+	}
+	var err error
+	if out.Revoked, err = a.manager.Forget(ctx); err != nil {
+		return out, err
+	}
+	a.spread(ctx)
+	return out, nil
+}
+
+// Refresh refreshes the tokens now. The steps say how it went; the error is a sentence.
+func (a *App) Refresh(ctx context.Context) error {
+	if s := a.manager.State(); s.Status == creds.StatusNone {
+		return errors.New(s.Problem)
+	}
+	if err := a.manager.Refresh(ctx); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return &SaidError{errors.New(a.manager.State().Problem)}
+	}
+	a.spread(ctx)
+	return nil
+}
+
+// SaidError is an error that the steps have told already.
+type SaidError struct{ Err error }
+
+func (e *SaidError) Error() string { return e.Err.Error() }
+
+func (e *SaidError) Unwrap() error { return e.Err }
+
+// ImportOptions say what to import from the Codex CLI.
+type ImportOptions struct {
+	From string // "file", "keychain", or "any" for the file and else the keychain
+	// Replace is asked before the sign-in of another account is replaced; nil means no.
+	Replace func(before, found creds.State) bool
+}
+
+// Import takes over the Codex CLI's sign-in, if it works. One that works here is not given up for one that does not.
+func (a *App) Import(ctx context.Context, o ImportOptions) error {
+	if !a.imports {
+		return fmt.Errorf("--creds-store=%s keeps nothing of its own to import into. Leave it out", a.Settings.CredsStore)
+	}
+	read := map[string]func(context.Context) (creds.Credentials, error){"any": a.importer.Import, "file": a.importer.FromFile, "keychain": a.importer.FromKeychain}[o.From]
+	found, err := read(ctx)
+	if err != nil {
+		return err
+	}
+	s := a.manager.State()
+	if s.Status != creds.StatusNone && s.AccountID != "" && s.AccountID != found.AccountID {
+		if o.Replace == nil {
+			return fmt.Errorf("the Codex CLI is signed in as %s, another account than %s. Sign out first to replace it", Who(creds.State{Email: found.Email, Plan: found.Plan}), Who(s))
+		}
+		if !o.Replace(s, creds.State{Email: found.Email, Plan: found.Plan}) {
+			return errors.New("nothing was changed")
+		}
+	}
+	found.TakeOver = !a.Settings.DisableMigrateRefresh
+	if err := a.manager.Adopt(ctx, found); err != nil {
+		return fmt.Errorf("imported, but it could not be stored: %w", err)
+	}
+	if found.TakeOver {
+		if err := a.manager.Refresh(ctx); err != nil {
+			return &SaidError{errors.New(a.manager.State().Problem)}
+		}
+	}
+	a.spread(ctx)
+	return nil
+}
+
+// firstImport looks for a sign-in of the Codex CLI on the first launch.
+func (a *App) firstImport(ctx context.Context) {
+	say := a.Steps
+	say(creds.Step{Icon: "🔍", Text: "First launch: looking for a sign-in of the Codex CLI"})
+	c, err := a.importer.Import(ctx)
+	if err != nil {
+		say(creds.Step{Icon: "❌", Text: "Nothing imported: " + err.Error()})
+		return
+	}
+	c.TakeOver = !a.Settings.DisableMigrateRefresh
+	say(creds.Step{Icon: "💾", Text: "Writing it to " + a.manager.State().Store})
+	if err := a.manager.Adopt(ctx, c); err != nil {
+		say(creds.Step{Icon: "❌", Text: "Imported, but not stored: " + err.Error()})
+		return
+	}
+	if !c.TakeOver {
+		say(creds.Step{Icon: "✅", Text: "Imported, and left to the Codex CLI: the proxy takes what the CLI refreshes. A refresh token can be used once; the proxy uses this one only if the CLI has not renewed it by the time it ends"})
+		return
+	}
+	say(creds.Step{Icon: "🔄", Text: "Refreshing, so that the proxy has a sign-in of its own"})
+	if a.manager.Refresh(ctx) == nil {
+		say(creds.Step{Icon: "✅", Text: "Imported: signed in as " + Who(a.manager.State())})
+		a.mu.Lock()
+		a.imported = true
+		a.mu.Unlock()
+		a.changed(false)
+	}
+}
+
+func isMissing(err error) bool { return errors.Is(err, creds.ErrMissing) }
+
+// CanTransfer says why the sign-in can't be given to another owner; nil when it can.
+func (a *App) CanTransfer() error {
+	switch s := a.manager.State(); {
+	case s.Status == creds.StatusNone:
+		return errors.New("nobody is signed in here. Use --fresh to sign in for the Worker")
+	case s.Ownership == creds.Shared:
+		return errors.New("this sign-in is the Codex CLI's, too, and two programs that refresh it log each other out. Use --fresh to sign in for the Worker")
+	}
+	return nil
+}
+
+// Transfer gives the sign-in to another owner: give sends it there, and then it is deleted here. When give fails
+// nothing has changed.
+func (a *App) Transfer(ctx context.Context, give func(context.Context, creds.Credentials) error) error {
+	if err := a.CanTransfer(); err != nil {
+		return err
+	}
+	if err := give(ctx, a.manager.Release()); err != nil {
+		return err
+	}
+	if err := a.manager.GiveUp(ctx); err != nil {
+		return fmt.Errorf("the Worker has the sign-in now, but it could not be deleted here: %w", err)
+	}
+	a.spread(ctx)
+	return nil
+}
+
+// Workspaces lists the workspaces of the sign-in.
+func (a *App) Workspaces(ctx context.Context) ([]codex.Workspace, error) {
+	list, err := a.client.Workspaces(ctx)
+	if err == nil && len(list) == 0 {
+		err = errors.New("this sign-in tells of no workspaces. Sign in the Codex way to have them")
+	}
+	return list, err
+}
+
+// SelectWorkspace uses another workspace of the sign-in from now on.
+func (a *App) SelectWorkspace(ctx context.Context, id string) (codex.Workspace, error) {
+	list, err := a.Workspaces(ctx)
+	if err != nil {
+		return codex.Workspace{}, err
+	}
+	for _, w := range list {
+		if w.ID == id {
+			if err := a.manager.SetAccount(ctx, id); err != nil {
+				return w, err
+			}
+			a.spread(ctx)
+			return w, nil
+		}
+	}
+	return codex.Workspace{}, fmt.Errorf("there is no workspace %q in this sign-in. `codex-proxy workspace` lists them", id)
+}

@@ -1,0 +1,113 @@
+package app
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"codex-proxy/creds"
+	"codex-proxy/proxy/codex"
+)
+
+// State is everything that can be told of the program: what status prints, and what the menu and the page show. No
+// secrets.
+type State struct {
+	Version   string      `json:"version"`
+	Demo      bool        `json:"demo,omitempty"`
+	Proxy     ProxyState  `json:"proxy"`
+	SignIn    SignInState `json:"sign_in"`
+	SigningIn *Prompt     `json:"signing_in,omitempty"` // what the user must do to finish a sign-in under way
+	Usage     codex.Usage `json:"usage"`
+	Model     string      `json:"model"`          // id that tools may use
+	Menu      string      `json:"menu,omitempty"` // how the icon is; empty without a menu
+}
+
+// ProxyState is how the proxy is.
+type ProxyState struct {
+	Running bool   `json:"running"`
+	URL     string `json:"url"` // base URL for OpenAI clients, also while it is not running
+	PID     int    `json:"pid,omitempty"`
+	Problem string `json:"problem,omitempty"`    // why it is not running
+	Spare   int    `json:"spare_port,omitempty"` // a port that is free while the usual one is taken
+}
+
+// SignInState is how the sign-in is.
+type SignInState struct {
+	Status       creds.Status    `json:"status"`
+	Starting     bool            `json:"starting,omitempty"` // it is not known yet whether there is one
+	Usable       bool            `json:"usable"`             // a request would be served now
+	Kind         creds.Kind      `json:"kind,omitempty"`
+	Email        string          `json:"email,omitempty"`
+	Plan         string          `json:"plan,omitempty"`
+	AccountID    string          `json:"account_id,omitempty"`
+	ExpiresAt    time.Time       `json:"expires_at,omitzero"` // of the access token
+	LastRefresh  time.Time       `json:"last_refresh,omitzero"`
+	Store        string          `json:"store"`
+	ImportedFrom string          `json:"imported_from,omitempty"`
+	Imported     bool            `json:"imported,omitempty"`   // by this launch, the first one
+	CanImport    bool            `json:"can_import,omitempty"` // from the Codex CLI
+	Ownership    creds.Ownership `json:"ownership,omitempty"`
+	Cause        creds.Cause     `json:"cause,omitempty"`
+	Problem      string          `json:"problem,omitempty"`
+	FailingSince time.Time       `json:"failing_since,omitzero"`
+	NextAttempt  time.Time       `json:"next_attempt,omitzero"`
+}
+
+// State describes the program as it is now.
+func (a *App) State() State {
+	s := a.manager.State()
+	out := State{
+		Version: a.Version, Demo: a.Settings.Demo,
+		Proxy: ProxyState{URL: "http://localhost:" + itoa(a.service.WantedPort()) + "/v1"},
+		SignIn: SignInState{
+			Status: s.Status, Usable: s.Usable, Kind: s.Kind, Email: s.Email, Plan: s.Plan, AccountID: s.AccountID,
+			ExpiresAt: s.ExpiresAt, LastRefresh: s.LastRefresh, Store: s.Store, ImportedFrom: s.ImportedFrom, CanImport: a.imports,
+			Ownership: s.Ownership, Cause: s.Cause, Problem: s.Problem, FailingSince: s.FailingSince, NextAttempt: s.NextAttempt,
+			Starting: !a.manager.Started() && s.Status == creds.StatusNone,
+		},
+		SigningIn: a.SigningIn(),
+		Usage:     a.client.Meter.Current(),
+		Model:     a.client.Models.Default(),
+	}
+	a.mu.Lock()
+	out.Menu, out.Proxy.Problem, out.Proxy.Spare, out.SignIn.Imported = a.icon, a.trouble, a.spare, a.imported
+	a.mu.Unlock()
+	if addr := a.service.Addr(); addr != "" {
+		out.Proxy = ProxyState{Running: true, URL: "http://" + display(addr) + "/v1", PID: os.Getpid()}
+	}
+	return out
+}
+
+// AskUsage brings State's usage up to date, at most every few minutes. What goes wrong is not told: what is known stays.
+func (a *App) AskUsage(ctx context.Context) { a.askUsage(ctx, false) }
+
+func (a *App) askUsage(ctx context.Context, now bool) {
+	if a.manager.State().Usable && a.Settings.CredsStore != "env" {
+		a.client.Meter.Fetch(ctx, a.client, now) //nolint:errcheck // see above
+	}
+}
+
+// SetIcon notes how the icon is, for who asks by status.
+func (a *App) SetIcon(text string) {
+	a.mu.Lock()
+	before := a.icon
+	a.icon = text
+	a.mu.Unlock()
+	if before != text && before != "" {
+		a.log.Info("🖼️ " + text)
+	}
+}
+
+// Who is the person of a sign-in.
+func Who(s creds.State) string { return Name(s.Email, s.Plan) }
+
+// Name is a person and their plan.
+func Name(email, plan string) string {
+	if email == "" {
+		email = "an account without an address"
+	}
+	if plan != "" {
+		email += " (" + plan + ")"
+	}
+	return email
+}

@@ -1,0 +1,240 @@
+// Package cli is the command line: text in and out. What the commands do is done by package app.
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"codex-proxy/creds"
+	"codex-proxy/internal/app"
+	"codex-proxy/internal/control"
+)
+
+// Process is the surroundings of a command.
+type Process struct {
+	Version string
+	Args    []string // after the program's name
+	In      io.Reader
+	Out     io.Writer
+	Err     io.Writer
+}
+
+// commandLine is what can be typed.
+type commandLine struct {
+	Settings  app.Settings     `embed:""`
+	Menu      menuCommand      `cmd:"" default:"withargs" help:"Run the proxy with its icon and menu (this is what happens without a command)."`
+	Serve     serveCommand     `cmd:"" help:"Run the proxy without an icon."`
+	Login     loginCommand     `cmd:"" help:"Sign in with ChatGPT, or with --codex as the Codex CLI does."`
+	Logout    logoutCommand    `cmd:"" help:"End the sign-in and delete it here. The Codex CLI's own stays."`
+	Status    statusCommand    `cmd:"" help:"Say who is signed in, for how long, and how much of the plan is used."`
+	Refresh   refreshCommand   `cmd:"" help:"Refresh the tokens now."`
+	Import    importCommand    `cmd:"" help:"Take the Codex CLI's sign-in."`
+	Workspace workspaceCommand `cmd:"" help:"List the workspaces of the sign-in, or choose one."`
+	Doctor    doctorCommand    `cmd:"" help:"Look at everything and say what to do. The report can be copied into an issue."`
+	Start     startCommand     `cmd:"" help:"Start the proxy of the running program again."`
+	Stop      stopCommand      `cmd:"" help:"Stop the proxy; the program and its icon stay."`
+	Connect   connectCommand   `cmd:"" help:"Print what to paste into a tool."`
+	Autostart autostartCommand `cmd:"" help:"Start at login, or no longer."`
+	Log       logCommand       `cmd:"" help:"Print the log of the program with the icon."`
+	Worker    workerCommand    `cmd:"" help:"For the proxy as a Cloudflare Worker."`
+	Quit      quitCommand      `cmd:"" help:"End the running program."`
+	Version   versionCommand   `cmd:"" help:"Print the version."`
+	Help      helpCommand      `cmd:"" help:"Say what a command does."`
+	ShowThe   kong.VersionFlag `name:"version" short:"v" help:"Print the version and exit."`
+}
+
+const description = `Answers the OpenAI API on this machine from your ChatGPT plan. Point your editor or agent at http://localhost:9879/v1; any text will do as its API key.
+
+It uses your sign-in of the Codex CLI and keeps it fresh; without the CLI, run "codex-proxy login". To look around without a sign-in, run "codex-proxy --demo".
+
+A flag wins over its environment variable, which wins over what was chosen in the menu, which wins over the default.`
+
+// Run carries out the command line and returns the exit code: 0 when all went well, 1 when it did not, 2 for a command
+// line that can't be understood. It ends early, with everything safe, when ctx does.
+func Run(ctx context.Context, p Process) int {
+	var cl commandLine
+	code := -1
+	parser, err := kong.New(&cl,
+		kong.Name("codex-proxy"),
+		kong.Description(description),
+		kong.Vars{"version": "codex-proxy " + p.Version},
+		kong.Writers(p.Out, p.Err),
+		kong.Exit(func(c int) { code = c }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, NoExpandSubcommands: true, WrapUpperBound: 110}),
+	)
+	if err != nil {
+		fmt.Fprintln(p.Err, "codex-proxy:", err)
+		return 2
+	}
+	saved, unreadable := app.ReadSaved()
+	kong.Resolvers(fromFile(saved)).Apply(parser) //nolint:errcheck // it has no error to give
+	parsed, err := parser.Parse(p.Args)
+	if code >= 0 { // --help and --version
+		return code
+	}
+	if err == nil {
+		cl.Settings.From = sources(parsed, saved)
+		if unreadable != nil {
+			cl.Settings.Warnings = append(cl.Settings.Warnings, unreadable.Error())
+		}
+		err = cl.Settings.Check()
+	}
+	if err != nil {
+		fmt.Fprintf(p.Err, "codex-proxy: %s\nRun codex-proxy --help for what can be set.\n", plainError(err))
+		return 2
+	}
+	err = parsed.Run(&console{ctx: ctx, settings: cl.Settings, process: p, parser: parser})
+	if err != nil {
+		if !errors.Is(err, errSilent) {
+			fmt.Fprintf(p.Err, "❌ %v\n", err)
+		}
+		return 1
+	}
+	return 0
+}
+
+// plainError is kong's error without its grammar's words.
+func plainError(err error) string {
+	text := err.Error()
+	if at, wrong, ok := strings.Cut(text, ": expected "); ok && strings.HasPrefix(at, "--") {
+		return at + " has a wrong value: expected " + wrong
+	}
+	return text
+}
+
+// fromFile hands kong the values of the settings file, below the environment's.
+func fromFile(saved app.Saved) kong.Resolver {
+	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+		v, ok := saved[flag.Name]
+		if !ok || inEnvironment(flag) {
+			return nil, nil
+		}
+		switch v := v.(type) {
+		case string, bool, []any, map[string]any:
+			return v, nil
+		default:
+			return fmt.Sprint(v), nil // a number
+		}
+	})
+}
+
+func inEnvironment(flag *kong.Flag) bool {
+	for _, name := range flag.Envs {
+		if _, ok := os.LookupEnv(name); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// sources says where the value of each setting comes from.
+func sources(parsed *kong.Context, saved app.Saved) map[string]app.Source {
+	typed := map[string]bool{}
+	for _, path := range parsed.Path {
+		if path.Flag != nil && !path.Resolved {
+			typed[path.Flag.Name] = true
+		}
+	}
+	out := map[string]app.Source{}
+	for _, flag := range parsed.Model.Flags {
+		_, inFile := saved[flag.Name]
+		switch {
+		case typed[flag.Name]:
+			out[flag.Name] = app.FromFlag
+		case inEnvironment(flag):
+			out[flag.Name] = app.FromEnv
+		case inFile:
+			out[flag.Name] = app.FromFile
+		default:
+			out[flag.Name] = app.FromDefault
+		}
+	}
+	return out
+}
+
+// console is what a command works with.
+type console struct {
+	ctx      context.Context
+	settings app.Settings
+	process  Process
+	parser   *kong.Kong
+}
+
+func (c *console) printf(format string, args ...any) { fmt.Fprintf(c.process.Out, format, args...) }
+
+func (c *console) warnf(format string, args ...any) { fmt.Fprintf(c.process.Err, format, args...) }
+
+// errSilent ends a command with exit code 1 when everything has been said.
+var errSilent = errors.New("")
+
+// open builds the program without running it, and loads the sign-in. Steps of the sign-in's life are printed. The
+// caller closes it.
+func (c *console) open() (*app.App, error) {
+	if c.settings.Demo {
+		return nil, errors.New("the demo has no sign-in. Leave --demo out")
+	}
+	return c.openDemoToo()
+}
+
+// openDemoToo is open for what can be asked of a demo that runs, too.
+func (c *console) openDemoToo() (*app.App, error) {
+	a, err := app.New(c.settings, c.process.Version, app.NewLogger(io.Discard, c.settings.Env, "error"))
+	if err != nil {
+		return nil, err
+	}
+	a.Steps = func(s creds.Step) { c.printf("%s %s\n", s.Icon, s.Text) }
+	a.Open(c.ctx)
+	return a, nil
+}
+
+// running is the running program that uses the same sign-in.
+func (c *console) running(a *app.App) (control.Program, error) {
+	p, ok := a.Mine()
+	if !ok {
+		return p, errors.New("no Codex Proxy is running")
+	}
+	return p, nil
+}
+
+// ask puts a question that is answered with yes or no. Without anybody to answer it is no.
+func (c *console) ask(question string) bool {
+	c.printf("%s [y/N] ", question)
+	line, _ := bufio.NewReader(c.process.In).ReadString('\n')
+	switch strings.ToLower(strings.TrimSpace(line)) {
+	case "y", "yes":
+		return true
+	}
+	return false
+}
+
+// told makes an error that the steps have told already one that ends the command in silence.
+func told(err error) error {
+	var said *app.SaidError
+	if errors.As(err, &said) {
+		return errSilent
+	}
+	return err
+}
+
+type versionCommand struct{}
+
+func (versionCommand) Run(c *console) error {
+	c.printf("codex-proxy %s\n", c.process.Version)
+	return nil
+}
+
+type helpCommand struct {
+	Command []string `arg:"" optional:"" help:"The command."`
+}
+
+func (h *helpCommand) Run(c *console) error {
+	c.parser.Parse(append(h.Command, "--help")) //nolint:errcheck // help has been printed
+	return nil
+}

@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"codex-proxy/creds"
+	"codex-proxy/internal/app"
+	"codex-proxy/proxy"
+)
+
+type workerCommand struct {
+	Push pushCommand `cmd:"" help:"Give this sign-in, or a fresh one, to a Worker."`
+}
+
+type pushCommand struct {
+	URL      string `arg:"" help:"The Worker's address, such as https://codex-proxy.example.workers.dev."`
+	AdminKey string `env:"ADMIN_API_KEY" placeholder:"KEY" help:"The Worker's ADMIN_API_KEY (${env})."`
+	Fresh    bool   `help:"Sign in anew for the Worker, and keep the sign-in of this machine."`
+	Codex    bool   `help:"With --fresh: sign in as the Codex CLI does."`
+	Yes      bool   `short:"y" help:"Move the sign-in without asking."`
+}
+
+// Run moves a sign-in. A chain of tokens that rotate has one owner, so afterwards it is no longer here.
+func (p *pushCommand) Run(c *console) error {
+	u, err := url.Parse(strings.TrimRight(p.URL, "/"))
+	switch {
+	case err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http"):
+		return errors.New("the address must look like https://codex-proxy.example.workers.dev")
+	case u.Scheme == "http" && !proxy.Loopback(u.Hostname()):
+		return errors.New("your sign-in would go over the network unencrypted. Use https")
+	case p.AdminKey == "":
+		return errors.New("the Worker's admin key is missing. Give it with --admin-key or ADMIN_API_KEY; set it there with: wrangler secret put ADMIN_API_KEY")
+	}
+	a, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	if err := p.call(c.ctx, a, http.MethodGet, u.String()+"/admin/credentials/status", nil); err != nil {
+		return err // before anything is asked or moved
+	}
+	give := func(ctx context.Context, sign creds.Credentials) error {
+		return p.call(ctx, a, http.MethodPost, u.String()+"/admin/credentials", proxy.EncodeAdmin(sign))
+	}
+	if p.Fresh {
+		return p.fresh(c, a, give)
+	}
+	s := a.State().SignIn
+	if err := a.CanTransfer(); err != nil {
+		return err
+	}
+	c.printf("The sign-in of %s will belong to the Worker: refresh tokens can be used once, so it can't stay here as well.\nTo keep it, stop here and use --fresh, which signs in anew for the Worker.\n", app.Name(s.Email, s.Plan))
+	if !p.Yes && !c.ask("Move it?") {
+		return errors.New("nothing was changed")
+	}
+	if err := a.Transfer(c.ctx, give); err != nil {
+		return err
+	}
+	c.printf("✅ The Worker is signed in as %s; here nobody is any more\n", app.Name(s.Email, s.Plan))
+	return nil
+}
+
+func (p *pushCommand) fresh(c *console, a *app.App, give func(context.Context, creds.Credentials) error) error {
+	way := app.ByChatGPT
+	if p.Codex {
+		way = app.ByBrowser
+	}
+	sign, err := a.Obtain(c.ctx, app.SignInOptions{Way: way, Show: func(prompt app.Prompt) { c.showPrompt(prompt, false, "to sign in for the Worker") }})
+	if err != nil {
+		return err
+	}
+	if err := give(c.ctx, sign); err != nil {
+		return err
+	}
+	c.printf("✅ The Worker is signed in as %s\n", app.Name(sign.Email, sign.Plan))
+	return nil
+}
+
+// call sends a request to the admin API.
+func (p *pushCommand) call(ctx context.Context, a *app.App, method, address string, body []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+p.AdminKey)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := a.Do(req)
+	if err != nil {
+		return errors.New("the Worker is not reached. Check its address and the network; nothing was changed")
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the Worker answered %d: %s. Nothing was changed here", resp.StatusCode, gjson.GetBytes(raw, "error.message").String())
+	}
+	return nil
+}

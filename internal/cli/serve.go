@@ -1,0 +1,207 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"gopkg.in/natefinch/lumberjack.v2"
+
+	"codex-proxy/internal/app"
+	"codex-proxy/tray"
+)
+
+type serveCommand struct {
+	InstallService   bool `xor:"service" help:"Have the system start the proxy whenever you log in, and start it now. For people without the menu."`
+	UninstallService bool `xor:"service" help:"Undo --install-service."`
+}
+
+func (s *serveCommand) Run(c *console) error {
+	if s.InstallService || s.UninstallService {
+		return c.service(s.InstallService)
+	}
+	log := app.NewLogger(c.process.Err, c.settings.Env, c.settings.LogLevel)
+	a, err := app.New(c.settings, c.process.Version, log)
+	if err == nil {
+		defer a.Close()
+		ctx, cancel := context.WithCancel(c.ctx)
+		defer cancel()
+		err = a.Run(ctx, app.Life{Quit: cancel})
+	}
+	if err != nil {
+		log.Errorf("❌ %v", err)
+		return errSilent
+	}
+	return nil
+}
+
+// service installs or removes the service that runs `codex-proxy serve` at login.
+func (c *console) service(install bool) error {
+	entry := app.LoginEntry(slices.DeleteFunc(slices.Clone(c.process.Args), func(a string) bool { return a == "--install-service" || a == "--uninstall-service" }))
+	if !install {
+		path, err := entry.UninstallService()
+		if errors.Is(err, os.ErrNotExist) {
+			return errors.New("there is no service to remove")
+		}
+		if err != nil {
+			return err
+		}
+		c.printf("✅ The service is removed (%s)\n", path)
+		return nil
+	}
+	path, err := entry.InstallService()
+	if err != nil {
+		if path != "" {
+			c.printf("💾 Wrote %s\n", path)
+		}
+		return fmt.Errorf("the service could not be started: %w", err)
+	}
+	c.printf("✅ Codex Proxy starts at login from now on, and runs already. Undo it with: codex-proxy serve --uninstall-service\n")
+	return nil
+}
+
+type menuCommand struct {
+	Headless bool `help:"No icon: the same as the command serve."`
+}
+
+// Run shows the icon, if there can be one, and serves in any case.
+func (m *menuCommand) Run(c *console) error {
+	if why := tray.Unavailable(); m.Headless || why != "" {
+		if !m.Headless {
+			c.warnf("Running without the icon: %s\n", why)
+		}
+		return (&serveCommand{}).Run(c)
+	}
+	log := app.NewLogger(io.MultiWriter(c.process.Err, logFile()), c.settings.Env, c.settings.LogLevel)
+	a, err := app.New(c.settings, c.process.Version, log)
+	if err != nil {
+		log.Errorf("❌ %v", err)
+		return errSilent
+	}
+	defer a.Close()
+	entered, shown, err := c.alone(a)
+	switch {
+	case err != nil:
+		log.Warnf("⚠️ %v", err)
+	case shown:
+		return nil
+	}
+	ctx, cancel := context.WithCancel(c.ctx)
+	defer cancel()
+	panel := tray.NewPanel()
+	served, closed := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer cancel()
+		served <- a.Run(ctx, app.Life{Icon: true, Quit: cancel, Entered: entered})
+	}()
+	go func() {
+		defer close(closed)
+		tray.Run(ctx, a.Menu(ctx, c.process.Args, cancel), panel, tray.NewDesktop(ctx), time.Now)
+	}()
+	go watchPanel(ctx, a, panel)
+	showPanel(ctx, panel, cancel, log)
+	<-closed
+	return <-served
+}
+
+// showPanel keeps a failure of the icon from ending the proxy.
+func showPanel(ctx context.Context, panel *tray.Panel, cancel func(), log *logrus.Logger) {
+	defer func() {
+		if crash := recover(); crash != nil {
+			log.Errorf("❌ The icon failed (%v); the proxy goes on without it", crash)
+			<-ctx.Done()
+		}
+	}()
+	panel.Show(ctx, cancel)
+}
+
+// logFile is where "Open log" looks. It is bounded: two files of 5 MB.
+func logFile() io.Writer {
+	return &lumberjack.Logger{Filename: app.LogFile(), MaxSize: 5, MaxBackups: 1}
+}
+
+// startPatience is how long a program that runs already may take to show itself.
+const startPatience = 5 * time.Second
+
+// alone makes sure that one program shows the icon for a sign-in. When another one does, that one shows itself, and
+// shown is true. Else entered must be called once this program is on the list of those that run.
+func (c *console) alone(a *app.App) (entered func(), shown bool, err error) {
+	if c.settings.Demo {
+		return func() {}, false, nil
+	}
+	release, err := app.Starting(c.ctx, startPatience)
+	if err != nil {
+		return func() {}, false, err
+	}
+	other, ok := a.Mine()
+	if !ok || !other.Icon {
+		return release, false, nil
+	}
+	release()
+	var s app.State
+	if err := other.Call(c.ctx, startPatience, "show", nil, &s); err != nil {
+		return nil, false, fmt.Errorf("another Codex Proxy (process %d) holds this sign-in but does not answer. End it and start again", other.PID)
+	}
+	c.printf("Codex Proxy runs already. `codex-proxy quit` ends it.\n\n")
+	writeState(c.process.Out, s, time.Now())
+	return nil, true, nil
+}
+
+// watchPanel says in the log and in status when nothing shows the icon.
+func watchPanel(ctx context.Context, a *app.App, panel *tray.Panel) {
+	a.SetIcon("starting")
+	for wait := 10 * time.Second; ; wait = time.Minute {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		switch there, why := tray.Host(); {
+		case !there:
+			a.SetIcon("not shown: " + why)
+		default:
+			select {
+			case <-panel.Ready():
+				a.SetIcon("shown in the panel")
+			default:
+				a.SetIcon("not shown: the system did not take the icon")
+			}
+		}
+	}
+}
+
+type autostartCommand struct {
+	What string `arg:"" enum:"on,off" help:"on or off."`
+}
+
+func (s *autostartCommand) Run(c *console) error {
+	entry := app.LoginEntry(nil)
+	if s.What == "on" {
+		if err := entry.Enable(); err != nil {
+			return err
+		}
+		c.printf("✅ Codex Proxy starts at login from now on\n")
+		return nil
+	}
+	if err := entry.Disable(); err != nil {
+		return err
+	}
+	c.printf("✅ Codex Proxy no longer starts at login\n")
+	return nil
+}
+
+type logCommand struct{}
+
+func (logCommand) Run(c *console) error {
+	raw, err := os.ReadFile(app.LogFile())
+	if err != nil {
+		return fmt.Errorf("there is no log yet: the program writes %s while it shows its icon", app.LogFile())
+	}
+	_, err = c.process.Out.Write(raw)
+	return err
+}

@@ -1,0 +1,112 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"text/tabwriter"
+	"time"
+
+	"codex-proxy/creds"
+	"codex-proxy/internal/app"
+)
+
+// callPatience is how long the running program may take to answer a command.
+const callPatience = 10 * time.Second
+
+type statusCommand struct {
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+func (s *statusCommand) Run(c *console) error {
+	a, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	state := c.state(a)
+	if s.JSON {
+		enc := json.NewEncoder(c.process.Out)
+		enc.SetIndent("", "  ")
+		if err := enc.Encode(state); err != nil {
+			return err
+		}
+	} else {
+		writeState(c.process.Out, state, time.Now())
+		c.writeWorkspaces(a, state)
+	}
+	if !state.SignIn.Usable {
+		return errSilent
+	}
+	return nil
+}
+
+// state is how the running program is, or else what this command can tell by itself.
+func (c *console) state(a *app.App) app.State {
+	if p, ok := a.Mine(); ok {
+		var s app.State
+		err := p.Call(c.ctx, callPatience, "state", url.Values{}, &s)
+		if err == nil {
+			return s
+		}
+		c.warnf("⚠️ %v\n", err)
+	}
+	a.AskUsage(c.ctx)
+	return a.State()
+}
+
+// writeWorkspaces says which others there are, when there is a choice.
+func (c *console) writeWorkspaces(a *app.App, s app.State) {
+	if !s.SignIn.Usable || s.SignIn.Kind != creds.KindCodex || c.settings.CredsStore == "env" {
+		return
+	}
+	list, err := a.Workspaces(c.ctx)
+	if err != nil || len(list) < 2 {
+		return
+	}
+	c.printf("\nThis sign-in has %d workspaces; `codex-proxy workspace ID` chooses another:\n", len(list))
+	c.listWorkspaces(list, s.SignIn.AccountID)
+}
+
+// writeState prints a state for people.
+func writeState(w io.Writer, s app.State, now time.Time) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	line := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	switch {
+	case s.Proxy.Running:
+		line("Proxy", "running at %s", s.Proxy.URL)
+	case s.Proxy.Problem != "":
+		line("Proxy", "not running: %s", s.Proxy.Problem)
+	default:
+		line("Proxy", "not running")
+	}
+	in := s.SignIn
+	if in.Status == creds.StatusNone {
+		line("Sign-in", "none")
+	} else {
+		line("Sign-in", "%s, %s", app.Name(in.Email, in.Plan), in.How())
+		if in.AccountID != "" {
+			line("Account", "%s", in.AccountID)
+		}
+		line("Token", "%s", in.Life(now))
+		line("Stored in", "%s", in.Store)
+		if in.ImportedFrom != "" && in.Ownership == creds.Shared {
+			line("Belongs to", "the Codex CLI (%s)", in.ImportedFrom)
+		}
+	}
+	for i, window := range s.Usage.Windows {
+		name := "Limits"
+		if i > 0 {
+			name = ""
+		}
+		line(name, "%s", app.DescribeWindow(window, now))
+	}
+	if s.Menu != "" {
+		line("Menu", "%s", s.Menu)
+	}
+	if in.Problem != "" {
+		line("Problem", "%s", in.Problem)
+	}
+	t.Flush() //nolint:errcheck // the terminal has gone
+}

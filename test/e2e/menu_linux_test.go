@@ -1,0 +1,371 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"github.com/godbus/dbus/v5/prop"
+
+	"codex-proxy/internal/app"
+)
+
+// desktop is a session bus with a panel and a notification service that only take note.
+type desktop struct {
+	t       *testing.T
+	address string
+	dir     string
+
+	mu      sync.Mutex
+	items   []dbus.Sender // registered icons
+	notices []notice
+	closed  int
+}
+
+type notice struct {
+	id          uint32
+	title, body string
+	actions     []string
+}
+
+func startDesktop(t *testing.T) *desktop {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "bus") // t.TempDir is too long for a socket's path
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	d := &desktop{t: t, dir: dir, address: "unix:path=" + dir + "/bus"}
+	cmd := exec.Command("dbus-daemon", "--session", "--nofork", "--nopidfile", "--address="+d.address)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal("dbus-daemon is missing: run test/tools")
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill() //nolint:errcheck // it may have ended
+		cmd.Wait()         //nolint:errcheck // killed
+	})
+	eventually(t, "the session bus listens", func() bool {
+		c, err := dbus.Connect(d.address)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+	return d
+}
+
+func (d *desktop) connect() *dbus.Conn {
+	c, err := dbus.Connect(d.address)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+const watcherName = "org.kde.StatusNotifierWatcher"
+
+// RegisterStatusNotifierItem is called by programs that have an icon.
+func (d *desktop) RegisterStatusNotifierItem(sender dbus.Sender, _ string) *dbus.Error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.items = append(d.items, sender)
+	return nil
+}
+
+// startPanel returns the connection whose end ends the panel.
+func (d *desktop) startPanel() *dbus.Conn {
+	d.t.Helper()
+	c := d.connect()
+	c.Export(d, "/StatusNotifierWatcher", watcherName)
+	prop.Export(c, "/StatusNotifierWatcher", prop.Map{watcherName: {"IsStatusNotifierHostRegistered": {Value: true}}}) //nolint:errcheck // fails the test later
+	if r, err := c.RequestName(watcherName, dbus.NameFlagDoNotQueue); err != nil || r != dbus.RequestNameReplyPrimaryOwner {
+		d.t.Fatal(r, err)
+	}
+	return c
+}
+
+type notifications struct{ *desktop }
+
+func (n notifications) Notify(_ string, replaces uint32, _, title, body string, actions []string, _ map[string]dbus.Variant, _ int32) (uint32, *dbus.Error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	id := replaces
+	if id == 0 {
+		id = uint32(len(n.notices) + 1)
+	}
+	n.notices = append(n.notices, notice{id, title, body, actions})
+	return id, nil
+}
+
+func (n notifications) CloseNotification(uint32) *dbus.Error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.closed++
+	return nil
+}
+
+func (d *desktop) startNotifications() *dbus.Conn {
+	c := d.connect()
+	c.Export(notifications{d}, "/org/freedesktop/Notifications", "org.freedesktop.Notifications")
+	if _, err := c.RequestName("org.freedesktop.Notifications", dbus.NameFlagDoNotQueue); err != nil {
+		d.t.Fatal(err)
+	}
+	return c
+}
+
+func (d *desktop) told(title string) (found []notice) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, n := range d.notices {
+		if strings.Contains(n.title, title) {
+			found = append(found, n)
+		}
+	}
+	return found
+}
+
+func (d *desktop) registered() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.items)
+}
+
+// menuOf reads the menu of the icon that registered last: title -> id of its lines.
+func (d *desktop) menuOf(c *dbus.Conn) map[string]int32 {
+	d.mu.Lock()
+	if len(d.items) == 0 {
+		d.mu.Unlock()
+		return nil
+	}
+	item := string(d.items[len(d.items)-1])
+	d.mu.Unlock()
+	type node struct {
+		ID       int32
+		Props    map[string]dbus.Variant
+		Children []dbus.Variant
+	}
+	var revision uint32
+	var root node
+	if c.Object(item, "/StatusNotifierItem/menu").Call("com.canonical.dbusmenu.GetLayout", 0, int32(0), int32(-1), []string{}).Store(&revision, &root) != nil {
+		return nil
+	}
+	lines := map[string]int32{}
+	var walk func(n node)
+	walk = func(n node) {
+		title, _ := n.Props["label"].Value().(string)
+		if visible, ok := n.Props["visible"].Value().(bool); title != "" && (!ok || visible) {
+			lines[title] = n.ID
+		}
+		for _, v := range n.Children {
+			var child node
+			if dbus.Store([]any{v.Value()}, &child) == nil {
+				walk(child)
+			}
+		}
+	}
+	walk(root)
+	return lines
+}
+
+func (d *desktop) click(c *dbus.Conn, title string) {
+	d.t.Helper()
+	var id int32
+	eventually(d.t, "the menu has "+title, func() bool {
+		var ok bool
+		id, ok = d.menuOf(c)[title]
+		return ok
+	})
+	d.mu.Lock()
+	item := string(d.items[len(d.items)-1])
+	d.mu.Unlock()
+	if err := c.Object(item, "/StatusNotifierItem/menu").Call("com.canonical.dbusmenu.Event", 0, id, "clicked", dbus.MakeVariant(""), uint32(0)).Err; err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *desktop) has(c *dbus.Conn, part string) bool {
+	for title := range d.menuOf(c) {
+		if strings.Contains(title, part) {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *desktop) property(c *dbus.Conn, name string) dbus.Variant {
+	d.mu.Lock()
+	item := string(d.items[len(d.items)-1])
+	d.mu.Unlock()
+	v, err := c.Object(item, "/StatusNotifierItem").GetProperty("org.kde.StatusNotifierItem." + name)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return v
+}
+
+// startMenu runs the program with its icon on the desktop.
+func (d *desktop) startMenu(home string, env []string, args ...string) *program {
+	d.t.Helper()
+	return start(d.t, home, append(env, "DBUS_SESSION_BUS_ADDRESS="+d.address), args...)
+}
+
+func TestTheIconAndItsMenu(t *testing.T) {
+	d := startDesktop(t)
+	panel := d.startPanel()
+	d.startNotifications()
+	eye := d.connect()
+	b, url := startBackend(t)
+	home, _ := signedIn(t, b)
+	p := d.startMenu(home, at(url))
+	eventually(t, "the icon registers", func() bool { return d.registered() > 0 })
+	eventually(t, "the menu says who is signed in", func() bool { return d.has(eye, "Signed in as demo@example.com (plus)") })
+	eventually(t, "the limits are shown", func() bool { return d.has(eye, "5-hour limit 32% used") && d.has(eye, "Weekly limit 61% used") })
+	if title := d.property(eye, "ToolTip"); !strings.Contains(fmt.Sprint(title.Value()), "Proxy running at") {
+		t.Errorf("the tooltip is %v", title)
+	}
+	if pixels := d.property(eye, "IconPixmap"); len(fmt.Sprint(pixels.Value())) < 1000 {
+		t.Error("there is no picture")
+	}
+	eventually(t, "the import is told, once", func() bool { return len(d.told("Signed in as demo@example.com")) == 1 })
+
+	before := b.Counts().Refreshes
+	d.click(eye, "Refresh tokens")
+	eventually(t, "a refresh", func() bool { return b.Counts().Refreshes == before+1 && len(d.told("Codex Proxy")) == 1 })
+
+	d.click(eye, "Stop proxy")
+	eventually(t, "the proxy stops", func() bool { return d.has(eye, "Proxy stopped") && d.has(eye, "Start proxy") })
+	if _, err := http.Get(p.url + "/health"); err == nil {
+		t.Error("it still answers")
+	}
+	d.click(eye, "Start proxy")
+	eventually(t, "the proxy runs again", func() bool { return d.has(eye, "Stop proxy") })
+
+	if out, code := command(t, home, at(url), "stop"); code != 0 || !d.has(eye, "Proxy stopped") {
+		t.Errorf("the command stop: %d %s", code, out)
+	}
+	if out, code := command(t, home, at(url), "start"); code != 0 || !d.has(eye, "Proxy running") {
+		t.Errorf("the command start: %d %s", code, out)
+	}
+	if out, code := command(t, home, at(url), "connect", "claude code"); code != 0 || !strings.Contains(out, "ANTHROPIC_BASE_URL=http://localhost:") {
+		t.Errorf("the command connect: %d %s", code, out)
+	}
+	if out, code := command(t, home, at(url), "log"); code != 0 || !strings.Contains(out, "First launch") {
+		t.Errorf("the command log: %d %s", code, out)
+	}
+
+	d.click(eye, "Start at login")
+	entry := filepath.Join(home, ".config", "autostart", "codex-proxy.desktop")
+	eventually(t, "the autostart entry", func() bool { raw, _ := os.ReadFile(entry); return strings.Contains(string(raw), binary) })
+	d.click(eye, "Start at login")
+	eventually(t, "the autostart entry goes", func() bool { _, err := os.Stat(entry); return err != nil })
+
+	// The panel is restarted, after a signal that makes systray's own watch end.
+	count := d.registered()
+	panel.Close()
+	d.startPanel()
+	eventually(t, "the icon comes back", func() bool { return d.registered() > count })
+	if !d.has(eye, "Signed in as") {
+		t.Error("it came back without its menu")
+	}
+
+	// A second start shows where the first one is, and ends.
+	out, code := command(t, home, append(at(url), "DBUS_SESSION_BUS_ADDRESS="+d.address), "--port", "0")
+	if code != 0 || !strings.Contains(out, "runs already") || !strings.Contains(out, "demo@example.com") {
+		t.Errorf("a second start: %d %s", code, out)
+	}
+	eventually(t, "the first one shows itself", func() bool { return len(d.told("runs already")) == 1 })
+
+	d.click(eye, "Sign out")
+	eventually(t, "the menu offers to sign in", func() bool { return d.has(eye, "Sign in with ChatGPT…") && !d.has(eye, "Signed in as") })
+	eventually(t, "it is told what to do", func() bool { return len(d.told("Nobody is signed in")) == 1 })
+	d.click(eye, "Quit")
+	eventually(t, "the program ends", p.exited)
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("it ended with %d", code)
+	}
+}
+
+func TestTroubleIsToldOnceAndMendedByAClick(t *testing.T) {
+	d := startDesktop(t)
+	d.startPanel()
+	service := d.startNotifications()
+	eye := d.connect()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	_, port, _ := net.SplitHostPort(taken.Addr().String())
+	b, url := startBackend(t)
+	home, _ := signedIn(t, b)
+	p := launch(t, home, append(at(url), "DBUS_SESSION_BUS_ADDRESS="+d.address), "--port", port)
+	eventually(t, "the import is over", func() bool { return strings.Contains(p.log.String(), "✅ Imported") })
+	eventually(t, "the taken port is told", func() bool { return len(d.told("could not start")) == 1 })
+	eventually(t, "the menu names the program", func() bool { return d.has(eye, "Port "+port+" is used by e2e.test") })
+	n := d.told("could not start")[0]
+	if !strings.Contains(strings.Join(n.actions, " "), "Use port") {
+		t.Errorf("the notification offers %v", n.actions)
+	}
+	// A click on the notification takes the other port.
+	if err := service.Emit("/org/freedesktop/Notifications", "org.freedesktop.Notifications.ActionInvoked", n.id, "default"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it runs on another port", func() bool { return d.has(eye, "Proxy running at") })
+	raw, _ := os.ReadFile(filepath.Join(home, ".config", "codex-proxy", "settings.json"))
+	var chosen app.Saved
+	if json.Unmarshal(raw, &chosen) != nil || chosen["port"] == nil {
+		t.Errorf("the port is not kept: %s", raw)
+	}
+
+	// The refresh token is spent elsewhere: said once, however often it is tried.
+	b.RefuseRefresh("refresh_token_reused", "refresh_token_reused", "refresh_token_reused")
+	d.click(eye, "Refresh tokens")
+	eventually(t, "the trouble is told", func() bool { return len(d.told("Sign in again")) == 1 })
+	d.click(eye, "Refresh tokens")
+	eventually(t, "the second attempt fails", func() bool { return len(d.told("did not work")) == 2 })
+	if len(d.told("Sign in again")) != 1 {
+		t.Error("the same problem was told twice")
+	}
+	// The CLI signs in anew; a click on Re-import mends it.
+	writeFile(t, filepath.Join(home, ".codex", "auth.json"), b.SignIn(200*time.Hour).AuthJSON())
+	b.AllowRefresh()
+	if id := d.told("Sign in again")[0].id; id != 0 {
+		service.Emit("/org/freedesktop/Notifications", "org.freedesktop.Notifications.ActionInvoked", id, "default") //nolint:errcheck // seen next
+	}
+	eventually(t, "it is signed in again", func() bool { return d.has(eye, "Token expires in") })
+	p.cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it ends or the test does
+	eventually(t, "SIGTERM ends it", p.exited)
+}
+
+func TestTheProxyDoesNotDependOnAPanel(t *testing.T) {
+	d := startDesktop(t) // a session bus, and nothing on it
+	b, url := startBackend(t)
+	home, _ := signedIn(t, b)
+	p := d.startMenu(home, at(url))
+	p.imported()
+	if status, _, body := p.post("/v1/chat/completions", chat("hello")); status != 200 {
+		t.Errorf("%d %s", status, body)
+	}
+	// The panel comes late.
+	time.Sleep(500 * time.Millisecond)
+	d.startPanel()
+	eventually(t, "the icon registers", func() bool { return d.registered() > 0 })
+	if out, code := command(t, home, at(url), "quit"); code != 0 {
+		t.Errorf("quit: %d %s", code, out)
+	}
+	eventually(t, "the program ends", p.exited)
+}

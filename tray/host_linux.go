@@ -1,0 +1,29 @@
+package tray
+
+import (
+	"github.com/godbus/dbus/v5"
+)
+
+// Host reports whether something on this desktop shows icons of programs, and why not.
+// Source: the StatusNotifierItem specification of freedesktop.org.
+func Host() (there bool, why string) {
+	conn, err := dbus.ConnectSessionBus()
+	if err != nil {
+		return false, "there is no session bus"
+	}
+	defer conn.Close()
+	if conn.BusObject().Call("org.freedesktop.DBus.NameHasOwner", 0, "org.kde.StatusNotifierWatcher").Store(&there) != nil || !there {
+		return false, "no panel on this desktop shows tray icons; on GNOME the extension AppIndicator does"
+	}
+	return true, ""
+}
+
+// Unavailable says why no icon can be shown at all; empty when it can, now or later.
+func Unavailable() string {
+	conn, err := dbus.SessionBus()
+	if err != nil {
+		return "there is no session bus"
+	}
+	_ = conn // shared with the icon
+	return ""
+}
