@@ -1,13 +1,20 @@
 package tray
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
+	"image/color"
+	"image/png"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sergeymakinen/go-ico"
+
+	"codex-proxy/assets"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -17,7 +24,7 @@ var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.Local)
 
 func good() State {
 	return State{
-		Version: "1.0", Running: true, Root: "http://localhost:9879", SignIn: SignedIn, Email: "me_too@example.com", Plan: "plus",
+		Version: "1.0", Running: true, Root: "http://localhost:9879", SignIn: SignedIn, Usable: true, Email: "me_too@example.com", Plan: "plus",
 		ExpiresAt: now.Add(9*24*time.Hour + time.Hour), CanImport: true, Model: "gpt-5.5",
 		Windows: []Window{{"5-hour", 32.4, now.Add(150 * time.Minute)}, {"weekly", 61, now.Add(70 * time.Hour)}},
 	}
@@ -26,26 +33,56 @@ func good() State {
 var states = map[string]func(*State){
 	"running": func(*State) {},
 	"stopped": func(s *State) { s.Running = false },
+	"paused":  func(s *State) { s.Running, s.PausedUntil = false, now.Add(time.Hour) },
 	"port taken": func(s *State) {
 		s.Running, s.Trouble, s.Spare = false, "Port 9879 is used by node (process 4711)", 9880
 	},
-	"demo": func(s *State) { s.Demo, s.CanImport = true, false },
-	"signed out": func(s *State) {
+	"another port": func(s *State) { s.Root, s.UsualPort = "http://localhost:9880", 9879 },
+	"demo":         func(s *State) { s.Demo, s.CanImport = true, false },
+	"nobody": func(s *State) {
 		*s = State{Version: "1.0", Running: true, Root: "http://localhost:9879", SignIn: SignedOut, CanImport: true}
 	},
-	"starting":        func(s *State) { s.SignIn, s.Email, s.Windows = Starting, "", nil },
+	"signed out": func(s *State) {
+		*s = State{Version: "1.0", Running: true, Root: "http://localhost:9879", SignIn: SignedOut, ByUser: true, CanImport: true}
+	},
+	"starting":        func(s *State) { s.SignIn, s.Usable, s.Email, s.Windows = Starting, false, "", nil },
 	"refreshing":      func(s *State) { s.SignIn = Refreshing },
 	"busy refreshing": func(s *State) { s.Busy = map[Action]bool{Refresh: true} },
-	"busy signing in": func(s *State) { s.Busy = map[Action]bool{SignIn: true} },
-	"failing": func(s *State) {
-		s.SignIn, s.Cause, s.NextAttempt, s.FailingSince = Failing, CauseNetwork, now.Add(2*time.Minute), now.Add(-time.Minute)
+	"signing in": func(s *State) {
+		s.SignIn, s.Usable, s.Problem = SignInAgain, false, "OpenAI ended this sign-in"
+		s.SigningIn = &Prompt{Address: "https://auth.openai.com/oauth/authorize?x"}
 	},
-	"spent":           func(s *State) { s.SignIn, s.Cause = SignInAgain, CauseSpent },
-	"ended":           func(s *State) { s.SignIn, s.Cause = SignInAgain, CauseEnded },
-	"expired":         func(s *State) { s.ExpiresAt = now.Add(-time.Minute) },
+	"signing in by code": func(s *State) {
+		s.SignIn, s.Usable, s.Email, s.Windows = SignedOut, false, "", nil
+		s.SigningIn = &Prompt{Address: "https://auth.openai.com/codex/device", Code: "ABCD-12345", Expires: now.Add(15 * time.Minute)}
+	},
+	"failing": func(s *State) {
+		s.SignIn, s.Problem, s.NextAttempt, s.FailingSince = Failing, "OpenAI's auth server is not reached", now.Add(2*time.Minute), now.Add(-time.Minute)
+	},
+	"failing for long": func(s *State) {
+		s.SignIn, s.Problem, s.NextAttempt, s.FailingSince = Failing, "OpenAI's auth server is not reached", now.Add(2*time.Minute), now.Add(-20*time.Minute)
+	},
+	"failing and ending": func(s *State) {
+		s.SignIn, s.Problem, s.FailingSince, s.ExpiresAt = Failing, "OpenAI's auth server is not reached", now.Add(-time.Minute), now.Add(15*time.Minute)
+	},
+	"refused": func(s *State) {
+		s.SignIn, s.Usable, s.Problem, s.FailingSince, s.NextAttempt = Failing, false, "ChatGPT refuses the sign-in, and it could not be refreshed", now.Add(-time.Minute), now.Add(2*time.Minute)
+	},
+	"sign in again": func(s *State) {
+		s.SignIn, s.Usable, s.Problem = SignInAgain, false, "Another program used this sign-in's refresh token first"
+	},
+	"spent and usable": func(s *State) {
+		s.SignIn, s.Problem = SignInAgain, "Another program used this sign-in's refresh token first"
+	},
+	"clock ahead":     func(s *State) { s.ClockOff = 2 * time.Hour },
+	"limit near":      func(s *State) { s.Windows[0].UsedPercent = 91.6 },
 	"limit reached":   func(s *State) { s.Windows[0].UsedPercent, s.LimitReached = 100, true },
 	"no limits known": func(s *State) { s.Windows = nil },
-	"starts at login": func(s *State) { s.StartAtLogin = true },
+	"a failed request": func(s *State) {
+		s.LastError, s.LastErrorAt = "Zed: there is no model gpt-9 in your plan", now.Add(-5*time.Minute)
+	},
+	"a page asks":     func(s *State) { s.AskedOrigin = "http://localhost:3000" },
+	"starts at login": func(s *State) { s.StartAtLogin, s.Meter = true, true },
 }
 
 // text draws a menu, as the golden files hold it.
@@ -74,7 +111,7 @@ func TestTheMenuOfEachState(t *testing.T) {
 	for name, change := range states {
 		s := good()
 		change(&s)
-		got := fmt.Sprintf("icon: %s\ntooltip: %s\n\n%s", IconFor(s), Tooltip(s, now), text(Menu(s, now), ""))
+		got := fmt.Sprintf("icon: %s\ntooltip: %s\n\n%s", IconFor(s, now), Tooltip(s, now), text(Menu(s, now), ""))
 		tell, _ := new(Notices).Next(s, now)
 		for _, n := range tell {
 			got += fmt.Sprintf("\nnotification: %s | %s | %s -> %s\n", n.Title, n.Body, n.Button, n.Action)
@@ -113,35 +150,132 @@ func TestTheShapeNeverChanges(t *testing.T) {
 	}
 }
 
-func TestANoticeIsTakenOnceAProblem(t *testing.T) {
-	var n Notices
+func TestEachProblemIsToldOnce(t *testing.T) {
 	failing := good()
 	failing.SignIn, failing.FailingSince, failing.NextAttempt = Failing, now, now.Add(time.Minute)
+	refreshing := failing
+	refreshing.SignIn = Refreshing
+	spent := good()
+	spent.SignIn, spent.Usable = SignInAgain, false
+	retried := spent
+	retried.SignIn = Refreshing
+	blocked := spent
+	blocked.Trouble = "Port 1 is used by x"
+	nearly, full := good(), good()
+	nearly.Windows[0].UsedPercent = 90
+	full.LimitReached = true
+	imported := good()
+	imported.Imported = true
+	importedRefreshing := imported
+	importedRefreshing.SignIn = Refreshing
+	var n Notices
 	for step, test := range []struct {
 		state State
-		at    time.Duration
+		at    time.Duration // minutes
 		tell  string
 		ended string
 	}{
 		{good(), 0, "", ""},
-		{failing, time.Minute, "", ""},    // a retry may work
-		{good(), 2 * time.Minute, "", ""}, // it did
-		{failing, 16 * time.Minute, "refresh", ""},
-		{failing, 17 * time.Minute, "", ""}, // told already
-		{good(), 18 * time.Minute, "", "refresh"},
-		{failing, 40 * time.Minute, "refresh", ""}, // a new one
-		{State{SignIn: SignInAgain, Cause: CauseSpent}, time.Hour, "sign-in", "refresh"},
-		{State{SignIn: SignInAgain, Cause: CauseSpent, Trouble: "Port 1 is used by x"}, time.Hour, "proxy", ""},
-		{State{SignIn: SignedOut}, time.Hour, "signed out", "proxy sign-in"},
+		{failing, 1, "", ""}, // a retry may work
+		{refreshing, 2, "", ""},
+		{good(), 3, "", ""}, // it did
+		{failing, 15, "refresh", ""},
+		{refreshing, 15, "", ""}, // nothing is decided while it is tried again
+		{failing, 16, "", ""},
+		{good(), 17, "", "refresh"},
+		{failing, 40, "refresh", ""}, // a new one
+		{spent, 60, "sign-in", "refresh"},
+		{retried, 60, "", ""},
+		{spent, 61, "", ""},
+		{blocked, 62, "proxy", ""},
+		{State{SignIn: SignedOut, ByUser: true}, 63, "", "proxy sign-in"}, // the user knows
+		{State{SignIn: SignedOut}, 64, "nobody", ""},
+		{State{SignIn: SignedOut, SigningIn: &Prompt{}}, 65, "", "nobody"}, // and is at it
+		{imported, 66, "Signed in as me_too@example.com", ""},
+		{importedRefreshing, 67, "", ""},
+		{imported, 68, "", ""}, // once a launch
+		{nearly, 70, "nearly 5-hour", ""},
+		{full, 71, "limit", "nearly 5-hour"},
+		{good(), 72, "", "limit"},
 	} {
-		tell, ended := n.Next(test.state, now.Add(test.at))
+		tell, ended := n.Next(test.state, now.Add(test.at*time.Minute))
 		var told []string
 		for _, x := range tell {
+			if x.Problem == "" {
+				x.Problem = x.Title
+			}
 			told = append(told, x.Problem)
 		}
 		if strings.Join(told, " ") != test.tell || strings.Join(ended, " ") != test.ended {
 			t.Errorf("step %d: told %v, ended %v; want %q, %q", step, told, ended, test.tell, test.ended)
 		}
+	}
+}
+
+func TestARefreshThatFailsIsToldAfter15MinutesOrShortlyBeforeTheEnd(t *testing.T) {
+	for _, test := range []struct {
+		failing, left time.Duration
+		told          bool
+	}{
+		{14 * time.Minute, 2 * time.Hour, false}, {15 * time.Minute, 2 * time.Hour, true},
+		{time.Minute, 21 * time.Minute, false}, {time.Minute, 19 * time.Minute, true},
+	} {
+		s := good()
+		s.SignIn, s.FailingSince, s.ExpiresAt = Failing, now.Add(-test.failing), now.Add(test.left)
+		tell, _ := new(Notices).Next(s, now)
+		if (len(tell) == 1) != test.told || (IconFor(s, now) == IconAttention) != test.told {
+			t.Errorf("failing for %s, good for %s: told %v, icon %s", test.failing, test.left, tell, IconFor(s, now))
+		}
+	}
+}
+
+func TestTheIconIsGreenOnlyWhileRequestsAreServed(t *testing.T) {
+	for name, change := range states {
+		s := good()
+		change(&s)
+		if IconFor(s, now) == IconRunning && (!s.Usable || !s.Running || s.LimitReached) {
+			t.Errorf("%s: the icon is green", name)
+		}
+	}
+}
+
+func TestWhatMendsATroubleStandsRightBelowIt(t *testing.T) {
+	for name, change := range states {
+		s := good()
+		change(&s)
+		items := Menu(s, now)
+		if items[0].ID != "status" || items[1].ID != "mend" {
+			t.Fatalf("%s: the menu begins with %s and %s", name, items[0].ID, items[1].ID)
+		}
+		for _, trouble := range Troubles(s, now) {
+			if trouble.Level == Fail && trouble.Action != "" && !isOpen(trouble.Action) && s.SigningIn == nil && (items[1].Hidden || items[1].Disabled || items[1].Title != trouble.Button) {
+				t.Errorf("%s: below %q stands %+v", name, items[0].Title, items[1])
+			}
+		}
+		for _, item := range items {
+			if !item.Hidden && item.Title != "" && item.Action == "" && item.Children == nil {
+				t.Errorf("%s: %q does nothing", name, item.Title)
+			}
+		}
+	}
+}
+
+func TestTheMeterIsABarAlongTheLowerEdge(t *testing.T) {
+	icon := assets.PNG("running")
+	if !bytes.Equal(withMeter(icon, -1, false), icon) {
+		t.Error("without a share the picture changed")
+	}
+	for percent, want := range map[float64]color.NRGBA{0: meterLeft, 49: meterLeft, 51: meterUsed, 95: meterFull} {
+		picture, err := png.Decode(bytes.NewReader(withMeter(icon, percent, false)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := color.NRGBAModel.Convert(picture.At(32, 63)); got != color.Color(want) {
+			t.Errorf("%v%%: in the middle it is %v, want %v", percent, got, want)
+		}
+	}
+	if _, err := ico.Decode(bytes.NewReader(toICO(withMeter(icon, 50, false)))); err != nil {
+		t.Errorf("Windows' icon: %v", err)
 	}
 }
 

@@ -1,7 +1,6 @@
 package tray
 
 import (
-	"fmt"
 	"slices"
 	"time"
 )
@@ -11,107 +10,87 @@ type Notice struct {
 	Problem string // what it is about, the same as long as the problem lasts; empty for one that stands alone
 	Title   string
 	Body    string
-	Action  Action // what a click does; empty for nothing
-	Button  string
+	Action  Action // what a click does
+	Button  string // empty for a notice that has no button
+	Quiet   bool   // good news: it may pass by itself
 }
-
-const (
-	failingLong = 15 * time.Minute // a refresh that fails for this long is told
-	endingSoon  = time.Hour        // how long a sign-in in trouble must still be good to be left alone
-)
 
 // Notices decides what to tell: once a problem, not again before it has ended, and never for a retry that worked.
 // The zero value has told nothing. One goroutine uses it.
 type Notices struct {
-	told map[string]bool
+	told     map[string]bool
+	imported bool
 }
 
 // Next returns what is to be told now, and which problems have ended, so that their notifications can be taken away.
+// While a refresh is under way nothing about the sign-in begins or ends: its outcome decides.
 func (n *Notices) Next(s State, now time.Time) (tell []Notice, ended []string) {
 	if n.told == nil {
 		n.told = map[string]bool{}
 	}
-	present := problems(s, now)
+	present := notices(s, now)
+	undecided := s.SignIn == Refreshing || s.SignIn == Starting
 	for _, p := range present {
-		if !n.told[p.Problem] {
-			n.told[p.Problem] = true
-			tell = append(tell, p)
+		if n.told[p.Problem] || (undecided && aboutSignIn(p.Problem)) {
+			continue
 		}
+		n.told[p.Problem] = true
+		tell = append(tell, p)
 	}
 	for problem := range n.told {
-		if !slices.ContainsFunc(present, func(p Notice) bool { return p.Problem == problem }) {
-			delete(n.told, problem)
-			ended = append(ended, problem)
+		if slices.ContainsFunc(present, func(p Notice) bool { return p.Problem == problem }) || (undecided && aboutSignIn(problem)) {
+			continue
 		}
+		delete(n.told, problem)
+		ended = append(ended, problem)
+	}
+	if s.Imported && s.SignIn == SignedIn && !n.imported {
+		n.imported = true
+		tell = append(tell, Notice{"", "Signed in as " + s.Email, "Imported from the Codex CLI. Point your tools at " + s.Root + "/v1.", Open("overview"), "", true})
 	}
 	slices.Sort(ended)
 	return tell, ended
 }
 
-func problems(s State, now time.Time) []Notice {
+func aboutSignIn(problem string) bool {
+	switch problem {
+	case "nobody", "sign-in", "unusable", "refresh":
+		return true
+	}
+	return false
+}
+
+// notices are the troubles that are worth a notification, and what the user is asked or told to do.
+func notices(s State, now time.Time) []Notice {
 	var out []Notice
-	add := func(n Notice) { out = append(out, n) }
-	still := ""
-	if s.ExpiresAt.After(now) {
-		still = " Requests still work for " + inWords(s.ExpiresAt.Sub(now)) + "."
+	for _, t := range Troubles(s, now) {
+		if t.Level < Warn && t.Key != "clock" && !isNearly(t.Key) {
+			continue
+		}
+		if s.SigningIn != nil && t.Action == SignIn {
+			continue // the user is at it
+		}
+		out = append(out, Notice{t.Key, t.Title, t.Detail, t.Action, t.Button, false})
 	}
-	switch s.SignIn {
-	case SignInAgain:
-		if s.Cause == CauseSpent {
-			add(Notice{"sign-in", "Sign in again", "Another program used this sign-in's refresh token first." + still + " Re-import it from the Codex CLI, or sign in.", Import, "Re-import"})
-		} else {
-			add(Notice{"sign-in", "Sign in again", "The sign-in was revoked or has expired." + still, SignIn, "Sign in"})
-		}
-	case Failing:
-		why := "The auth server is not reached. Check the network and the proxy settings."
-		if s.Cause == CauseStore {
-			why = "The sign-in can't be stored. Make room on the disk, and see the log."
-		}
-		switch {
-		case s.ExpiresAt.After(now) && s.ExpiresAt.Sub(now) < endingSoon:
-			add(Notice{"ending", "The sign-in is about to end", why + still, Refresh, "Retry"})
-		case !s.FailingSince.IsZero() && now.Sub(s.FailingSince) > failingLong:
-			add(Notice{"refresh", "The sign-in can't be refreshed", why + still, Refresh, "Retry"})
-		}
-	case SignedOut:
-		add(Notice{"signed out", "Nobody is signed in", "Sign in with ChatGPT, so that your tools can use your plan.", SignIn, "Sign in"})
+	if p := s.SigningIn; p != nil && p.Code != "" {
+		out = append(out, Notice{"code", "Type " + p.Code, "Open " + p.Address + " on any device and type this code. It is good until " + at(p.Expires, now) + ".", Open("sign-in"), "Show", true})
 	}
-	if s.LimitReached {
-		body := "Your plan's limit is reached."
-		if t := resetTime(s); t.After(now) {
-			body += " It resets at " + at(t, now) + "."
-		}
-		add(Notice{"limit", "Plan limit reached", body, "", ""})
+	if p := s.SigningIn; p != nil && p.NoBrowser {
+		out = append(out, Notice{"no browser", "No browser could be opened", "Open this address to sign in: " + p.Address, CopySignInLink, "Copy the link", false})
 	}
-	if s.Trouble != "" {
-		n := Notice{"proxy", "The proxy could not start", s.Trouble + ".", Start, "Retry"}
-		if s.Spare != 0 {
-			n.Action, n.Button = OtherPort, fmt.Sprintf("Use port %d", s.Spare)
-		}
-		add(n)
-	}
-	if s.Imported && s.SignIn == SignedIn {
-		add(Notice{"imported", "Signed in as " + s.Email, "Imported from the Codex CLI. Point your tools at " + s.Root + "/v1.", "", ""})
+	if s.AskedOrigin != "" {
+		out = append(out, Notice{"origin", "A page wants to use your plan", "A page at " + s.AskedOrigin + " asks for answers. Allow it only if you know it.", AllowOrigin, "Allow", false})
 	}
 	return out
 }
 
-// resetTime is when the fullest limit ends.
-func resetTime(s State) time.Time {
-	var fullest Window
-	for _, w := range s.Windows {
-		if w.UsedPercent >= fullest.UsedPercent {
-			fullest = w
-		}
-	}
-	return fullest.ResetsAt
-}
+func isNearly(key string) bool { return len(key) > 7 && key[:7] == "nearly " }
 
 // Shown is what a second start makes the first one say.
 func Shown(s State, now time.Time) Notice {
-	body := proxyLine(s) + "."
-	if s.SignIn == SignedOut || s.SignIn == "" {
-		return Notice{"", "Codex Proxy runs already", body + " Nobody is signed in.", SignIn, "Sign in"}
+	n := Notice{Title: "Codex Proxy runs already", Body: statusLine(s, now) + ".", Action: Open("overview")}
+	if account := accountLine(s, now); account != "" {
+		n.Body += " " + account + "."
 	}
-	return Notice{"", "Codex Proxy runs already", body + " " + accountLine(s) + ". " + tokenLine(s, now) + ".", "", ""}
+	return n
 }

@@ -1,10 +1,13 @@
 package tray
 
 import (
+	"bytes"
 	"context"
-	"sync"
+	"image"
+	"image/draw"
+	_ "image/png" // the icon is one
+	"time"
 
-	"github.com/gen2brain/beeep"
 	"github.com/godbus/dbus/v5"
 
 	"codex-proxy/assets"
@@ -13,49 +16,67 @@ import (
 const (
 	notifications     = "org.freedesktop.Notifications"
 	notificationsPath = "/org/freedesktop/Notifications"
+	// notifyPatience is how long the notification service may take; one that hangs delays only what comes after.
+	notifyPatience = 5 * time.Second
+	// notifyQueue is how many orders wait for a service that hangs; the newest beyond that are dropped.
+	notifyQueue = 32
 )
 
-// Desktop shows notifications by the desktop's own service, with buttons, on a connection of its own; where there is
-// none it falls back on beeep. Source: Desktop Notifications Specification 1.2.
+// Desktop shows notifications by the desktop's own service, with buttons, on a connection of its own. A goroutine of
+// its own talks to the service. Source: Desktop Notifications Specification 1.2.
 type Desktop struct {
-	conn    *dbus.Conn // nil without a session bus
+	orders  chan func(*service)
 	clicked chan Action
+}
 
-	mu    sync.Mutex
+// service is the notification service, as Desktop's goroutine sees it.
+type service struct {
+	conn  *dbus.Conn
+	icon  dbus.Variant
 	ids   map[string]uint32 // problem -> notification
 	doing map[uint32]Action
 }
 
 // NewDesktop returns a Notifier that works until ctx ends.
 func NewDesktop(ctx context.Context) *Desktop {
-	d := &Desktop{clicked: make(chan Action, 8), ids: map[string]uint32{}, doing: map[uint32]Action{}}
-	beeep.AppName = "Codex Proxy"
+	d := &Desktop{orders: make(chan func(*service), notifyQueue), clicked: make(chan Action, 8)}
 	conn, err := dbus.ConnectSessionBus(dbus.WithContext(ctx))
 	if err != nil {
-		return d
+		return d // what is ordered is never carried out: it is in the menu, the log and status
 	}
-	d.conn = conn
 	signals := make(chan *dbus.Signal, 16)
 	conn.Signal(signals)
-	if conn.AddMatchSignal(dbus.WithMatchInterface(notifications), dbus.WithMatchMember("ActionInvoked")) == nil {
-		go d.listen(signals)
+	for _, member := range []string{"ActionInvoked", "NotificationClosed"} {
+		conn.AddMatchSignal(dbus.WithMatchInterface(notifications), dbus.WithMatchMember(member)) //nolint:errcheck // then clicks do nothing
 	}
+	s := &service{conn: conn, icon: iconData(assets.PNG("running")), ids: map[string]uint32{}, doing: map[uint32]Action{}}
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case order := <-d.orders:
+				order(s)
+			case signal, ok := <-signals:
+				if !ok {
+					return // the session has ended
+				}
+				if a := s.answer(signal); a != "" {
+					select {
+					case d.clicked <- a:
+					default: // nobody takes clicks any more
+					}
+				}
+			}
+		}
+	}()
 	return d
 }
 
-func (d *Desktop) listen(signals <-chan *dbus.Signal) {
-	for s := range signals { // closed with the connection
-		if s.Name != notifications+".ActionInvoked" || len(s.Body) != 2 {
-			continue
-		}
-		id, _ := s.Body[0].(uint32)
-		d.mu.Lock()
-		a := d.doing[id]
-		delete(d.doing, id)
-		d.mu.Unlock()
-		if a != "" {
-			d.clicked <- a
-		}
+func (d *Desktop) order(f func(*service)) {
+	select {
+	case d.orders <- f:
+	default:
 	}
 }
 
@@ -63,45 +84,82 @@ func (d *Desktop) listen(signals <-chan *dbus.Signal) {
 func (d *Desktop) Clicked() <-chan Action { return d.clicked }
 
 // Notify shows n, in the place of an earlier one about the same problem.
-func (d *Desktop) Notify(n Notice) {
-	d.mu.Lock()
-	replaces := d.ids[n.Problem]
-	d.mu.Unlock()
-	var id uint32
-	if d.conn != nil {
-		var actions []string
-		if n.Action != "" {
-			actions = []string{"default", n.Button, "do", n.Button}
-		}
-		urgency := byte(1)
-		if n.Problem != "" && n.Problem != "imported" {
-			urgency = 2
-		}
-		err := d.conn.Object(notifications, notificationsPath).Call(notifications+".Notify", 0,
-			"Codex Proxy", replaces, "", n.Title, n.Body, actions, map[string]dbus.Variant{"urgency": dbus.MakeVariant(urgency)}, int32(-1)).Store(&id)
-		if err == nil {
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			if n.Problem != "" {
-				d.ids[n.Problem] = id
-			}
-			if n.Action != "" {
-				d.doing[id] = n.Action
-			}
-			return
-		}
-	}
-	beeep.Notify(n.Title, n.Body, assets.PNG("running")) //nolint:errcheck // nobody can be told: it is in the log and in status
-}
+func (d *Desktop) Notify(n Notice) { d.order(func(s *service) { s.notify(n) }) }
 
 // Withdraw closes the notification about a problem that has ended.
-func (d *Desktop) Withdraw(problem string) {
-	d.mu.Lock()
-	id, ok := d.ids[problem]
-	delete(d.ids, problem)
-	delete(d.doing, id)
-	d.mu.Unlock()
-	if ok && d.conn != nil {
-		d.conn.Object(notifications, notificationsPath).Call(notifications+".CloseNotification", 0, id)
+func (d *Desktop) Withdraw(problem string) { d.order(func(s *service) { s.withdraw(problem) }) }
+
+// answer is the action of the notification that was clicked.
+func (s *service) answer(signal *dbus.Signal) Action {
+	if len(signal.Body) != 2 {
+		return ""
 	}
+	id, _ := signal.Body[0].(uint32)
+	a := s.doing[id]
+	delete(s.doing, id)
+	if signal.Name != notifications+".ActionInvoked" {
+		return ""
+	}
+	return a
+}
+
+func (s *service) call(method string, args ...any) *dbus.Call {
+	ctx, cancel := context.WithTimeout(context.Background(), notifyPatience)
+	defer cancel()
+	return s.conn.Object(notifications, notificationsPath).CallWithContext(ctx, notifications+"."+method, 0, args...)
+}
+
+func (s *service) notify(n Notice) {
+	actions := []string{}
+	if n.Action != "" {
+		actions = append(actions, "default", "Open")
+	}
+	if n.Button != "" {
+		actions = append(actions, "do", n.Button)
+	}
+	urgency := byte(2)
+	if n.Quiet {
+		urgency = 1
+	}
+	hints := map[string]dbus.Variant{
+		"urgency":       dbus.MakeVariant(urgency),
+		"desktop-entry": dbus.MakeVariant("codex-proxy"),
+		"image-data":    s.icon,
+	}
+	var id uint32
+	if s.call("Notify", "Codex Proxy", s.ids[n.Problem], "codex-proxy", n.Title, n.Body, actions, hints, int32(-1)).Store(&id) != nil {
+		return // it is in the menu, the log and status
+	}
+	if n.Problem != "" {
+		s.ids[n.Problem] = id
+	}
+	if n.Action != "" {
+		s.doing[id] = n.Action
+	}
+}
+
+func (s *service) withdraw(problem string) {
+	id, ok := s.ids[problem]
+	delete(s.ids, problem)
+	delete(s.doing, id)
+	if ok {
+		s.call("CloseNotification", id)
+	}
+}
+
+// iconData is a picture as the service takes it: width, height, bytes a row, alpha, bits a sample, samples, bytes.
+func iconData(png []byte) dbus.Variant {
+	picture, _, err := image.Decode(bytes.NewReader(png))
+	if err != nil {
+		panic(err) // the icons are part of the program
+	}
+	size := picture.Bounds()
+	flat := image.NewNRGBA(image.Rect(0, 0, size.Dx(), size.Dy()))
+	draw.Draw(flat, flat.Bounds(), picture, size.Min, draw.Src)
+	return dbus.MakeVariant(struct {
+		Width, Height, Stride int32
+		Alpha                 bool
+		Bits, Samples         int32
+		Data                  []byte
+	}{int32(size.Dx()), int32(size.Dy()), int32(flat.Stride), true, 8, 4, flat.Pix})
 }

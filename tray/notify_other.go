@@ -1,4 +1,4 @@
-//go:build !linux && !js
+//go:build !linux && !windows && !js
 
 package tray
 
@@ -11,20 +11,36 @@ import (
 )
 
 // Desktop shows notifications by the system. They can't be clicked or taken away there.
-type Desktop struct{}
+type Desktop struct {
+	orders chan Notice
+}
 
-// NewDesktop returns a Notifier.
-func NewDesktop(context.Context) *Desktop {
+// NewDesktop returns a Notifier that works until ctx ends.
+func NewDesktop(ctx context.Context) *Desktop {
 	beeep.AppName = "Codex Proxy"
-	return &Desktop{}
+	d := &Desktop{orders: make(chan Notice, 32)}
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case n := <-d.orders:
+				beeep.Notify(n.Title, n.Body, assets.PNG("running")) //nolint:errcheck // it is in the menu, the log and status
+			}
+		}
+	}()
+	return d
 }
 
 // Clicked never receives.
 func (*Desktop) Clicked() <-chan Action { return nil }
 
 // Notify shows n.
-func (*Desktop) Notify(n Notice) {
-	go beeep.Notify(n.Title, n.Body, assets.PNG("running")) //nolint:errcheck // nobody can be told: it is in the log and in status
+func (d *Desktop) Notify(n Notice) {
+	select {
+	case d.orders <- n:
+	default:
+	}
 }
 
 // Withdraw does nothing.

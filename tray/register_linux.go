@@ -8,9 +8,10 @@ import (
 
 // keepRegistered brings the icon back after the panel was restarted. systray does so, too, but stops for good at the
 // first signal with fewer than three arguments that reaches the connection which it shares with the keyring and with
-// notifications; so this watches on a connection of its own, and registers on the shared one.
-func keepRegistered(ctx context.Context) {
-	conn, err := dbus.ConnectSessionBus(dbus.WithContext(ctx))
+// notifications; so this watches on a connection of its own, and registers on the shared one. When the session bus
+// goes, the session has ended and lost is called: systray can't move to another bus.
+func keepRegistered(ctx context.Context, lost func()) {
+	conn, err := dbus.ConnectSessionBus() // not with ctx: its end is not the bus's
 	if err != nil {
 		return
 	}
@@ -27,6 +28,7 @@ func keepRegistered(ctx context.Context) {
 			return
 		case s, ok := <-signals:
 			if !ok {
+				lost()
 				return
 			}
 			if len(s.Body) != 3 || s.Name != "org.freedesktop.DBus.NameOwnerChanged" {

@@ -1,8 +1,8 @@
-//go:build !linux && (!darwin || cgo)
+//go:build !linux && !js && (!darwin || cgo)
 
 package tray
 
 import "context"
 
-// keepRegistered is needed where panels come and go.
-func keepRegistered(context.Context) {}
+// keepRegistered is needed on Linux only.
+func keepRegistered(context.Context, func()) {}

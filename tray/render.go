@@ -27,6 +27,7 @@ type Panel struct {
 	ended   bool
 	slots   map[string]*slot
 	icon    Icon
+	meter   float64
 	tooltip string
 }
 
@@ -40,7 +41,7 @@ type slot struct {
 
 // NewPanel returns a UI that shows nothing until Show runs.
 func NewPanel() *Panel {
-	return &Panel{clicks: make(chan Action, 16), ready: make(chan struct{}), slots: map[string]*slot{}}
+	return &Panel{meter: -1, clicks: make(chan Action, 16), ready: make(chan struct{}), slots: map[string]*slot{}}
 }
 
 // Clicks receives the actions of clicked lines.
@@ -50,13 +51,18 @@ func (p *Panel) Clicks() <-chan Action { return p.clicks }
 // session does. ended is called then, at most once, also when the session ends.
 func (p *Panel) Show(ctx context.Context, ended func()) {
 	ended = sync.OnceFunc(ended)
-	stop := context.AfterFunc(ctx, func() {
+	quit := sync.OnceFunc(func() {
+		defer func() { recover() }() //nolint:errcheck // the session bus is gone: there is nothing to take the icon from
 		p.end()
 		systray.Quit()
 	})
+	stop := context.AfterFunc(ctx, quit)
 	defer stop()
 	waitForPanel(ctx)
-	go keepRegistered(ctx)
+	go keepRegistered(ctx, func() { ended(); quit() })
+	if runtime.GOOS == "linux" {
+		systray.SetTitle("Codex Proxy") // before Run: it becomes the icon's id, too, by which panels and screen readers know it
+	}
 	systray.Run(func() { close(p.ready) }, func() { p.end(); ended() })
 	p.end()
 	ended()
@@ -70,7 +76,7 @@ func (p *Panel) end() {
 }
 
 // Render shows what differs from before. Until the system is ready for the icon it does nothing; Ready tells when.
-func (p *Panel) Render(items []Item, icon Icon, tooltip string) {
+func (p *Panel) Render(v View) {
 	select {
 	case <-p.ready:
 	default:
@@ -82,19 +88,29 @@ func (p *Panel) Render(items []Item, icon Icon, tooltip string) {
 		return
 	}
 	defer func() { recover() }() //nolint:errcheck // the session bus is gone: there is nothing to draw on
-	if p.icon != icon {
-		p.icon = icon
-		if runtime.GOOS == "darwin" {
-			systray.SetTemplateIcon(assets.Template(string(icon)), assets.PNG(string(icon)))
-		} else {
-			systray.SetIcon(assets.Icon(string(icon)))
-		}
+	if p.icon != v.Icon || p.meter != v.Meter {
+		p.icon, p.meter = v.Icon, v.Meter
+		setIcon(v)
 	}
-	if p.tooltip != tooltip {
-		p.tooltip = tooltip
-		systray.SetTooltip(tooltip)
+	if p.tooltip != v.Tooltip {
+		p.tooltip = v.Tooltip
+		systray.SetTooltip(v.Tooltip)
 	}
-	p.apply(items, nil)
+	p.apply(v.Items, nil)
+}
+
+func setIcon(v View) {
+	name := string(v.Icon)
+	switch {
+	case runtime.GOOS == "darwin":
+		systray.SetTemplateIcon(withMeter(assets.Template(name), v.Meter, true), withMeter(assets.PNG(name), v.Meter, false))
+	case runtime.GOOS == "windows" && v.Meter >= 0:
+		systray.SetIcon(toICO(withMeter(assets.PNG(name), v.Meter, false)))
+	case runtime.GOOS == "windows":
+		systray.SetIcon(assets.Icon(name))
+	default:
+		systray.SetIcon(withMeter(assets.PNG(name), v.Meter, false))
+	}
 }
 
 // Ready is closed when the icon can be drawn.

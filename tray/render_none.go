@@ -20,7 +20,7 @@ func (p *Panel) Clicks() <-chan Action { return nil }
 func (p *Panel) Ready() <-chan struct{} { return nil }
 
 // Render does nothing.
-func (p *Panel) Render([]Item, Icon, string) {}
+func (p *Panel) Render(View) {}
 
 // Show waits until ctx ends.
 func (p *Panel) Show(ctx context.Context, ended func()) {

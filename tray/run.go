@@ -10,18 +10,27 @@ import (
 // UI is a panel's icon and menu. One goroutine calls Render.
 type UI interface {
 	// Render shows the menu, the icon and the tooltip; it changes only what differs.
-	Render(items []Item, icon Icon, tooltip string)
+	Render(View)
 	// Clicks receives the action of each line that was clicked.
 	Clicks() <-chan Action
 	// Ready is closed when the system can show the icon; Render before that shows nothing.
 	Ready() <-chan struct{}
 }
 
-// Notifier shows notifications. Clicked receives the action of one that was clicked, where the system tells.
+// View is what a UI shows.
+type View struct {
+	Items   []Item
+	Icon    Icon
+	Meter   float64 // a share to show in the icon, in percent; negative for none
+	Tooltip string
+}
+
+// Notifier shows notifications. Its methods return at once, whatever the desktop's service does.
 type Notifier interface {
 	Notify(n Notice)
 	// Withdraw takes the notification about a problem away, where the system can.
 	Withdraw(problem string)
+	// Clicked receives the action of a notification that was clicked, where the system tells.
 	Clicked() <-chan Action
 }
 
@@ -38,7 +47,7 @@ func Run(ctx context.Context, app App, ui UI, notify Notifier, now func() time.T
 	for {
 		select {
 		case <-ctx.Done():
-			l.finish()
+			l.work.Wait()
 			return
 		case <-ready:
 			ready = nil
@@ -64,6 +73,7 @@ type loop struct {
 	notify  Notifier
 	now     func() time.Time
 	notices Notices
+	told    int // notifications about problems so far
 	busy    map[Action]bool
 	done    chan result
 	work    sync.WaitGroup
@@ -73,25 +83,31 @@ type result struct {
 	action Action
 	text   string
 	err    error
+	told   int // loop.told when it began
 }
 
 func (l *loop) state() State {
 	s := l.app.State()
 	s.Busy = map[Action]bool{}
 	for a := range l.busy {
-		s.Busy[a] = true
+		if !isOpen(a) {
+			s.Busy[a] = true
+		}
 	}
 	return s
 }
 
 func (l *loop) show() {
 	s, now := l.state(), l.now()
-	l.ui.Render(Menu(s, now), IconFor(s), Tooltip(s, now))
+	l.ui.Render(View{Menu(s, now), IconFor(s, now), MeterFor(s), Tooltip(s, now)})
 	tell, ended := l.notices.Next(s, now)
 	for _, problem := range ended {
 		l.notify.Withdraw(problem)
 	}
 	for _, n := range tell {
+		if n.Problem != "" {
+			l.told++
+		}
 		l.notify.Notify(n)
 	}
 }
@@ -102,27 +118,25 @@ func (l *loop) start(ctx context.Context, a Action) {
 		return
 	}
 	l.busy[a] = true
-	l.work.Add(1)
-	go func() {
-		defer l.work.Done()
+	told := l.told
+	l.work.Go(func() {
 		text, err := l.app.Do(ctx, a)
 		select {
-		case l.done <- result{a, text, err}:
+		case l.done <- result{a, text, err, told}:
 		case <-ctx.Done():
 		}
-	}()
+	})
 }
 
-// end tells how an action went.
+// end tells how an action went, where neither the menu nor a notification about the same event does.
 func (l *loop) end(r result) {
 	delete(l.busy, r.action)
+	l.show() // what came of it, first
 	switch {
 	case errors.Is(r.err, context.Canceled):
-	case r.err != nil:
-		l.notify.Notify(Notice{"", "That did not work", r.err.Error(), "", ""})
-	case r.text != "":
-		l.notify.Notify(Notice{"", "Codex Proxy", r.text, "", ""})
+	case r.err != nil && l.told == r.told:
+		l.notify.Notify(Notice{Title: "That did not work", Body: capital(r.err.Error()) + ".", Action: Open("overview")})
+	case r.err == nil && r.text != "":
+		l.notify.Notify(Notice{Title: "Codex Proxy", Body: r.text, Quiet: true})
 	}
 }
-
-func (l *loop) finish() { l.work.Wait() }

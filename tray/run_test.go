@@ -29,10 +29,10 @@ func (f *fake) Clicked() <-chan Action { return f.clicked }
 func (f *fake) Ready() <-chan struct{} { return f.ready }
 func (f *fake) Withdraw(string)        {}
 func (f *fake) Notify(n Notice)        { f.mu.Lock(); defer f.mu.Unlock(); f.notices = append(f.notices, n) }
-func (f *fake) Render(items []Item, _ Icon, _ string) {
+func (f *fake) Render(v View) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.items = items
+	f.items = v.Items
 }
 
 func (f *fake) Do(ctx context.Context, a Action) (string, error) {
@@ -94,7 +94,7 @@ func TestAnActionShowsItselfRunsOnceAndEndsInAResult(t *testing.T) {
 	f.state.Trouble = "Port 9879 is used by node"
 	f.mu.Unlock()
 	f.changes <- Change{}
-	until(t, "the trouble is shown and told", func() bool { _, n := f.count(); return n == 3 && f.title("proxy") == "Port 9879 is used by node" })
+	until(t, "the trouble is shown and told", func() bool { _, n := f.count(); return n == 3 && f.title("status") == "Port 9879 is used by node" })
 	f.changes <- Change{Show: true}
 	until(t, "it shows itself", func() bool { _, n := f.count(); return n == 4 })
 	f.clicks <- SignIn

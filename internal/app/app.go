@@ -14,6 +14,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -48,6 +49,10 @@ type App struct {
 	imported bool   // the first launch imported a sign-in
 	icon     string // how the icon is, for status; empty without a menu
 	attempt  *attempt
+	meter    bool // the icon shows the fuller limit
+
+	pausedUntil time.Time
+	pause       *time.Timer // ends the pause
 }
 
 // Open loads the stored sign-in for a command. What is wrong with it is in State.

@@ -19,7 +19,7 @@ import (
 
 // New builds the program from checked settings. Nothing runs yet, but for the demo's backend.
 func New(s Settings, version string, log *logrus.Logger) (*App, error) {
-	a := &App{Settings: s, Version: version, Steps: logSteps(log), log: log, http: newHTTPClient(), identity: codex.NewIdentity(version)}
+	a := &App{Settings: s, Version: version, Steps: logSteps(log), log: log, http: newHTTPClient(), identity: codex.NewIdentity(version), meter: s.IconMeter}
 	store, cache := a.openStore(), codex.ModelCache(modelFile(filepath.Join(xdg.CacheHome, "codex-proxy", "models.json")))
 	if s.Demo {
 		tokens, err := a.startDemo()

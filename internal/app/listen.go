@@ -5,13 +5,18 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"time"
 
 	"codex-proxy/proxy"
 )
 
 // Start has the proxy listen, on another port unless that is 0, and keeps both over a restart.
 func (a *App) Start(port int) error {
+	a.endPause()
 	if port != 0 {
+		if addr := a.service.Addr(); addr != "" && a.service.WantedPort() != port {
+			a.service.Stop()
+		}
 		a.service.SetPort(port)
 	}
 	if err := a.listen(); err != nil {
@@ -25,12 +30,43 @@ func (a *App) Start(port int) error {
 	})
 }
 
+// UseUsualPort goes back to the port that is used when none has been chosen.
+func (a *App) UseUsualPort() error {
+	if err := a.Start(DefaultPort); err != nil {
+		return err
+	}
+	return a.change(func(s Saved) { delete(s, "port") })
+}
+
 // Stop ends the listening, also after a restart, until the proxy is started by hand. Answers under way have a few
 // seconds to end.
 func (a *App) Stop() error {
+	a.endPause()
 	a.service.Stop()
 	a.changed(false)
 	return a.change(func(s Saved) { s["stopped"] = true })
+}
+
+// Pause ends the listening for a while. A program that is started anew meanwhile listens again.
+func (a *App) Pause(d time.Duration) error {
+	a.endPause()
+	a.service.Stop()
+	a.mu.Lock()
+	a.pausedUntil = time.Now().Add(d)
+	a.pause = time.AfterFunc(d, func() { a.Start(0) }) //nolint:errcheck // the state says why not
+	a.mu.Unlock()
+	a.changed(false)
+	return nil
+}
+
+func (a *App) endPause() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.pausedUntil = time.Time{}
+	if a.pause != nil {
+		a.pause.Stop()
+		a.pause = nil
+	}
 }
 
 // listen starts the proxy, or keeps why it can't.

@@ -54,20 +54,32 @@ func (m *Menu) Changes() <-chan tray.Change { return m.changes }
 
 // State returns what the menu shows.
 func (m *Menu) State() tray.State {
-	s := m.app.State()
+	t := m.app.State().tray(time.Now())
+	t.StartAtLogin = LoginEntry(m.args).Enabled()
+	return t
+}
+
+// tray is the state in the words of the menu.
+func (s State) tray(now time.Time) tray.State {
+	in := s.SignIn
 	t := tray.State{
-		Version: s.Version, Demo: s.Demo, Model: s.Model,
+		Version: s.Version, Demo: s.Demo, Model: s.Model, Meter: s.Meter,
 		Running: s.Proxy.Running, Root: strings.TrimSuffix(s.Proxy.URL, "/v1"), Trouble: s.Proxy.Problem, Spare: s.Proxy.Spare,
-		Email: s.SignIn.Email, Plan: s.SignIn.Plan, ExpiresAt: s.SignIn.ExpiresAt, FailingSince: s.SignIn.FailingSince,
-		NextAttempt: s.SignIn.NextAttempt, Cause: tray.Cause(s.SignIn.Cause), Imported: s.SignIn.Imported, CanImport: s.SignIn.CanImport,
-		LimitReached: s.Usage.ReachedAt(time.Now()), StartAtLogin: LoginEntry(m.args).Enabled(),
+		UsualPort: s.Proxy.UsualPort, PausedUntil: s.Proxy.PausedUntil,
+		Usable: in.Usable, Email: in.Email, Plan: in.Plan, ExpiresAt: in.ExpiresAt,
+		Cause: tray.Cause(in.Cause), Problem: in.Problem, FailingSince: in.FailingSince, NextAttempt: in.NextAttempt,
+		Imported: in.Imported, CanImport: in.CanImport, LimitReached: s.Usage.ReachedAt(now),
 	}
 	t.SignIn = map[creds.Status]tray.Status{
 		creds.StatusNone: tray.SignedOut, creds.StatusSignedIn: tray.SignedIn, creds.StatusExpiring: tray.SignedIn,
 		creds.StatusRefreshing: tray.Refreshing, creds.StatusRefreshFailing: tray.Failing, creds.StatusSignInAgain: tray.SignInAgain,
-	}[s.SignIn.Status]
-	if s.SignIn.Starting {
+	}[in.Status]
+	t.ByUser = strings.HasPrefix(in.Problem, "You signed out")
+	if in.Starting {
 		t.SignIn = tray.Starting
+	}
+	if p := s.SigningIn; p != nil {
+		t.SigningIn = &tray.Prompt{Address: p.Address, Code: p.Code, Expires: p.Expires, NoBrowser: p.NoBrowser}
 	}
 	for _, w := range s.Usage.Windows {
 		t.Windows = append(t.Windows, tray.Window{Name: w.Name, UsedPercent: w.UsedPercent, ResetsAt: w.ResetsAt})
@@ -75,40 +87,52 @@ func (m *Menu) State() tray.State {
 	return t
 }
 
-// Do carries out what was clicked.
+// Do carries out what was clicked. What the menu or the icon show by themselves is not told again.
 func (m *Menu) Do(ctx context.Context, action tray.Action) (string, error) {
 	a := m.app
 	if text, told, ok := tray.Snippet(action, m.State()); ok {
-		if err := clipboard.WriteAll(text); err != nil {
-			return "", fmt.Errorf("nothing to copy with is installed (%v). It is: %s", err, text) //nolint:errorlint // for people
-		}
-		return told, nil
+		return told, m.copy(text)
 	}
 	switch action {
 	case tray.Start:
-		return m.start(0)
+		return "", a.Start(0)
 	case tray.OtherPort:
-		return m.start(a.State().Proxy.Spare)
+		return "", a.Start(a.State().Proxy.Spare)
+	case tray.UsualPort:
+		return "", a.UseUsualPort()
 	case tray.Stop:
-		return "The proxy is stopped", a.Stop()
+		return "", a.Stop()
+	case tray.Pause:
+		return "", a.Pause(time.Hour)
 	case tray.Refresh:
-		return "Refreshed: the token is good for " + InWords(time.Until(a.State().SignIn.ExpiresAt)), a.Refresh(ctx)
+		return "", a.Refresh(ctx)
 	case tray.Import:
-		return m.signedIn("Imported: signed in as ", a.Import(ctx, ImportOptions{From: "any"}))
+		return "", a.Import(ctx, ImportOptions{From: "any"})
 	case tray.SignIn:
-		if err := a.CanKeep(ByChatGPT); err != nil {
-			return "", err
+		return "", m.signIn(ctx, ByBrowser)
+	case tray.SignInByCode:
+		return "", m.signIn(ctx, ByDevice)
+	case tray.SignInChatGPT:
+		return "", m.signIn(ctx, ByChatGPT)
+	case tray.CancelSignIn:
+		a.CancelSignIn()
+		return "", nil
+	case tray.CopySignInLink:
+		if p := a.SigningIn(); p != nil {
+			return "", m.copy(p.Address)
 		}
-		return m.signedIn("Signed in as ", a.SignIn(ctx, SignInOptions{Way: ByChatGPT, Show: func(p Prompt) { OpenBrowser(p.Address) }}))
+		return "", nil
 	case tray.SignOut:
-		out, err := a.SignOut(ctx)
-		return "Signed out of " + Who(out.Before), err
+		_, err := a.SignOut(ctx)
+		return "", err
 	case tray.StartAtLogin:
 		entry := LoginEntry(m.args)
 		if entry.Enabled() {
-			return "Codex Proxy no longer starts at login", entry.Disable()
+			return "", entry.Disable()
 		}
-		return "Codex Proxy starts at login from now on", entry.Enable()
+		return "", entry.Enable()
+	case tray.ShowMeter:
+		return "", a.ShowMeter(!a.State().Meter)
 	case tray.OpenLog:
 		return "", browser.OpenFile(LogFile())
 	case tray.About:
@@ -119,19 +143,32 @@ func (m *Menu) Do(ctx context.Context, action tray.Action) (string, error) {
 	return "", nil
 }
 
-func (m *Menu) start(port int) (string, error) {
-	if err := m.app.Start(port); err != nil {
-		return "", err
+// copy puts text into the clipboard.
+func (m *Menu) copy(text string) error {
+	if err := clipboard.WriteAll(text); err != nil {
+		return fmt.Errorf("nothing to copy with is installed (%v). It is: %s", err, text) //nolint:errorlint // for people
 	}
-	return "The proxy is running at " + m.State().Root, nil
+	return nil
 }
 
-func (m *Menu) signedIn(done string, err error) (string, error) {
-	var said *SaidError
-	if errors.As(err, &said) {
-		err = said.Err
+// signIn signs in by the browser. One that can't be opened is told at once, with a way on.
+func (m *Menu) signIn(ctx context.Context, way Way) error {
+	a := m.app
+	if err := a.CanKeep(way); err != nil {
+		return err
 	}
-	return done + Who(m.app.manager.State()), err
+	err := a.SignIn(ctx, SignInOptions{Way: way, Show: func(p Prompt) {
+		if p.Code != "" {
+			return // the menu, a notification and the page show it
+		}
+		if OpenBrowser(p.Address) != nil {
+			a.noBrowser(p)
+		}
+	}})
+	if errors.Is(err, errCancelled) {
+		return nil // the user did it
+	}
+	return err
 }
 
 // OpenBrowser opens an address in the user's browser. It returns when the browser does, which may be never.

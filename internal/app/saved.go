@@ -57,3 +57,12 @@ func (a *App) change(f func(Saved)) error {
 	}
 	return atomicfile.Write(SettingsFile(), append(raw, '\n'))
 }
+
+// ShowMeter has the icon show the fuller limit, or no longer.
+func (a *App) ShowMeter(on bool) error {
+	a.mu.Lock()
+	a.meter = on
+	a.mu.Unlock()
+	a.changed(false)
+	return a.change(func(s Saved) { s["icon-meter"] = on })
+}

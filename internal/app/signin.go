@@ -36,6 +36,8 @@ type Prompt struct {
 	Address string    `json:"address"`        // page to open
 	Code    string    `json:"code,omitempty"` // to type there, of ByDevice
 	Expires time.Time `json:"expires,omitzero"`
+	// NoBrowser means that no browser could be opened: the user must open the address by hand.
+	NoBrowser bool `json:"no_browser,omitempty"`
 }
 
 // SignInOptions say how to sign in.
@@ -51,7 +53,7 @@ type SignInOptions struct {
 // attempt is a sign-in under way.
 type attempt struct {
 	prompt Prompt
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 }
 
 // errSigningIn is for who begins a sign-in while another one waits.
@@ -100,12 +102,22 @@ func (a *App) Obtain(ctx context.Context, o SignInOptions) (creds.Credentials, e
 	if o.Way == ByDevice {
 		patience = devicePatience
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	if err := a.begin(o.Way, cancel); err != nil {
 		return creds.Credentials{}, err
 	}
 	defer a.end()
+	limited, done := context.WithTimeout(ctx, patience)
+	defer done()
+	c, err := a.obtain(limited, o)
+	if err != nil && errors.Is(context.Cause(ctx), errCancelled) {
+		err = errCancelled
+	}
+	return c, err
+}
+
+func (a *App) obtain(ctx context.Context, o SignInOptions) (creds.Credentials, error) {
 	show := func(p Prompt) {
 		p.Way = o.Way
 		a.mu.Lock()
@@ -134,7 +146,7 @@ func (a *App) Obtain(ctx context.Context, o SignInOptions) (creds.Credentials, e
 	return login.Codex(ctx)
 }
 
-func (a *App) begin(way Way, cancel context.CancelFunc) error {
+func (a *App) begin(way Way, cancel context.CancelCauseFunc) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.attempt != nil {
@@ -167,8 +179,21 @@ func (a *App) CancelSignIn() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.attempt != nil {
-		a.attempt.cancel()
+		a.attempt.cancel(errCancelled)
 	}
+}
+
+// errCancelled is the error of a sign-in that the user ended by CancelSignIn.
+var errCancelled = errors.New("the sign-in was cancelled. Nothing was changed")
+
+// noBrowser notes that no browser could be opened for the sign-in under way.
+func (a *App) noBrowser(p Prompt) {
+	a.mu.Lock()
+	if a.attempt != nil {
+		a.attempt.prompt.NoBrowser = true
+	}
+	a.mu.Unlock()
+	a.changed(false)
 }
 
 // installID names this installation to the auth server: a random UUID, made once.

@@ -18,8 +18,9 @@ type State struct {
 	SignIn    SignInState `json:"sign_in"`
 	SigningIn *Prompt     `json:"signing_in,omitempty"` // what the user must do to finish a sign-in under way
 	Usage     codex.Usage `json:"usage"`
-	Model     string      `json:"model"`          // id that tools may use
-	Menu      string      `json:"menu,omitempty"` // how the icon is; empty without a menu
+	Model     string      `json:"model"`           // id that tools may use
+	Menu      string      `json:"menu,omitempty"`  // how the icon is; empty without a menu
+	Meter     bool        `json:"meter,omitempty"` // the icon shows the fuller limit
 }
 
 // ProxyState is how the proxy is.
@@ -29,6 +30,9 @@ type ProxyState struct {
 	PID     int    `json:"pid,omitempty"`
 	Problem string `json:"problem,omitempty"`    // why it is not running
 	Spare   int    `json:"spare_port,omitempty"` // a port that is free while the usual one is taken
+	// UsualPort is the port of a proxy for which none was chosen, while it uses another that was; else 0.
+	UsualPort   int       `json:"usual_port,omitempty"`
+	PausedUntil time.Time `json:"paused_until,omitzero"`
 }
 
 // SignInState is how the sign-in is.
@@ -70,10 +74,14 @@ func (a *App) State() State {
 		Model:     a.client.Models.Default(),
 	}
 	a.mu.Lock()
-	out.Menu, out.Proxy.Problem, out.Proxy.Spare, out.SignIn.Imported = a.icon, a.trouble, a.spare, a.imported
+	out.Menu, out.Meter, out.Proxy.Problem, out.Proxy.Spare, out.SignIn.Imported = a.icon, a.meter, a.trouble, a.spare, a.imported
+	out.Proxy.PausedUntil = a.pausedUntil
 	a.mu.Unlock()
 	if addr := a.service.Addr(); addr != "" {
 		out.Proxy = ProxyState{Running: true, URL: "http://" + display(addr) + "/v1", PID: os.Getpid()}
+	}
+	if from := a.Settings.From["port"]; a.service.WantedPort() != DefaultPort && from != FromFlag && from != FromEnv {
+		out.Proxy.UsualPort = DefaultPort
 	}
 	return out
 }

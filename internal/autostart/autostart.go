@@ -7,11 +7,14 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
+
+	"codex-proxy/internal/atomicfile"
 )
 
 // Name is under which the system knows the program.
@@ -27,26 +30,68 @@ type Entry struct {
 	System  string   // runtime.GOOS
 	Home    string
 	Config  string // XDG config folder
+	// Env is handed to a service in a file that only this user can read: keys do not belong into arguments, which
+	// everybody can see. Windows has no way for it.
+	Env map[string]string
 }
 
-// Service returns the file that makes the entry a service, and the commands that start and stop it.
-// On Windows there is no file: a task does it.
-func (e Entry) Service() (path string, content []byte, start, stop [][]string, err error) {
+// ErrNoEnv is what Service's error is on a system where a service can't be given variables.
+var ErrNoEnv = errors.New("a task of Windows can't be given keys or variables. Set them for your user (setx), or leave them out")
+
+// A file is what a service needs to have written.
+type file struct {
+	path    string
+	content []byte
+}
+
+// service is the files that make the entry a service, the one that the system knows it by last, and the commands that
+// start and stop it. On Windows there is no file: a task does it.
+type service struct {
+	files       []file
+	start, stop [][]string
+}
+
+func (e Entry) service() (service, error) {
 	switch e.System {
 	case "darwin":
-		path = filepath.Join(e.Home, "Library", "LaunchAgents", label+".service.plist")
-		return path, e.plist(label+".service", true), [][]string{{"launchctl", "load", "-w", path}}, [][]string{{"launchctl", "unload", "-w", path}}, nil
+		path := filepath.Join(e.Home, "Library", "LaunchAgents", label+".service.plist")
+		return service{
+			[]file{{path, e.plist(label+".service", true)}},
+			[][]string{{"launchctl", "load", "-w", path}}, [][]string{{"launchctl", "unload", "-w", path}},
+		}, nil
 	case "windows":
-		return "", nil, [][]string{
-			{"schtasks", "/Create", "/F", "/SC", "ONLOGON", "/TN", Name, "/RL", "LIMITED", "/TR", windowsLine(e.Program, e.Args)},
+		if len(e.Env) > 0 {
+			return service{}, ErrNoEnv
+		}
+		return service{nil, [][]string{
+			{"schtasks", "/Create", "/F", "/SC", "ONLOGON", "/TN", Name, "/RL", "LIMITED", "/TR", commandLine(append([]string{e.Program}, e.Args...))},
 			{"schtasks", "/Run", "/TN", Name},
-		}, [][]string{{"schtasks", "/End", "/TN", Name}, {"schtasks", "/Delete", "/F", "/TN", Name}}, nil
+		}, [][]string{{"schtasks", "/End", "/TN", Name}, {"schtasks", "/Delete", "/F", "/TN", Name}}}, nil
 	case "linux", "freebsd", "openbsd":
-		path = filepath.Join(e.Config, "systemd", "user", Name+".service")
-		return path, e.unit(), [][]string{{"systemctl", "--user", "daemon-reload"}, {"systemctl", "--user", "enable", "--now", Name + ".service"}},
-			[][]string{{"systemctl", "--user", "disable", "--now", Name + ".service"}}, nil
+		s := service{
+			start: [][]string{{"systemctl", "--user", "daemon-reload"}, {"systemctl", "--user", "enable", "--now", Name + ".service"}},
+			stop:  [][]string{{"systemctl", "--user", "disable", "--now", Name + ".service"}},
+		}
+		if len(e.Env) > 0 {
+			s.files = append(s.files, file{e.envFile(), e.environment()})
+		}
+		s.files = append(s.files, file{filepath.Join(e.Config, "systemd", "user", Name+".service"), e.unit()})
+		return s, nil
 	}
-	return "", nil, nil, nil, fmt.Errorf("no way to start at login is known for %s", e.System)
+	return service{}, fmt.Errorf("no way to start at login is known for %s", e.System)
+}
+
+func (e Entry) envFile() string { return filepath.Join(e.Config, "codex-proxy", "service.env") }
+
+// environment is a file of variables. Source: systemd.exec(5), EnvironmentFile.
+func (e Entry) environment() []byte {
+	var b bytes.Buffer
+	b.WriteString("# Written by codex-proxy serve --install-service\n")
+	for _, name := range slices.Sorted(maps.Keys(e.Env)) {
+		value := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`, "`", "\\`").Replace(e.Env[name])
+		fmt.Fprintf(&b, "%s=\"%s\"\n", name, value)
+	}
+	return b.Bytes()
 }
 
 // unit is a systemd user unit. Source: systemd.service(5), systemd.unit(5).
@@ -54,6 +99,10 @@ func (e Entry) unit() []byte {
 	words := []string{unitQuote(e.Program)}
 	for _, a := range e.Args {
 		words = append(words, unitQuote(a))
+	}
+	environment := ""
+	if len(e.Env) > 0 {
+		environment = "EnvironmentFile=" + strings.NewReplacer("%", "%%").Replace(e.envFile()) + "\n"
 	}
 	return []byte(`# Written by codex-proxy serve --install-service
 [Unit]
@@ -63,9 +112,10 @@ After=network-online.target
 [Service]
 ExecStart=` + strings.Join(words, " ") + `
 Environment=ENV=production
-Restart=on-failure
+` + environment + `Restart=on-failure
 RestartSec=5
-TimeoutStopSec=15
+# Answers under way may end, and a refresh that was sent is waited for.
+TimeoutStopSec=90
 
 [Install]
 WantedBy=default.target
@@ -90,7 +140,19 @@ func (e Entry) plist(name string, keepAlive bool) []byte {
 		xml.EscapeText(&b, []byte(word)) //nolint:errcheck // into memory
 		b.WriteString("</string>\n")
 	}
-	b.WriteString("  </array>\n  <key>RunAtLoad</key><true/>\n")
+	b.WriteString("  </array>\n")
+	if len(e.Env) > 0 {
+		b.WriteString("  <key>EnvironmentVariables</key><dict>\n")
+		for _, name := range slices.Sorted(maps.Keys(e.Env)) {
+			b.WriteString("    <key>")
+			xml.EscapeText(&b, []byte(name)) //nolint:errcheck // into memory
+			b.WriteString("</key><string>")
+			xml.EscapeText(&b, []byte(e.Env[name])) //nolint:errcheck // into memory
+			b.WriteString("</string>\n")
+		}
+		b.WriteString("  </dict>\n")
+	}
+	b.WriteString("  <key>RunAtLoad</key><true/>\n")
 	if keepAlive {
 		b.WriteString("  <key>KeepAlive</key><dict><key>SuccessfulExit</key><false/></dict>\n")
 	} else {
@@ -100,55 +162,47 @@ func (e Entry) plist(name string, keepAlive bool) []byte {
 	return b.Bytes()
 }
 
-// windowsLine is a command line for CommandLineToArgvW.
-func windowsLine(program string, args []string) string {
-	words := []string{`"` + program + `"`}
-	for _, a := range args {
-		if a == "" || strings.ContainsAny(a, " \t\"") {
-			a = strconv.Quote(a)
-		}
-		words = append(words, a)
-	}
-	return strings.Join(words, " ")
-}
-
-// InstallService writes the service and starts it.
-func (e Entry) InstallService() (path string, err error) {
-	path, content, start, _, err := e.Service()
+// InstallService writes the service and starts it. written are the files that it wrote, also when starting failed.
+func (e Entry) InstallService() (written []string, err error) {
+	s, err := e.service()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	if path != "" {
-		if err := write(path, content); err != nil {
-			return path, err
+	for _, f := range s.files {
+		if err := write(f.path, f.content); err != nil {
+			return written, err
 		}
+		written = append(written, f.path)
 	}
-	return path, run(start)
+	return written, run(s.start)
 }
 
-// UninstallService stops the service and removes it.
-func (e Entry) UninstallService() (path string, err error) {
-	path, _, _, stop, err := e.Service()
+// UninstallService stops the service and removes it. removed are the files that are gone; an error wraps
+// os.ErrNotExist when there was no service.
+func (e Entry) UninstallService() (removed []string, err error) {
+	e.Env = nil
+	s, err := e.service()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	stopped := run(stop)
-	if path == "" {
-		return path, stopped
+	stopped := run(s.stop)
+	if len(s.files) == 0 {
+		return nil, stopped
 	}
-	if err := os.Remove(path); err != nil {
-		return path, err
+	for _, f := range s.files {
+		if err := os.Remove(f.path); err != nil {
+			return removed, err
+		}
+		removed = append(removed, f.path)
 	}
-	return path, nil // a service that did not run is fine
+	if err := os.Remove(e.envFile()); err == nil {
+		removed = append(removed, e.envFile())
+	}
+	return removed, nil // a service that did not run is fine
 }
 
-// write is for this user only: the arguments may hold a key.
-func write(path string, content []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(path, content, 0o600)
-}
+// write is for this user only: the content may hold a key.
+func write(path string, content []byte) error { return atomicfile.Write(path, content) }
 
 func run(commands [][]string) error {
 	for _, c := range commands {
@@ -170,11 +224,24 @@ func (e Entry) Login() (path string, content []byte, err error) {
 		path = filepath.Join(e.Home, "Library", "LaunchAgents", label+".plist")
 		return path, e.plist(label, false), nil
 	case "windows":
-		return "", []byte(windowsLine(e.Program, e.Args)), nil
+		return "", []byte(commandLine(append([]string{withIcon(e.Program)}, e.Args...))), nil
 	case "linux", "freebsd", "openbsd":
 		return filepath.Join(e.Config, "autostart", Name+".desktop"), e.desktopFile(), nil
 	}
 	return "", nil, fmt.Errorf("no way to start at login is known for %s", e.System)
+}
+
+// withIcon is the program for a desktop: on Windows the one that has no console, where it lies beside.
+func withIcon(program string) string {
+	folder, name := filepath.Split(program)
+	if !strings.EqualFold(name, "codex-proxy.exe") {
+		return program
+	}
+	other := filepath.Join(folder, "codex-proxy-tray.exe")
+	if info, err := os.Stat(other); err != nil || !info.Mode().IsRegular() {
+		return program
+	}
+	return other
 }
 
 // desktopFile is an autostart entry. Source: Desktop Application Autostart Specification, Desktop Entry Specification.

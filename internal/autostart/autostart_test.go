@@ -1,6 +1,7 @@
 package autostart
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,21 +20,71 @@ func TestEachSystemHasItsService(t *testing.T) {
 		{"windows", "", nil},
 	} {
 		e := Entry{Program: "/opt/my programs/codex-proxy", Args: []string{"serve", "--model", `50% "x"`}, System: test.system, Home: "/home/u", Config: "/home/u/.config"}
-		path, content, start, stop, err := e.Service()
-		if err != nil || path != test.path || len(start) == 0 || len(stop) == 0 {
-			t.Errorf("%s: %q %v %v %v", test.system, path, start, stop, err)
+		service, err := e.service()
+		if err != nil || len(service.start) == 0 || len(service.stop) == 0 || (test.path == "") != (len(service.files) == 0) {
+			t.Errorf("%s: %+v %v", test.system, service, err)
+			continue
+		}
+		if test.path == "" {
+			continue
+		}
+		if service.files[0].path != test.path {
+			t.Errorf("%s: %s", test.system, service.files[0].path)
 		}
 		for _, want := range test.want {
-			if !strings.Contains(string(content), want) {
-				t.Errorf("%s lacks %s:\n%s", test.system, want, content)
+			if !strings.Contains(string(service.files[0].content), want) {
+				t.Errorf("%s lacks %s:\n%s", test.system, want, service.files[0].content)
 			}
 		}
-		if test.system == "windows" && !strings.Contains(strings.Join(start[0], "|"), `"/opt/my programs/codex-proxy" serve --model "50% \"x\""`) {
-			t.Errorf("windows: %q", start[0])
-		}
 	}
-	if _, _, _, _, err := (Entry{System: "plan9"}).Service(); err == nil {
+	if _, err := (Entry{System: "plan9"}).service(); err == nil {
 		t.Error("plan9 has a service")
+	}
+}
+
+// TestKeysAreHandedOverInAPrivateFile: arguments can be seen by everybody on the machine.
+func TestKeysAreHandedOverInAPrivateFile(t *testing.T) {
+	t.Setenv("PATH", t.TempDir()) // no systemctl: it is written and not started
+	home := t.TempDir()
+	e := Entry{Program: "/opt/codex-proxy", Args: []string{"serve"}, System: "linux", Home: home, Config: filepath.Join(home, ".config"), Env: map[string]string{"PROXY_API_KEY": `a"b$c`, "CODEX_HOME": "/x"}}
+	written, err := e.InstallService()
+	if err == nil || len(written) != 2 {
+		t.Fatalf("%v %v", written, err)
+	}
+	raw, err := os.ReadFile(written[0])
+	if err != nil || !strings.Contains(string(raw), "CODEX_HOME=\"/x\"\nPROXY_API_KEY=\"a\\\"b\\$c\"\n") {
+		t.Errorf("%s %v", raw, err)
+	}
+	if info, err := os.Stat(written[0]); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v %v", info, err)
+	}
+	unit, _ := os.ReadFile(written[1])
+	if !strings.Contains(string(unit), "EnvironmentFile="+written[0]) || strings.Contains(string(unit), `a"b`) {
+		t.Errorf("%s", unit)
+	}
+	removed, err := e.UninstallService()
+	if err != nil || len(removed) != 2 {
+		t.Errorf("%v %v", removed, err)
+	}
+	e.System = "darwin"
+	if plist := string(e.plist("x", true)); !strings.Contains(plist, "<key>PROXY_API_KEY</key><string>a&#34;b$c</string>") {
+		t.Errorf("%s", plist)
+	}
+	e.System = "windows"
+	if _, err := e.InstallService(); !errors.Is(err, ErrNoEnv) {
+		t.Error(err)
+	}
+}
+
+func TestWhatCouldNotBeWrittenIsNotSaidToBe(t *testing.T) {
+	home := t.TempDir()
+	blocked := filepath.Join(home, "file")
+	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	written, err := Entry{Program: "/opt/codex-proxy", System: "linux", Config: blocked}.InstallService()
+	if err == nil || len(written) > 0 {
+		t.Errorf("%v %v", written, err)
 	}
 }
 
@@ -43,8 +94,11 @@ func TestSystemdTakesTheUnit(t *testing.T) {
 		t.Skip("no systemd-analyze here")
 	}
 	path := filepath.Join(t.TempDir(), "codex-proxy.service")
-	_, content, _, _, _ := Entry{Program: "/bin/true", Args: []string{"serve"}, System: "linux"}.Service()
-	if err := os.WriteFile(path, content, 0o600); err != nil {
+	service, err := Entry{Program: "/bin/true", Args: []string{"serve"}, System: "linux"}.service()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, service.files[0].content, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(verify, "--user", "verify", path)

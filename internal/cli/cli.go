@@ -87,7 +87,7 @@ func Run(ctx context.Context, p Process) int {
 		err = cl.Settings.Check()
 	}
 	if err != nil {
-		fmt.Fprintf(p.Err, "codex-proxy: %s\nRun codex-proxy --help for what can be set.\n", plainError(err))
+		fmt.Fprintf(p.Err, "codex-proxy: %s\nRun codex-proxy --help for what can be set.\n", plainError(parser, err))
 		return 2
 	}
 	err = parsed.Run(&console{ctx: ctx, settings: cl.Settings, process: p, parser: parser})
@@ -100,9 +100,20 @@ func Run(ctx context.Context, p Process) int {
 	return 0
 }
 
-// plainError is kong's error without its grammar's words.
-func plainError(err error) string {
+// plainError is kong's error without its grammar's words, and with a guess at a command that was mistyped.
+func plainError(parser *kong.Kong, err error) string {
 	text := err.Error()
+	if typed, ok := strings.CutPrefix(text, "unexpected argument "); ok {
+		var names []string
+		for _, command := range parser.Model.Children {
+			names = append(names, command.Name)
+		}
+		text = fmt.Sprintf("there is no command %q", typed)
+		if near := nearest(typed, names); near != "" {
+			text += fmt.Sprintf("; did you mean %q?", near)
+		}
+		return text
+	}
 	if at, wrong, ok := strings.Cut(text, ": expected "); ok && strings.HasPrefix(at, "--") {
 		return at + " has a wrong value: expected " + wrong
 	}

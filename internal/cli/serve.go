@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -42,27 +43,80 @@ func (s *serveCommand) Run(c *console) error {
 
 // service installs or removes the service that runs `codex-proxy serve` at login.
 func (c *console) service(install bool) error {
-	entry := app.LoginEntry(slices.DeleteFunc(slices.Clone(c.process.Args), func(a string) bool { return a == "--install-service" || a == "--uninstall-service" }))
+	args, env := c.forService()
+	entry := app.LoginEntry(args)
+	entry.Env = env
 	if !install {
-		path, err := entry.UninstallService()
+		removed, err := entry.UninstallService()
 		if errors.Is(err, os.ErrNotExist) {
 			return errors.New("there is no service to remove")
 		}
 		if err != nil {
 			return err
 		}
-		c.printf("✅ The service is removed (%s)\n", path)
+		c.printf("✅ The service is removed%s\n", listed(removed))
 		return nil
 	}
-	path, err := entry.InstallService()
+	written, err := entry.InstallService()
+	for _, path := range written {
+		c.printf("💾 Wrote %s\n", path)
+	}
 	if err != nil {
-		if path != "" {
-			c.printf("💾 Wrote %s\n", path)
-		}
 		return fmt.Errorf("the service could not be started: %w", err)
 	}
 	c.printf("✅ Codex Proxy starts at login from now on, and runs already. Undo it with: codex-proxy serve --uninstall-service\n")
 	return nil
+}
+
+func listed(paths []string) string {
+	if len(paths) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(paths, ", ") + ")"
+}
+
+// secretFlags are not for arguments, which everybody on the machine can see.
+var secretFlags = []string{"--api-key", "--admin-api-key", "--access-token"}
+
+// forService is what was typed, without what is only for now, and the variables that the service needs: those that were
+// set here, and the keys.
+func (c *console) forService() (args []string, env map[string]string) {
+	env = map[string]string{}
+	for _, flag := range c.parser.Model.Flags {
+		if len(flag.Envs) > 0 && c.settings.From[flag.Name] == app.FromEnv {
+			env[flag.Envs[0]] = os.Getenv(flag.Envs[0])
+		}
+	}
+	typed := c.process.Args
+	for i := 0; i < len(typed); i++ {
+		name, value, whole := strings.Cut(typed[i], "=")
+		switch {
+		case name == "--install-service" || name == "--uninstall-service":
+		case slices.Contains(secretFlags, name):
+			if !whole && i+1 < len(typed) {
+				i++
+				value = typed[i]
+			}
+			variable := c.variable(strings.TrimPrefix(name, "--"))
+			if env[variable] != "" && name == "--api-key" && c.settings.From["api-key"] == app.FromFlag {
+				value = env[variable] + "," + value // one flag a key
+			}
+			env[variable] = value
+		default:
+			args = append(args, typed[i])
+		}
+	}
+	return args, env
+}
+
+// variable is the environment variable of a flag.
+func (c *console) variable(flag string) string {
+	for _, f := range c.parser.Model.Flags {
+		if f.Name == flag && len(f.Envs) > 0 {
+			return f.Envs[0]
+		}
+	}
+	return ""
 }
 
 type menuCommand struct {
@@ -87,7 +141,7 @@ func (m *menuCommand) Run(c *console) error {
 	entered, shown, err := c.alone(a)
 	switch {
 	case err != nil:
-		log.Warnf("⚠️ %v", err)
+		return err
 	case shown:
 		return nil
 	}

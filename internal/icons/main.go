@@ -17,6 +17,7 @@ var (
 	sizes   = []int{16, 20, 24, 32, 48, 64, 256} // in an ICO, in pixels
 	element = regexp.MustCompile(`(?m)^.*class="state (\w+)".*\n`)
 	fill    = regexp.MustCompile(`fill="#[0-9a-f]{6}"`)
+	width   = regexp.MustCompile(`stroke-width="[0-9.]+"`)
 	stroke  = regexp.MustCompile(`stroke="#[0-9a-f]{6}"`)
 )
 
@@ -40,21 +41,30 @@ func main() {
 	}
 }
 
-// template is the drawing in black on nothing: macOS colours it. The body becomes an outline.
+// template is the drawing in black on nothing: macOS colours it, so a state shows by its shape alone. The body becomes an
+// outline, with a gap around the shape, so that the two don't run into one another.
 func template(svg string) string {
-	var out []string
+	var picture, shape []string
 	for line := range strings.Lines(svg) {
 		switch {
 		case strings.Contains(line, `class="body"`):
-			line = fill.ReplaceAllString(line, `fill="none" stroke="#000000" stroke-width="1.5"`)
+			picture = append(picture, fill.ReplaceAllString(line, `fill="none" stroke="#000000" stroke-width="1.5"`))
 		case strings.Contains(line, `class="state`):
-			line = stroke.ReplaceAllString(fill.ReplaceAllString(line, `fill="#000000"`), `stroke="#000000"`)
-		default:
-			line = stroke.ReplaceAllString(line, `stroke="#000000"`)
+			shape = append(shape, line)
+		case strings.Contains(line, `class="line"`):
+			picture = append(picture, stroke.ReplaceAllString(line, `stroke="#000000"`))
 		}
-		out = append(out, line)
 	}
-	return strings.Join(out, "")
+	badge, gap := strings.Join(shape, ""), ""
+	gap = stroke.ReplaceAllString(fill.ReplaceAllString(badge, `fill="#000000"`), `stroke="#000000"`)
+	gap = width.ReplaceAllString(gap, `stroke-width="3"`)
+	black := fill.ReplaceAllString(badge, `fill="#000000"`)
+	if strings.Contains(badge, "stopped") || strings.Contains(badge, "busy") {
+		black = fill.ReplaceAllString(badge, `fill="none"`) // an outline, where running is a disc
+	}
+	black = width.ReplaceAllString(stroke.ReplaceAllString(black, `stroke="#000000"`), `stroke-width="1.2"`)
+	return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><mask id="gap"><rect width="16" height="16" fill="#ffffff"/>` + gap +
+		`</mask><g mask="url(#gap)">` + strings.Join(picture, "") + `</g>` + black + `</svg>`
 }
 
 func draw(svg string, size int) []byte {

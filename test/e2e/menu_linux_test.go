@@ -30,6 +30,8 @@ type desktop struct {
 
 	mu      sync.Mutex
 	items   []dbus.Sender // registered icons
+	hang    chan struct{} // notifications hang until this is closed; nil for none
+	bus     *exec.Cmd
 	notices []notice
 	closed  int
 }
@@ -53,6 +55,7 @@ func startDesktop(t *testing.T) *desktop {
 	if err := cmd.Start(); err != nil {
 		t.Fatal("dbus-daemon is missing: run test/tools")
 	}
+	d.bus = cmd
 	t.Cleanup(func() {
 		cmd.Process.Kill() //nolint:errcheck // it may have ended
 		cmd.Wait()         //nolint:errcheck // killed
@@ -101,6 +104,9 @@ func (d *desktop) startPanel() *dbus.Conn {
 type notifications struct{ *desktop }
 
 func (n notifications) Notify(_ string, replaces uint32, _, title, body string, actions []string, _ map[string]dbus.Variant, _ int32) (uint32, *dbus.Error) {
+	if n.hang != nil {
+		<-n.hang
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	id := replaces
@@ -233,8 +239,10 @@ func TestTheIconAndItsMenu(t *testing.T) {
 	p := d.startMenu(home, at(url))
 	eventually(t, "the icon registers", func() bool { return d.registered() > 0 })
 	eventually(t, "the menu says who is signed in", func() bool { return d.has(eye, "Signed in as demo@example.com (plus)") })
-	eventually(t, "the limits are shown", func() bool { return d.has(eye, "5-hour limit 32% used") && d.has(eye, "Weekly limit 61% used") })
-	if title := d.property(eye, "ToolTip"); !strings.Contains(fmt.Sprint(title.Value()), "Proxy running at") {
+	eventually(t, "the limits are shown", func() bool {
+		return d.has(eye, "5-hour  ▓░░░░  32%") && d.has(eye, "Weekly  ▓▓▓░░  61%")
+	})
+	if title := d.property(eye, "ToolTip"); !strings.Contains(fmt.Sprint(title.Value()), "Running at") {
 		t.Errorf("the tooltip is %v", title)
 	}
 	if pixels := d.property(eye, "IconPixmap"); len(fmt.Sprint(pixels.Value())) < 1000 {
@@ -244,20 +252,24 @@ func TestTheIconAndItsMenu(t *testing.T) {
 
 	before := b.Counts().Refreshes
 	d.click(eye, "Refresh tokens")
-	eventually(t, "a refresh", func() bool { return b.Counts().Refreshes == before+1 && len(d.told("Codex Proxy")) == 1 })
+	eventually(t, "a refresh", func() bool { return b.Counts().Refreshes == before+1 && d.has(eye, "renews itself") })
 
-	d.click(eye, "Stop proxy")
-	eventually(t, "the proxy stops", func() bool { return d.has(eye, "Proxy stopped") && d.has(eye, "Start proxy") })
+	d.click(eye, "Stop the proxy")
+	eventually(t, "the proxy stops", func() bool { return d.has(eye, "Stopped") && d.has(eye, "Start the proxy") })
 	if _, err := http.Get(p.url + "/health"); err == nil {
 		t.Error("it still answers")
 	}
-	d.click(eye, "Start proxy")
-	eventually(t, "the proxy runs again", func() bool { return d.has(eye, "Stop proxy") })
+	d.click(eye, "Start the proxy")
+	eventually(t, "the proxy runs again", func() bool { return d.has(eye, "Stop the proxy") })
+	d.click(eye, "Pause for an hour")
+	eventually(t, "it is paused", func() bool { return d.has(eye, "Paused until") && d.has(eye, "Go on now") })
+	d.click(eye, "Go on now")
+	eventually(t, "it goes on", func() bool { return d.has(eye, "Running at") })
 
-	if out, code := command(t, home, at(url), "stop"); code != 0 || !d.has(eye, "Proxy stopped") {
+	if out, code := command(t, home, at(url), "stop"); code != 0 || !d.has(eye, "Stopped") {
 		t.Errorf("the command stop: %d %s", code, out)
 	}
-	if out, code := command(t, home, at(url), "start"); code != 0 || !d.has(eye, "Proxy running") {
+	if out, code := command(t, home, at(url), "start"); code != 0 || !d.has(eye, "Running at") {
 		t.Errorf("the command start: %d %s", code, out)
 	}
 	if out, code := command(t, home, at(url), "connect", "claude code"); code != 0 || !strings.Contains(out, "ANTHROPIC_BASE_URL=http://localhost:") {
@@ -290,12 +302,106 @@ func TestTheIconAndItsMenu(t *testing.T) {
 	eventually(t, "the first one shows itself", func() bool { return len(d.told("runs already")) == 1 })
 
 	d.click(eye, "Sign out")
-	eventually(t, "the menu offers to sign in", func() bool { return d.has(eye, "Sign in with ChatGPT…") && !d.has(eye, "Signed in as") })
-	eventually(t, "it is told what to do", func() bool { return len(d.told("Nobody is signed in")) == 1 })
-	d.click(eye, "Quit")
+	eventually(t, "the menu offers to sign in", func() bool { return d.has(eye, "Sign in…") && !d.has(eye, "Signed in as") })
+	d.click(eye, "Quit Codex Proxy")
 	eventually(t, "the program ends", p.exited)
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("it ended with %d", code)
+	}
+	// One import and one second start were told, and nothing that a click's own result shows.
+	if n := d.told(""); len(n) != 2 {
+		t.Errorf("%d notifications: %+v", len(n), n)
+	}
+}
+
+// fakeBrowser is a folder with an xdg-open that does what script says.
+func fakeBrowser(t *testing.T, script string) (path string) {
+	t.Helper()
+	path = t.TempDir()
+	if err := os.WriteFile(filepath.Join(path, "xdg-open"), []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestASignInFromTheMenuCanBeCancelledAndFoundAgain(t *testing.T) {
+	d := startDesktop(t)
+	d.startPanel()
+	d.startNotifications()
+	eye := d.connect()
+	_, url := startBackend(t)
+	p := d.startMenu(t.TempDir(), append(at(url), "PATH="+fakeBrowser(t, "exit 3"))) // a browser that can't be opened
+	eventually(t, "the menu offers to sign in", func() bool { return d.has(eye, "Sign in…") })
+	d.click(eye, "Sign in…")
+	eventually(t, "that no browser opened is told, with the link", func() bool {
+		n := d.told("No browser could be opened")
+		return len(n) == 1 && strings.Contains(n[0].body, url+"/oauth/authorize?") && strings.Contains(strings.Join(n[0].actions, " "), "Copy the link")
+	})
+	eventually(t, "the menu has both ways on", func() bool {
+		return d.has(eye, "Cancel sign-in") && d.has(eye, "Copy sign-in link") && d.has(eye, "Waiting for you to sign in")
+	})
+	d.click(eye, "Cancel sign-in")
+	eventually(t, "it is as before", func() bool { return d.has(eye, "Sign in…") && !d.has(eye, "Cancel sign-in") })
+	d.click(eye, "Sign in by a code, on any device…")
+	eventually(t, "the code is in the menu and told", func() bool { return d.has(eye, "Type ABCD-") && len(d.told("Type ABCD-")) == 1 })
+	if n := d.told("did not work"); len(n) > 0 {
+		t.Errorf("cancelling is told as a failure: %+v", n)
+	}
+	p.cmd.Process.Signal(syscall.SIGHUP) //nolint:errcheck // it ends or the test does
+	eventually(t, "the end of the session ends it, in the middle of a sign-in", p.exited)
+}
+
+func TestANotificationServiceThatHangsDoesNotFreezeTheMenu(t *testing.T) {
+	d := startDesktop(t)
+	d.startPanel()
+	hang := make(chan struct{})
+	t.Cleanup(func() { close(hang) })
+	d.hang = hang
+	d.startNotifications()
+	eye := d.connect()
+	b, url := startBackend(t)
+	home, _ := signedIn(t, b)
+	p := d.startMenu(home, at(url))
+	p.imported() // which is told
+	d.click(eye, "Stop the proxy")
+	eventually(t, "a click works", func() bool { return d.has(eye, "Stopped") })
+	p.cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it ends or the test does
+	eventually(t, "it ends", p.exited)
+}
+
+func TestTheProgramEndsWithItsSession(t *testing.T) {
+	d := startDesktop(t)
+	d.startPanel()
+	b, url := startBackend(t)
+	home, _ := signedIn(t, b)
+	p := d.startMenu(home, at(url))
+	p.imported()
+	eventually(t, "the icon registers", func() bool { return d.registered() > 0 })
+	d.bus.Process.Kill() //nolint:errcheck // it is there
+	eventually(t, "the program ends", p.exited)
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 || strings.Contains(p.log.String(), "panic") {
+		t.Errorf("it ended with %d", code)
+	}
+}
+
+func TestAStoppedProgramDelaysASecondStartByFiveSecondsAtMost(t *testing.T) {
+	d := startDesktop(t)
+	d.startPanel()
+	b, url := startBackend(t)
+	home, _ := signedIn(t, b)
+	p := d.startMenu(home, at(url))
+	p.imported()
+	p.cmd.Process.Signal(syscall.SIGSTOP)                       //nolint:errcheck // it is there
+	t.Cleanup(func() { p.cmd.Process.Signal(syscall.SIGCONT) }) //nolint:errcheck // or has gone
+	eventually(t, "it stands still", func() bool {
+		raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+		_, state, _ := strings.Cut(string(raw), ") ")
+		return strings.HasPrefix(state, "T")
+	})
+	begin := time.Now()
+	out, code := command(t, home, append(at(url), "DBUS_SESSION_BUS_ADDRESS="+d.address), "--port", "0")
+	if took := time.Since(begin); code != 1 || !strings.Contains(out, "does not answer") || took > 8*time.Second {
+		t.Errorf("after %s: %d %s", took, code, out)
 	}
 }
 
@@ -314,9 +420,9 @@ func TestTroubleIsToldOnceAndMendedByAClick(t *testing.T) {
 	home, _ := signedIn(t, b)
 	p := launch(t, home, append(at(url), "DBUS_SESSION_BUS_ADDRESS="+d.address), "--port", port)
 	eventually(t, "the import is over", func() bool { return strings.Contains(p.log.String(), "✅ Imported") })
-	eventually(t, "the taken port is told", func() bool { return len(d.told("could not start")) == 1 })
+	eventually(t, "the taken port is told", func() bool { return len(d.told("Port "+port+" is used by e2e.test")) == 1 })
 	eventually(t, "the menu names the program", func() bool { return d.has(eye, "Port "+port+" is used by e2e.test") })
-	n := d.told("could not start")[0]
+	n := d.told("Port " + port + " is used")[0]
 	if !strings.Contains(strings.Join(n.actions, " "), "Use port") {
 		t.Errorf("the notification offers %v", n.actions)
 	}
@@ -324,7 +430,7 @@ func TestTroubleIsToldOnceAndMendedByAClick(t *testing.T) {
 	if err := service.Emit("/org/freedesktop/Notifications", "org.freedesktop.Notifications.ActionInvoked", n.id, "default"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it runs on another port", func() bool { return d.has(eye, "Proxy running at") })
+	eventually(t, "it runs on another port", func() bool { return d.has(eye, "Running at") })
 	raw, _ := os.ReadFile(filepath.Join(home, ".config", "codex-proxy", "settings.json"))
 	var chosen app.Saved
 	if json.Unmarshal(raw, &chosen) != nil || chosen["port"] == nil {
@@ -336,17 +442,15 @@ func TestTroubleIsToldOnceAndMendedByAClick(t *testing.T) {
 	d.click(eye, "Refresh tokens")
 	eventually(t, "the trouble is told", func() bool { return len(d.told("Sign in again")) == 1 })
 	d.click(eye, "Refresh tokens")
-	eventually(t, "the second attempt fails", func() bool { return len(d.told("did not work")) == 2 })
+	eventually(t, "the second attempt fails", func() bool { return len(d.told("did not work")) == 1 })
 	if len(d.told("Sign in again")) != 1 {
 		t.Error("the same problem was told twice")
 	}
 	// The CLI signs in anew; a click on Re-import mends it.
 	writeFile(t, filepath.Join(home, ".codex", "auth.json"), b.SignIn(200*time.Hour).AuthJSON())
 	b.AllowRefresh()
-	if id := d.told("Sign in again")[0].id; id != 0 {
-		service.Emit("/org/freedesktop/Notifications", "org.freedesktop.Notifications.ActionInvoked", id, "default") //nolint:errcheck // seen next
-	}
-	eventually(t, "it is signed in again", func() bool { return d.has(eye, "Token expires in") })
+	d.click(eye, "Re-import from Codex CLI")
+	eventually(t, "it is signed in again", func() bool { return d.has(eye, "renews itself") })
 	p.cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it ends or the test does
 	eventually(t, "SIGTERM ends it", p.exited)
 }
