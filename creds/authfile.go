@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tidwall/gjson"
 	"github.com/tidwall/sjson"
 )
 
@@ -34,6 +35,7 @@ type authFileOurs struct {
 	TakeOver     bool      `json:"take_over,omitempty"`
 	Kind         Kind      `json:"kind,omitempty"`
 	ClientID     string    `json:"client_id,omitempty"`
+	Scope        string    `json:"scope,omitempty"`
 	ExpiresAt    time.Time `json:"expires_at,omitzero"` // for access tokens that don't tell their end
 }
 
@@ -76,7 +78,7 @@ func decodeAuthFile(raw []byte) (Credentials, error) {
 	}
 	if f.Ours != nil {
 		c.ImportedFrom, c.TakeOver = f.Ours.ImportedFrom, f.Ours.TakeOver
-		c.Kind, c.ClientID, c.ExpiresAt = f.Ours.Kind, f.Ours.ClientID, f.Ours.ExpiresAt
+		c.Kind, c.ClientID, c.Scope, c.ExpiresAt = f.Ours.Kind, f.Ours.ClientID, f.Ours.Scope, f.Ours.ExpiresAt
 		if f.Ours.Ownership == Own {
 			c.Ownership = Own
 		}
@@ -84,17 +86,18 @@ func decodeAuthFile(raw []byte) (Credentials, error) {
 	return c.describe(), nil
 }
 
-// encodeAuthFile writes c into previous, keeping every field it does not know and their order; previous may be
-// empty. ours adds the object that only our own file has.
+// encodeAuthFile writes c. With ours it is our own file, in which nothing of an earlier sign-in stays, with the object
+// that only that has. Otherwise it is the Codex CLI's: c goes into previous, which may be empty, and every field that we
+// don't know stays, in its order.
 func encodeAuthFile(c Credentials, previous []byte, ours bool) ([]byte, error) {
 	if !ours && c.Kind == KindChatGPT {
-		return nil, errors.New("the Codex CLI's file can't hold a sign-in of this kind: use `codex-proxy login --codex`, or --creds-store=auto")
+		return nil, errors.New("the Codex CLI's file can't hold a \"Sign in with ChatGPT\"")
 	}
 	if c.IsZero() {
 		return []byte(`{"auth_mode":"` + modeSignedOut + `"}`), nil
 	}
 	doc := previous
-	if !json.Valid(doc) || bytes.TrimSpace(doc)[0] != '{' {
+	if ours || !json.Valid(doc) || bytes.TrimSpace(doc)[0] != '{' {
 		doc = []byte(`{"auth_mode":"chatgpt","OPENAI_API_KEY":null}`)
 	}
 	var err error
@@ -113,12 +116,12 @@ func encodeAuthFile(c Credentials, previous []byte, ours bool) ([]byte, error) {
 		set("last_refresh", c.LastRefresh.UTC().Format(time.RFC3339Nano))
 	}
 	if ours {
-		mode := "chatgpt"
 		if c.Kind == KindChatGPT {
-			mode = modeChatGPT
+			set("auth_mode", modeChatGPT)
 		}
-		set("auth_mode", mode)
-		set("codex_proxy", authFileOurs{c.Ownership, c.ImportedFrom, c.TakeOver, c.Kind, c.ClientID, c.ExpiresAt.UTC()})
+		set("codex_proxy", authFileOurs{c.Ownership, c.ImportedFrom, c.TakeOver, c.Kind, c.ClientID, c.Scope, c.ExpiresAt.UTC()})
+	} else if mode := gjson.GetBytes(doc, "auth_mode").String(); mode != "chatgpt" && mode != "chatgptAuthTokens" {
+		set("auth_mode", "chatgpt")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("encode sign-in: %w", err)

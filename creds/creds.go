@@ -16,6 +16,8 @@ package creds
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -28,6 +30,9 @@ const (
 	// Shared means that another program (the Codex CLI) holds the same refresh token.
 	Shared Ownership = "shared"
 )
+
+// importedFromKeychain is the ImportedFrom of what was in the Codex CLI's keychain entry.
+const importedFromKeychain = "keychain"
 
 // Kind says which of OpenAI's sign-ins it is, and so which upstream answers for it.
 type Kind string
@@ -46,6 +51,7 @@ type Credentials struct {
 	RefreshToken string // may be empty: then the sign-in lasts as long as the access token
 	IDToken      string // may be empty
 
+	UserID    string // who signed in, the same in all of their workspaces; may be empty
 	AccountID string // ChatGPT account (workspace) id, sent as chatgpt-account-id
 	Email     string // from the id token, may be empty
 	Plan      string // from the tokens ("plus", "pro", ...), may be empty
@@ -56,6 +62,7 @@ type Credentials struct {
 
 	Kind     Kind
 	ClientID string // OAuth client that the tokens were issued to; empty for the Codex client
+	Scope    string // what was granted, words with spaces between; empty when the auth server did not say
 
 	Ownership    Ownership
 	ImportedFrom string // where an import read it: a file path or "keychain"; empty for other sign-ins
@@ -68,6 +75,25 @@ func (c Credentials) IsZero() bool { return c.AccessToken == "" && c.RefreshToke
 // ExpiredAt reports whether the access token is known to have ended at t.
 func (c Credentials) ExpiredAt(t time.Time) bool {
 	return c.AccessToken == "" || (!c.ExpiresAt.IsZero() && !t.Before(c.ExpiresAt))
+}
+
+// scopeOfPlan is the leave to use the plan. Source: developers.openai.com/siwc/token-sharing-open-source.
+const scopeOfPlan = "chatgpt.tokens.use.direct"
+
+// IdentityOnly reports that c is a "Sign in with ChatGPT" that was granted without leave to use the plan.
+func (c Credentials) IdentityOnly() bool {
+	return c.Kind == KindChatGPT && c.Scope != "" && !slices.Contains(strings.Fields(c.Scope), scopeOfPlan)
+}
+
+// sameAccount reports whether d is of c's person and of the workspace in use, or of the one that c's tokens were made
+// for: another one may have been chosen here since.
+func (c Credentials) sameAccount(d Credentials) bool {
+	if c.UserID != d.UserID && c.UserID != "" && d.UserID != "" {
+		return false
+	}
+	made := c
+	made.AccountID = ""
+	return d.AccountID == c.AccountID || d.AccountID == made.describe().AccountID
 }
 
 // sameTokens reports whether c and d hold the same secrets.

@@ -5,40 +5,51 @@ package creds
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"codex-proxy/internal/atomicfile"
 )
 
-// roomReserved is how many bytes a store makes sure of before a refresh. A sign-in takes 4 to 6 KB.
-const roomReserved = 32 << 10
+const (
+	roomReserved = 32 << 10 // bytes that a store makes sure of before a refresh; a sign-in takes 4 to 6 KB
+	fileMost     = 1 << 20  // bytes that a file with a sign-in may have
+)
 
 // FileStore keeps the sign-in in a file, 0600 in a folder 0700.
 //
 // A save writes a second file beside the first, syncs it, renames it over the first and syncs the folder, so a
 // reader sees the old or the new sign-in and nothing else. Should the program die between write and rename, the
-// second file holds the newer tokens; Load notices and uses them.
+// second file holds the newer tokens; Load notices and uses them. A third file notes the last refresh, see Attempt.
 type FileStore struct {
-	path  string
-	codec fileCodec
-	lock  *flock.Flock
-	label string
-	hint  string // what to do when there is no sign-in
+	path   string // see CanonicalPath
+	codec  fileCodec
+	lock   *flock.Flock
+	label  string
+	shared bool
+
+	newFolder atomic.Bool // Lock had to make the folder, and nothing was saved there since
 
 	mu       sync.Mutex
-	reserved *os.File // the second file, opened by reserve, with room for a sign-in
+	reserved *os.File // the second file, opened by Reserve, with room for a sign-in
 
 	// step, when set by a test, is called with the name of each step of a save before it happens.
 	step func(name string)
 }
+
+// CanonicalPath is the one spelling of a store's path, by which programs that use the same store find each other.
+func CanonicalPath(path string) string { return atomicfile.Canonical(path) }
 
 // fileCodec is what differs between the stores that are a file.
 type fileCodec struct {
@@ -50,7 +61,7 @@ type fileCodec struct {
 
 // NewFileStore returns the program's own store at path.
 func NewFileStore(path string) *FileStore {
-	return newFileStore(path, path+".lock", path, fileCodec{
+	return newFileStore(path, filepath.Base(path)+".lock", "%s", fileCodec{
 		decode: decodeAuthFile,
 		encode: func(c Credentials, previous []byte) ([]byte, error) {
 			return encodeAuthFile(c, previous, true)
@@ -63,7 +74,7 @@ func NewFileStore(path string) *FileStore {
 // know are kept, so are the file's format and mode. The lock is the CLI's own.
 // Source: codex-rs/login/src/auth/storage.rs and a trace of Codex CLI 0.169.
 func NewLegacyStore(path string) *FileStore {
-	s := newFileStore(path, filepath.Join(filepath.Dir(path), "auth.lock"), path+" (shared with the Codex CLI)", fileCodec{
+	s := newFileStore(path, "auth.lock", "%s (shared with the Codex CLI)", fileCodec{
 		decode: func(raw []byte) (Credentials, error) {
 			c, err := decodeAuthFile(raw)
 			c.Ownership = Shared
@@ -75,15 +86,18 @@ func NewLegacyStore(path string) *FileStore {
 		keepMode: true,
 		refused:  0o002,
 	})
-	s.hint = "Run `codex login`"
+	s.shared = true
 	return s
 }
 
-func newFileStore(path, lockPath, label string, codec fileCodec) *FileStore {
+// newFileStore resolves the folder, so that two spellings of a path are one store; the file itself must not be a link.
+// The label is for people, with %s for the path.
+func newFileStore(path, lockName, label string, codec fileCodec) *FileStore {
+	dir := CanonicalPath(filepath.Dir(path))
+	path = filepath.Join(dir, filepath.Base(path))
 	return &FileStore{
-		path: path, codec: codec, label: label,
-		lock: flock.New(lockPath, flock.SetPermissions(0o600)),
-		hint: "Run `codex-proxy login`",
+		path: path, codec: codec, label: fmt.Sprintf(label, path),
+		lock: flock.New(filepath.Join(dir, lockName), flock.SetPermissions(0o600)),
 	}
 }
 
@@ -93,8 +107,52 @@ func (s *FileStore) Name() string { return s.label }
 // Path is where the file is.
 func (s *FileStore) Path() string { return s.path }
 
-func (s *FileStore) second() string {
-	return filepath.Join(filepath.Dir(s.path), "."+filepath.Base(s.path)+".codex-proxy.new")
+// Limits says whether it is the Codex CLI's.
+func (s *FileStore) Limits() Limits { return Limits{Shared: s.shared} }
+
+func (s *FileStore) second() string { return s.beside("new") }
+
+// beside is the name of a file of ours next to the store's.
+func (s *FileStore) beside(what string) string {
+	return filepath.Join(filepath.Dir(s.path), "."+filepath.Base(s.path)+".codex-proxy."+what)
+}
+
+// Stamp is what the system says of the files.
+func (s *FileStore) Stamp() string {
+	var b strings.Builder
+	for _, path := range []string{s.path, filepath.Dir(s.path)} {
+		info, err := os.Stat(path)
+		switch {
+		case err != nil:
+			b.WriteString("none,")
+		case info.IsDir():
+			b.WriteString("there,")
+		default:
+			fmt.Fprintf(&b, "%d %d %d,", info.Size(), info.ModTime().UnixNano(), info.Mode())
+		}
+	}
+	return b.String()
+}
+
+// Note writes the attempt beside the sign-in.
+func (s *FileStore) Note(_ context.Context, a Attempt) error {
+	raw, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	if err := atomicfile.Write(s.beside("refresh"), raw); err != nil {
+		return s.cantWrite(err)
+	}
+	return nil
+}
+
+// Attempt reads what Note wrote.
+func (s *FileStore) Attempt(context.Context) Attempt {
+	var a Attempt
+	if raw, _, err := atomicfile.Read(s.beside("refresh"), 4<<10); err == nil {
+		json.Unmarshal(raw, &a) //nolint:errcheck // then nothing is known
+	}
+	return a
 }
 
 // Load reads the file. A file that another program is writing at this moment is read again for a short while before
@@ -137,31 +195,27 @@ func (s *FileStore) load() (Credentials, error) {
 
 // read returns the file's bytes after checking that nobody else may change it.
 func (s *FileStore) read() ([]byte, error) {
-	f, err := os.Open(s.path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, &StoreError{Kind: ErrMissing, Where: s.path, Hint: s.hint}
-	case err != nil:
-		return nil, &StoreError{Kind: ErrUnreadable, Where: s.path, Cause: cause(err), Hint: "Make it readable for your user, or name another file with --creds-path"}
+	raw, info, err := atomicfile.Read(s.path, fileMost)
+	if errors.Is(err, fs.ErrNotExist) {
+		missing := &StoreError{Kind: ErrMissing, Where: s.path}
+		if _, folder := os.Stat(filepath.Dir(s.path)); folder != nil || s.newFolder.Load() {
+			missing.Cause = errNoFolder
+		}
+		return nil, missing
 	}
-	defer f.Close()
-	if err := s.checkPermissions(f); err != nil {
-		return nil, err
+	if err == nil {
+		err = s.checkPermissions(info)
 	}
-	raw, err := io.ReadAll(io.LimitReader(f, 1<<20))
-	if err != nil {
-		return nil, &StoreError{Kind: ErrUnreadable, Where: s.path, Cause: cause(err), Hint: "Name the file itself with --creds-path"}
+	var known *StoreError
+	if err != nil && !errors.As(err, &known) {
+		return nil, &StoreError{Kind: ErrUnreadable, Where: s.path, Cause: atomicfile.Explain(err), Hint: "Make it a file that your user can read, or name another with --creds-path"}
 	}
-	return raw, nil
+	return raw, err
 }
 
-func (s *FileStore) checkPermissions(f *os.File) error {
+func (s *FileStore) checkPermissions(info fs.FileInfo) error {
 	if runtime.GOOS == "windows" {
 		return nil // the user's profile folder keeps others out
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return &StoreError{Kind: ErrUnreadable, Where: s.path, Cause: cause(err)}
 	}
 	if info.Mode().Perm()&0o022 != 0 {
 		return &StoreError{Kind: ErrUnreadable, Where: s.path, Cause: errors.New("other users can change it"), Hint: "Run: chmod 600 " + s.path}
@@ -184,24 +238,26 @@ func (s *FileStore) checkFolder() error {
 	return nil
 }
 
-// unfinished returns the sign-in of a save that was written and never renamed, if it is newer than current.
+// unfinished returns the sign-in of a save that was written and never renamed, if it follows current: it is newer, or it
+// came for the very token that current holds, whatever the clock said then.
 func (s *FileStore) unfinished(current Credentials) (Credentials, bool) {
-	raw, err := os.ReadFile(s.second())
+	raw, _, err := atomicfile.Read(s.second(), fileMost)
 	if err != nil {
 		return current, false
 	}
 	c, err := s.codec.decode(bytes.TrimRight(raw, "\x00"))
-	if err != nil || c.LastRefresh.IsZero() || !c.newerThan(current) {
+	if err != nil || c.LastRefresh.IsZero() || c.sameTokens(current) {
 		return current, false
 	}
-	return c, true
+	follows := current.RefreshToken != "" && c.RefreshToken != current.RefreshToken && s.Attempt(context.Background()).Token == hash(current.RefreshToken)
+	return c, follows || c.newerThan(current)
 }
 
 // Save replaces the file. It is called under the lock, see Manager.
 func (s *FileStore) Save(_ context.Context, c Credentials) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	previous, _ := os.ReadFile(s.path)
+	previous, _, _ := atomicfile.Read(s.path, fileMost)
 	doc, err := s.codec.encode(c, previous)
 	if err != nil {
 		return err
@@ -218,11 +274,10 @@ func (s *FileStore) Save(_ context.Context, c Credentials) error {
 		return s.cantWrite(err)
 	}
 	s.at("rename")
-	if err := os.Rename(s.second(), s.path); err != nil {
+	if err := atomicfile.Replace(s.second(), s.path); err != nil {
 		return s.cantWrite(err)
 	}
-	s.at("sync folder")
-	syncFolder(filepath.Dir(s.path))
+	s.newFolder.Store(false)
 	s.at("done")
 	return nil
 }
@@ -249,15 +304,15 @@ func (s *FileStore) write(f *os.File, doc []byte) error {
 	return f.Close()
 }
 
-// reserve makes sure that a sign-in can be written, and holds the room for it on the disk until Save.
-func (s *FileStore) reserve(context.Context) error {
+// Reserve makes sure that a sign-in can be written, and holds the room for it on the disk until Save.
+func (s *FileStore) Reserve(context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.checkFolder(); err != nil {
 		return err
 	}
-	if info, err := os.Lstat(s.path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
-		return &StoreError{Kind: ErrReadOnly, Where: s.path, Cause: errors.New("it is a symbolic link"), Hint: "Put the file itself there, or name the link's target with --creds-path"}
+	if err := atomicfile.NoLink(s.path); err != nil {
+		return &StoreError{Kind: ErrReadOnly, Where: s.path, Cause: atomicfile.ErrLink, Hint: "Put the file itself there, or name the link's target with --creds-path"}
 	}
 	if err := s.finish(); err != nil {
 		return s.cantWrite(err)
@@ -282,17 +337,13 @@ func (s *FileStore) reserve(context.Context) error {
 // finish renames the second file if an earlier process wrote it and died before it could.
 func (s *FileStore) finish() error {
 	var current Credentials
-	if raw, err := os.ReadFile(s.path); err == nil {
+	if raw, _, err := atomicfile.Read(s.path, fileMost); err == nil {
 		current, _ = s.codec.decode(raw)
 	}
 	if _, ok := s.unfinished(current); !ok || s.reserved != nil {
 		return nil
 	}
-	if err := os.Rename(s.second(), s.path); err != nil {
-		return err
-	}
-	syncFolder(filepath.Dir(s.path))
-	return nil
+	return atomicfile.Replace(s.second(), s.path)
 }
 
 // open returns the reserved second file, or makes a new one.
@@ -309,20 +360,38 @@ func (s *FileStore) open() (*os.File, error) {
 	if err := os.MkdirAll(filepath.Dir(s.path), 0o700); err != nil {
 		return nil, s.cantWrite(err)
 	}
-	if err := os.Remove(s.second()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := s.putAside(); err != nil {
 		return nil, s.cantWrite(err)
 	}
-	f, err := os.OpenFile(s.second(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := atomicfile.Create(s.second())
 	if err != nil {
 		return nil, s.cantWrite(err)
 	}
 	return f, nil
 }
 
-// acquire takes the lock that keeps other processes from refreshing, or gives up when ctx ends.
-func (s *FileStore) acquire(ctx context.Context) (release func(), err error) {
-	if _, err := os.Stat(filepath.Dir(s.lock.Path())); err != nil && s.codec.keepMode {
+// putAside makes the name of the second file free. One that holds another sign-in than the first, which looked older by
+// the clock, is kept under a third name: the clock may have been wrong.
+func (s *FileStore) putAside() error {
+	raw, _, err := atomicfile.Read(s.second(), fileMost)
+	if err == nil {
+		if c, err := s.codec.decode(bytes.TrimRight(raw, "\x00")); err == nil && c.RefreshToken != "" {
+			return os.Rename(s.second(), s.beside("old"))
+		}
+	}
+	if err := os.Remove(s.second()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Lock takes the lock file that keeps other processes from changing the store. ErrBusy when ctx ends before that.
+func (s *FileStore) Lock(ctx context.Context) (release func(), err error) {
+	if _, err := os.Stat(filepath.Dir(s.lock.Path())); err != nil && s.shared {
 		return func() {}, nil // nothing there to guard, and not ours to make
+	}
+	if _, err := os.Stat(filepath.Dir(s.path)); errors.Is(err, fs.ErrNotExist) {
+		s.newFolder.Store(true)
 	}
 	if err := os.MkdirAll(filepath.Dir(s.lock.Path()), 0o700); err != nil {
 		return nil, s.cantWrite(err)
@@ -332,7 +401,7 @@ func (s *FileStore) acquire(ctx context.Context) (release func(), err error) {
 	case ok:
 		return func() { s.lock.Unlock() }, nil
 	case ctx.Err() != nil:
-		return nil, fmt.Errorf("another program holds %s", s.lock.Path())
+		return nil, ErrBusy
 	default:
 		return nil, s.cantWrite(err)
 	}
@@ -345,49 +414,35 @@ func (s *FileStore) at(step string) {
 }
 
 func (s *FileStore) cantWrite(err error) error {
-	return fmt.Errorf("write %s: %w", s.path, cause(err))
+	var known *StoreError
+	if errors.As(err, &known) {
+		return err
+	}
+	return &StoreError{Kind: ErrNotWritten, Where: s.path, Cause: atomicfile.Explain(err)}
 }
 
 // problem turns a decoder's error into the store's.
 func (s *FileStore) problem(err error) error {
-	if errors.Is(err, ErrSignedOut) {
-		return &StoreError{Kind: ErrSignedOut, Where: s.path, Hint: "Run `codex-proxy login`"}
-	}
-	if errors.Is(err, ErrNotChatGPT) {
-		return &StoreError{Kind: ErrNotChatGPT, Where: s.path, Cause: detail(err), Hint: "Run `codex-proxy login`"}
-	}
-	return &StoreError{Kind: ErrCorrupt, Where: s.path, Cause: detail(err), Hint: "Move it away and start again, or sign in again with `codex-proxy login`"}
-}
-
-// detail is the part of a decoder's error that its kind does not say.
-func detail(err error) error {
-	for _, kind := range []error{ErrNotChatGPT, ErrCorrupt} {
-		if rest, ok := bytes.CutPrefix([]byte(err.Error()), []byte(kind.Error()+" (")); ok {
-			return errors.New(string(bytes.TrimSuffix(rest, []byte(")"))))
+	for _, kind := range []error{ErrSignedOut, ErrNotChatGPT} {
+		if errors.Is(err, kind) {
+			return &StoreError{Kind: kind, Where: s.path, Cause: detail(err)}
 		}
 	}
-	return err
+	return &StoreError{Kind: ErrCorrupt, Where: s.path, Cause: detail(err), Hint: "Sign in again, or move the file away and start again"}
 }
 
-// cause drops the path that the error's text already has.
-func cause(err error) error {
-	var p *fs.PathError
-	var l *os.LinkError
-	switch {
-	case errors.As(err, &p):
-		return p.Err
-	case errors.As(err, &l):
-		return l.Err
+// detail is the part of a decoder's error that its kind does not say; nil when there is none.
+func detail(err error) error {
+	for _, kind := range []error{ErrNotChatGPT, ErrCorrupt} {
+		if rest, ok := strings.CutPrefix(err.Error(), kind.Error()+" ("); ok {
+			return errors.New(strings.TrimSuffix(rest, ")"))
+		}
+		if err.Error() == kind.Error() {
+			return nil
+		}
+	}
+	if errors.Is(err, ErrSignedOut) {
+		return nil
 	}
 	return err
-}
-
-func syncFolder(dir string) {
-	if runtime.GOOS == "windows" {
-		return // NTFS journals the rename
-	}
-	if d, err := os.Open(dir); err == nil {
-		d.Sync()
-		d.Close()
-	}
 }

@@ -10,17 +10,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"runtime"
 	"strings"
 
 	"filippo.io/age"
 	"github.com/zalando/go-keyring"
+
+	"codex-proxy/internal/atomicfile"
 )
 
 // FromKeychain is the ImportedFrom of a sign-in that came out of the Codex CLI's keychain entry.
-const FromKeychain = "keychain"
+const FromKeychain = importedFromKeychain
 
 // An Importer reads the sign-in of the Codex CLI. It changes nothing.
 type Importer struct {
@@ -74,9 +76,9 @@ func (i *Importer) FromKeychain(ctx context.Context) (Credentials, error) {
 	}
 	switch {
 	case errors.Is(err, keyring.ErrNotFound):
-		return Credentials{}, &StoreError{Kind: ErrMissing, Where: "keychain", Hint: "Run `codex-proxy login`"}
+		return Credentials{}, &StoreError{Kind: ErrMissing, Where: "keychain"}
 	case err != nil:
-		return Credentials{}, &StoreError{Kind: ErrUnreadable, Where: "keychain", Cause: err, Hint: "Run `codex-proxy login`. If your sign-in is in the keychain, unlock it, or put `cli_auth_credentials_store = \"file\"` into the Codex CLI's config.toml and sign in again"}
+		return Credentials{}, &StoreError{Kind: ErrUnreadable, Where: "keychain", Cause: err, Hint: "If the Codex CLI keeps its sign-in there, unlock the keychain, or put `cli_auth_credentials_store = \"file\"` into its config.toml and sign in again with it"}
 	}
 	c, err := decodeAuthFile([]byte(value))
 	if err != nil {
@@ -84,7 +86,7 @@ func (i *Importer) FromKeychain(ctx context.Context) (Credentials, error) {
 		if errors.Is(err, ErrNotChatGPT) {
 			kind = ErrNotChatGPT
 		}
-		return c, &StoreError{Kind: kind, Where: "keychain", Cause: detail(err), Hint: "Run `codex-proxy login`"}
+		return c, &StoreError{Kind: kind, Where: "keychain", Cause: detail(err)}
 	}
 	i.Tell(Step{"📄", "Read " + describeImport(c) + " from the keychain"})
 	c.Ownership, c.ImportedFrom = Shared, FromKeychain
@@ -95,9 +97,12 @@ func (i *Importer) FromKeychain(ctx context.Context) (Credentials, error) {
 // keychain. Source: Codex CLI 0.169, feature secret_auth_storage.
 func (i *Importer) fromEncryptedFile(ctx context.Context, account string) (string, error) {
 	path := filepath.Join(i.CodexHome, "secrets", "codex_auth.age")
-	raw, err := os.ReadFile(path)
-	if err != nil {
+	raw, _, err := atomicfile.Read(path, fileMost)
+	if errors.Is(err, fs.ErrNotExist) {
 		return "", keyring.ErrNotFound
+	}
+	if err != nil {
+		return "", err
 	}
 	i.Tell(Step{"🔍", "Checking the Codex CLI's encrypted file " + path})
 	passphrase, err := readForeign(ctx, "codex", "secrets|"+account)

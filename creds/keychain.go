@@ -4,23 +4,21 @@ package creds
 
 import (
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/zalando/go-keyring"
+
+	"codex-proxy/internal/seal"
 )
 
 const (
 	keychainService = "codex-proxy"
 	keychainAccount = "encryption-key"
-	keychainKeySize = 32 // bytes, AES-256
-
 	// keychainTimeout bounds one call. A locked keychain asks the user, and nobody may be there.
 	keychainTimeout = 20 * time.Second
 )
@@ -32,27 +30,40 @@ const (
 // is useless without it; saving has the guarantees of FileStore, and no save ever touches the entry's access list.
 type KeychainStore struct {
 	*FileStore
-	key locked[[]byte]
+	key     locked[*seal.Key] // nil until it was read
+	refused locked[refusal]   // the keychain's last
 }
+
+// refusal is a keychain that did not give the key. A locked one asks the user each time: it is not asked again before
+// after, unless a person does.
+type refusal struct {
+	err   error
+	after time.Time
+	wait  time.Duration
+}
+
+const (
+	keychainFirstWait = 30 * time.Second
+	keychainMostWait  = 10 * time.Minute
+)
 
 // NewKeychainStore returns the store whose encrypted file is at path.
 func NewKeychainStore(path string) *KeychainStore {
 	s := &KeychainStore{}
-	s.FileStore = newFileStore(path, path+".lock", "keychain (encrypted in "+path+")", fileCodec{
+	s.FileStore = newFileStore(path, filepath.Base(path)+".lock", "keychain (encrypted in %s)", fileCodec{
 		decode: func(raw []byte) (Credentials, error) {
-			plain, err := s.unseal(raw)
+			plain, err := s.key.get().Open(raw)
 			if err != nil {
-				return Credentials{}, err
+				return Credentials{}, fmt.Errorf("%w (%w)", ErrCorrupt, err)
 			}
 			return decodeAuthFile(plain)
 		},
-		encode: func(c Credentials, previous []byte) ([]byte, error) {
-			plain, _ := s.unseal(previous)
-			plain, err := encodeAuthFile(c, plain, true)
+		encode: func(c Credentials, _ []byte) ([]byte, error) {
+			plain, err := encodeAuthFile(c, nil, true)
 			if err != nil {
 				return nil, err
 			}
-			return s.seal(plain)
+			return s.key.get().Seal(plain), nil
 		},
 		refused: 0o022,
 	})
@@ -75,11 +86,12 @@ func (s *KeychainStore) Save(ctx context.Context, c Credentials) error {
 	return s.FileStore.Save(ctx, c)
 }
 
-func (s *KeychainStore) reserve(ctx context.Context) error {
+// Reserve makes the key if there is none yet, and reserves room for the file.
+func (s *KeychainStore) Reserve(ctx context.Context) error {
 	if err := s.unlock(ctx, true); err != nil {
 		return err
 	}
-	return s.FileStore.reserve(ctx)
+	return s.FileStore.Reserve(ctx)
 }
 
 // unlock reads the key, once a process. With create it makes one when the keychain has none, and reads it back.
@@ -87,15 +99,28 @@ func (s *KeychainStore) unlock(ctx context.Context, create bool) error {
 	if s.key.get() != nil {
 		return nil
 	}
+	last := s.refused.get()
+	if last.err != nil && time.Now().Before(last.after) && !askedByUser(ctx) {
+		return last.err
+	}
+	err := s.readKey(ctx, create)
+	if err != nil && !errors.Is(err, ErrMissing) {
+		wait := min(max(2*last.wait, keychainFirstWait), keychainMostWait)
+		s.refused.set(refusal{err, time.Now().Add(wait), wait})
+	}
+	return err
+}
+
+func (s *KeychainStore) readKey(ctx context.Context, create bool) error {
 	value, err := keychainGet(ctx, keychainService, keychainAccount)
 	if errors.Is(err, keyring.ErrNotFound) {
 		if _, fileErr := s.read(); fileErr == nil {
 			return &StoreError{Kind: ErrUnreadable, Where: s.Name(), Cause: errors.New("its key is gone from the keychain"), Hint: "Move the file away and start again to sign in anew"}
 		}
 		if !create {
-			return &StoreError{Kind: ErrMissing, Where: "keychain", Hint: s.hint}
+			return &StoreError{Kind: ErrMissing, Where: "keychain"}
 		}
-		fresh := make([]byte, keychainKeySize)
+		fresh := make([]byte, seal.KeySize)
 		rand.Read(fresh)
 		value = base64.StdEncoding.EncodeToString(fresh)
 		if err = keychainSet(ctx, keychainService, keychainAccount, value); err == nil {
@@ -109,53 +134,12 @@ func (s *KeychainStore) unlock(ctx context.Context, create bool) error {
 		return &StoreError{Kind: ErrUnreadable, Where: "keychain", Cause: err, Hint: "Unlock the keychain and start again, or use --creds-store=xdg"}
 	}
 	key, err := base64.StdEncoding.DecodeString(value)
-	if err != nil || len(key) != keychainKeySize {
+	if err != nil || len(key) != seal.KeySize {
 		return &StoreError{Kind: ErrCorrupt, Where: "keychain", Hint: fmt.Sprintf("Delete the entry %q of %q and %s, then start again", keychainAccount, keychainService, s.Path())}
 	}
-	s.key.set(key)
+	k := seal.NewKey(key)
+	s.key.set(&k)
 	return nil
-}
-
-// sealed is the file: AES-256-GCM with a random nonce a save.
-type sealed struct {
-	Version    int    `json:"version"`
-	Nonce      []byte `json:"nonce"`
-	Ciphertext []byte `json:"ciphertext"`
-}
-
-func (s *KeychainStore) seal(plain []byte) ([]byte, error) {
-	aead, err := newAEAD(s.key.get())
-	if err != nil {
-		return nil, err
-	}
-	box := sealed{Version: 1, Nonce: make([]byte, aead.NonceSize())}
-	rand.Read(box.Nonce)
-	box.Ciphertext = aead.Seal(nil, box.Nonce, plain, nil)
-	return json.Marshal(box)
-}
-
-func (s *KeychainStore) unseal(raw []byte) ([]byte, error) {
-	aead, err := newAEAD(s.key.get())
-	if err != nil {
-		return nil, err
-	}
-	var box sealed
-	if json.Unmarshal(raw, &box) != nil || len(box.Nonce) != aead.NonceSize() {
-		return nil, ErrCorrupt
-	}
-	plain, err := aead.Open(nil, box.Nonce, box.Ciphertext, nil)
-	if err != nil {
-		return nil, fmt.Errorf("%w (the keychain's key does not fit)", ErrCorrupt)
-	}
-	return plain, nil
-}
-
-func newAEAD(key []byte) (cipher.AEAD, error) {
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCM(block)
 }
 
 // KeychainWorks asks the keychain for an entry that is not there. The error says why it does not answer.

@@ -4,97 +4,96 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/singleflight"
-)
-
-const (
-	// refreshAhead is how long before the access token's end it is refreshed.
-	refreshAhead = 60 * time.Minute
-	// borrowedAhead is the same for a sign-in that belongs to the Codex CLI, which refreshes 5 minutes ahead: it gets
-	// the first try, and we take what it stored.
-	borrowedAhead = time.Minute
-	// hourlyAhead is the same for a "Sign in with ChatGPT", whose access tokens live for an hour.
-	hourlyAhead = 10 * time.Minute
-	// refreshUnknown is the age at which a token that does not tell its end is refreshed.
-	// Source: openai/codex login/src/auth/manager.rs.
-	refreshUnknown = 8 * 24 * time.Hour
-
-	refreshTimeout = 30 * time.Second
-	lockTimeout    = 45 * time.Second
-
-	backoffFirst      = 5 * time.Second
-	backoffMost       = 5 * time.Minute
-	backoffUnanswered = time.Minute // the auth server may have spent the token: don't hurry
-	expiredWaitMost   = 30 * time.Second
-
-	tick     = time.Minute      // how often the clock is looked at, for sleep, wake and clock changes
-	tickHelp = 10 * time.Second // the same while only the user can help, to notice that they did
 )
 
 // Config is what a Manager works with.
 type Config struct {
 	Store     Store
 	Refresher *Refresher
-	// SharedStore means that another program refreshes what is in the store, so it never becomes our own.
-	SharedStore bool
 	// Source reads the Codex CLI's sign-in again without asking the user anything; nil when there is none to read.
 	Source func(context.Context) (Credentials, error)
-	// TakeOver says whether a sign-in found by Source should become our own by a refresh at once.
+	// TakeOver says that a sign-in of the Codex CLI becomes our own by a refresh; otherwise it is left to the CLI for
+	// as long as that keeps it fresh.
 	TakeOver bool
-	Now      func() time.Time
-	Tell     func(Step) // hears what happens to the sign-in, for the log; must not be nil
+	// Advice says what to do about a cause, in the words of where it is read; nil for nothing to say.
+	Advice func(Cause) string
+	// Now is this machine's clock; nil for time.Now.
+	Now func() time.Time
+	// Tell hears what happens to the sign-in, for the log, from one goroutine at a time; nil for nobody.
+	Tell func(Step)
 }
+
+// CloseLimit is how long Close waits at most: for as long as a refresh that was sent may take, and is stored.
+const CloseLimit = refreshTimeout + 5*time.Second
+
+var (
+	// ErrClosed is the answer of a Manager after Close.
+	ErrClosed = errors.New("the program is ending")
+	// ErrUnfinished is what Close returns when a change was still under way at its limit.
+	ErrUnfinished = errors.New("a change of the sign-in did not end in time")
+)
 
 // Manager keeps one sign-in fresh and hands out its access token. It is the only thing that refreshes.
-// All methods are safe for concurrent use.
+//
+// What is known is a snapshot that Token and State read without a lock. Whatever changes it is done by one goroutine,
+// the owner, one change after the other, each under the store's lock: read again, decide, call, save, publish. The
+// owner starts with the first change. All methods are safe for concurrent use.
+//
+// A change goes on when who asked for it leaves: a refresh that was sent is stored. A program that ends calls Close,
+// which waits for it.
 type Manager struct {
-	cfg    Config
-	flight singleflight.Group
-	one    sync.Mutex // held by whoever refreshes or stores
-	work   sync.WaitGroup
-	wake   chan struct{}
+	cfg     Config
+	now     atomic.Pointer[snapshot]
+	subs    subscribers
+	wake    chan struct{} // of one: Run looks again
+	changes chan *change
+	owner   owner // used by the owner's goroutine only
 
-	mu          sync.Mutex
-	current     Credentials
-	ready       chan struct{} // closed once the first load is over
-	readyOnce   sync.Once
-	refreshing  bool
-	signedOut   bool // by the user: nothing is imported by itself
-	unsaved     bool // current is newer than what is stored
-	problem     string
-	cause       Cause
-	permanent   string // the refresh token that was refused for good, with problem saying why
-	refused     string // the access token that the backend answered with 401 and that could not be replaced
-	failures    int    // in a row
-	refreshes   int    // since the start
-	missed      int    // refreshes that failed, since the start
-	since, next time.Time
-	received    time.Time // when this process got current's tokens from the auth server
-	subs        subscribers
-	told        State
+	start   sync.Once
+	ended   chan struct{}   // closed when the owner has ended
+	life    context.Context // ends with Close
+	closing context.CancelFunc
+
+	ready     chan struct{} // closed by Ready
+	readyOnce sync.Once
 }
 
-// NewManager returns a Manager that has no sign-in yet: call Open, then Run.
+// NewManager returns a Manager that has no sign-in yet: call Open. Nothing runs before that.
 func NewManager(cfg Config) *Manager {
-	return &Manager{cfg: cfg, wake: make(chan struct{}, 1), ready: make(chan struct{}), subs: subscribers{}}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Tell == nil {
+		cfg.Tell = func(Step) {}
+	}
+	if cfg.Advice == nil {
+		cfg.Advice = func(Cause) string { return "" }
+	}
+	m := &Manager{
+		cfg: cfg, wake: make(chan struct{}, 1), changes: make(chan *change), ended: make(chan struct{}), ready: make(chan struct{}),
+	}
+	m.life, m.closing = context.WithCancel(context.Background())
+	m.owner = owner{gates: map[string]gate{}, refused: map[string]trouble{}, snapshot: snapshot{status: StatusNone, trouble: troubled(CauseNeverSignedIn)}}
+	m.owner.stamp.Store(new(string))
+	first := m.owner.snapshot
+	m.now.Store(&first)
+	return m
 }
 
-// Open loads the sign-in from the store. An error is kept as the state's problem, too.
+// Open loads the sign-in from the store. An error is an *UnavailableError around the store's, and is in the state, too.
 func (m *Manager) Open(ctx context.Context) error {
-	c, err := m.cfg.Store.Load(ctx)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	switch m.signedOut = errors.Is(err, ErrSignedOut); {
-	case errors.Is(err, ErrMissing), m.signedOut: // the state says it better
-	case err != nil:
-		m.problem = err.Error()
-	default:
-		m.take(c)
-	}
-	m.changed()
-	return err
+	return m.change(byUser(ctx), func(ctx context.Context) error {
+		if err := m.reread(ctx); err != nil {
+			m.trouble(explain(err), err)
+			return m.refusal()
+		}
+		if m.owner.sign.IsZero() {
+			return m.refusal()
+		}
+		return nil
+	})
 }
 
 // Ready ends the start: from now on a request without a sign-in is told so at once instead of waiting.
@@ -110,219 +109,148 @@ func (m *Manager) Started() bool {
 	}
 }
 
-// Adopt stores c and uses it from now on. When it can't be stored it is used all the same, the error says why, and
-// storing is tried again with the next refresh.
-func (m *Manager) Adopt(ctx context.Context, c Credentials) error {
-	release, err := m.lock(ctx)
-	if err == nil {
-		err = m.cfg.Store.Save(ctx, c)
-		release()
+// Close ends the Manager: no change begins any more, one that is under way is waited for, CloseLimit at most. Tokens
+// that are good are still given out. ErrUnfinished when the limit was reached. It may be called more than once.
+func (m *Manager) Close() error {
+	m.closing()
+	m.start.Do(func() { close(m.ended) }) // nothing was ever changed
+	timer := time.NewTimer(CloseLimit)
+	defer timer.Stop()
+	select {
+	case <-m.ended:
+		return nil
+	case <-timer.C:
+		return ErrUnfinished
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.take(c)
-	if err != nil {
-		m.unsaved, m.problem = true, err.Error()
-	}
-	m.changed()
-	m.nudge()
-	return err
-}
-
-// Reload takes what is in the store now, also nothing: another program changed it on the user's behalf.
-func (m *Manager) Reload(ctx context.Context) error {
-	c, err := m.cfg.Store.Load(ctx)
-	if err != nil && !errors.Is(err, ErrMissing) && !errors.Is(err, ErrSignedOut) {
-		return err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.take(c)
-	m.signedOut = errors.Is(err, ErrSignedOut)
-	m.changed()
-	m.nudge()
-	return nil
-}
-
-// Forget signs out: the sign-in is ended at the auth server, as far as that can be reached, and deleted from the
-// store. What it was imported from stays as it is. ErrReadOnly when the store is not ours to delete from.
-func (m *Manager) Forget(ctx context.Context) (revoked error, err error) {
-	if m.cfg.SharedStore {
-		return nil, &StoreError{Kind: ErrReadOnly, Where: m.cfg.Store.Name(), Hint: "It is the Codex CLI's own sign-in: use `codex logout`"}
-	}
-	release, err := m.lock(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	c, err := m.cfg.Store.Load(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if c.Ownership == Own { // a shared one is the Codex CLI's, too
-		revoked = m.cfg.Refresher.Revoke(ctx, c)
-	}
-	if err := m.cfg.Store.Save(ctx, Credentials{}); err != nil {
-		return revoked, err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.take(Credentials{})
-	m.signedOut = true
-	m.changed()
-	return revoked, nil
-}
-
-// ClientID is the OAuth client of the present sign-in; empty for the Codex client.
-func (m *Manager) ClientID() string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.current.ClientID
-}
-
-// SharesChain reports whether c holds the refresh token that is in use here.
-func (m *Manager) SharesChain(c Credentials) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return c.RefreshToken != "" && c.RefreshToken == m.current.RefreshToken
-}
-
-// SetAccount uses another of the sign-in's workspaces from now on.
-func (m *Manager) SetAccount(ctx context.Context, id string) error {
-	release, err := m.lock(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
-	c, err := m.cfg.Store.Load(ctx)
-	if err != nil {
-		return err
-	}
-	c.AccountID = id
-	if err := m.cfg.Store.Save(ctx, c); err != nil {
-		return err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.take(c)
-	m.changed()
-	return nil
-}
-
-// Release returns the sign-in itself, to be given to another owner; GiveUp then deletes it here.
-func (m *Manager) Release() Credentials {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.current
-}
-
-// GiveUp deletes the sign-in here without ending it: it belongs to another program now.
-func (m *Manager) GiveUp(ctx context.Context) error {
-	release, err := m.lock(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
-	if err := m.cfg.Store.Save(ctx, Credentials{}); err != nil {
-		return err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.take(Credentials{})
-	m.signedOut = true
-	m.changed()
-	return nil
 }
 
 // State returns what is to be known now.
-func (m *Manager) State() State {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.state()
+func (m *Manager) State() State { return m.stateOf(m.now.Load()) }
+
+func (m *Manager) stateOf(s *snapshot) State {
+	wall := m.cfg.Now()
+	now := s.clock.at(wall)
+	limits := m.cfg.Store.Limits()
+	trouble, c := s.troubleAt(now, limits.ReadOnly), s.sign
+	state := State{
+		Status: s.statusAt(now), Usable: s.usable(now),
+		Kind: c.Kind, UserID: c.UserID, Email: c.Email, Plan: c.Plan, AccountID: c.AccountID,
+		ExpiresAt: c.ExpiresAt, LastRefresh: c.LastRefresh,
+		Store: m.cfg.Store.Name(), ImportedFrom: c.ImportedFrom, Ownership: c.Ownership,
+		Refreshes: s.refreshes, RefreshFailures: s.missed,
+		Cause: trouble.cause, Problem: trouble.problem, FailingSince: s.since, NextAttempt: s.next,
+		ClockOff: s.clock.off(wall),
+	}
+	if state.Cause == CauseNone && state.ClockOff != 0 {
+		state.Cause, state.Problem = CauseClock, clockProblem(state.ClockOff)
+	}
+	if state.Advice = trouble.hint; state.Advice == "" && state.Cause != CauseNone {
+		state.Advice = m.cfg.Advice(state.Cause)
+	}
+	return state
 }
 
 // Subscribe returns a channel that gets each new state, the newest only when the reader is slow, and first the
 // present one. Call cancel when done; the channel is not closed.
-func (m *Manager) Subscribe() (states <-chan State, cancel func()) {
-	ch := make(chan State, 1)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.subs[ch] = struct{}{}
-	ch <- m.state()
-	return ch, func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		delete(m.subs, ch)
-	}
+func (m *Manager) Subscribe() (states <-chan State, cancel func()) { return m.subs.add(m.State()) }
+
+// ClientID is the OAuth client of the present sign-in; empty for the Codex client.
+func (m *Manager) ClientID() string { return m.now.Load().sign.ClientID }
+
+// SharesChain reports whether c holds the refresh token that is in use here.
+func (m *Manager) SharesChain(c Credentials) bool {
+	return c.RefreshToken != "" && c.RefreshToken == m.now.Load().sign.RefreshToken
 }
 
-// Token returns the access token to use now. One that ends soon is refreshed in the background; for one that has
-// ended Token waits for the refresh. Errors are *UnavailableError or ctx's.
+// SameAccount reports whether c is of the person who is signed in here, and of the same workspace but for a choice that
+// was made here (SelectWorkspace). Ask before another account's sign-in is imported.
+func (m *Manager) SameAccount(c Credentials) bool { return m.now.Load().sign.sameAccount(c) }
+
+// Token returns the access token to use now. One that ends soon is refreshed in the background, by Run; for one that
+// has ended Token waits for the refresh. Errors are *UnavailableError, ErrClosed, or ctx's.
 func (m *Manager) Token(ctx context.Context) (Token, error) {
-	c, due := m.look()
-	if !c.ExpiredAt(m.cfg.Now()) {
-		if due {
+	s := m.now.Load()
+	now := s.clock.at(m.cfg.Now())
+	if s.serves(now) {
+		if s.due(now) && !now.Before(s.next) {
 			m.nudge()
 		}
-		return token(c), nil
+		return token(s.sign), nil
 	}
 	select {
 	case <-m.ready:
 	case <-ctx.Done():
 		return Token{}, ctx.Err()
 	}
-	if err := m.refresh(ctx, refreshWhen{due: true}); err != nil && ctx.Err() != nil {
-		return Token{}, ctx.Err()
+	err := m.change(ctx, m.refreshFor(request{why: whenEnded, seen: m.now.Load()}))
+	if s = m.now.Load(); s.serves(s.clock.at(m.cfg.Now())) {
+		return token(s.sign), nil
 	}
-	if c, _ = m.look(); c.ExpiredAt(m.cfg.Now()) {
-		return Token{}, m.unavailable()
+	if err == nil {
+		err = m.unavailable()
 	}
-	return token(c), nil
+	return Token{}, err
 }
 
 // Rejected is called when the backend refused a token with 401. It returns another token: one that was stored
-// meanwhile, or a refreshed one. Errors are *UnavailableError or ctx's.
+// meanwhile, or a refreshed one. A fresh token that is refused, too, is not refreshed again: the sign-in is then known
+// to be useless until it changes, or until a request with it goes well. Errors are *UnavailableError, ErrClosed, or
+// ctx's.
 func (m *Manager) Rejected(ctx context.Context, refused Token) (Token, error) {
-	if c, _ := m.look(); c.AccessToken != "" && c.AccessToken != refused.Access {
-		return token(c), nil
+	if s := m.now.Load(); s.sign.AccessToken == refused.Access {
+		if err := m.change(ctx, m.refreshFor(request{why: whenRejected, seen: s, refused: refused.Access})); err != nil {
+			return Token{}, err
+		}
 	}
-	err := m.refresh(ctx, refreshWhen{rejected: refused.Access})
-	if ctx.Err() != nil {
-		return Token{}, ctx.Err()
-	}
-	c, _ := m.look()
-	if err != nil || c.AccessToken == "" || c.AccessToken == refused.Access {
-		m.mu.Lock()
-		m.refused = refused.Access
-		m.changed()
-		m.mu.Unlock()
+	s := m.now.Load()
+	if s.sign.AccessToken == refused.Access || !s.serves(s.clock.at(m.cfg.Now())) {
 		return Token{}, m.unavailable()
 	}
-	return token(c), nil
+	return token(s.sign), nil
 }
 
-// Refresh refreshes now, whatever the expiry.
+// Accepted is called when the backend took a token. It costs nothing as long as nothing was wrong.
+func (m *Manager) Accepted(t Token) {
+	if s := m.now.Load(); t.Access == "" || (s.trial != t.Access && s.rejected != t.Access) {
+		return
+	}
+	m.change(context.Background(), func(context.Context) error { //nolint:errcheck // at worst it is told with the next answer
+		o := &m.owner
+		if o.trial == t.Access {
+			o.trial = ""
+		}
+		if o.rejected == t.Access {
+			o.rejected = ""
+			m.happened(eventAccepted)
+			o.clear()
+		}
+		return nil
+	})
+}
+
+// Refresh refreshes now, whatever the expiry. Errors are *TooSoonError, *UnavailableError, ErrClosed, or ctx's; then
+// the refresh may still be under way, and is stored.
 func (m *Manager) Refresh(ctx context.Context) error {
-	return m.refresh(ctx, refreshWhen{forced: true})
+	return m.change(byUser(ctx), m.refreshFor(request{why: whenAsked, seen: m.now.Load()}))
 }
 
-// Keep refreshes if it is time, and waits for it. What goes wrong is in the state.
-func (m *Manager) Keep(ctx context.Context) {
-	if _, due := m.look(); due {
-		m.refresh(ctx, refreshWhen{due: true}) //nolint:errcheck // see above
+// RefreshIfDue refreshes if it is time, and waits for it. What goes wrong is in the state.
+func (m *Manager) RefreshIfDue(ctx context.Context) {
+	s := m.now.Load()
+	if now := s.clock.at(m.cfg.Now()); s.due(now) && !now.Before(s.next) {
+		m.change(ctx, m.refreshFor(request{why: whenDue, seen: s})) //nolint:errcheck // see above
 	}
 }
 
-// Run keeps the sign-in fresh until ctx ends, then waits for a refresh that is under way, so that its answer is
-// not lost.
+// Run keeps the sign-in fresh, and notices what others change, until ctx or the Manager ends. It does not wait for a
+// change that is under way: Close does.
 func (m *Manager) Run(ctx context.Context) {
-	defer m.work.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(m.life, cancel)()
 	for {
-		m.mu.Lock()
-		wait := m.wait()
-		m.changed()
-		m.mu.Unlock()
-		timer := time.NewTimer(wait)
+		s := m.now.Load()
+		timer := time.NewTimer(m.patience(s))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -331,42 +259,35 @@ func (m *Manager) Run(ctx context.Context) {
 		case <-timer.C:
 		}
 		timer.Stop()
-		m.mu.Lock()
-		act := m.due() || m.unsaved || m.helpless()
-		act = act && !m.cfg.Now().Before(m.next)
-		m.mu.Unlock()
-		if act {
-			m.refresh(ctx, refreshWhen{due: true}) //nolint:errcheck // it is in the state
+		m.publish() // time alone may have changed the state
+		s = m.now.Load()
+		now := s.clock.at(m.cfg.Now())
+		if (s.due(now) || s.unsaved || s.helpless()) && !now.Before(s.next) {
+			m.change(ctx, m.refreshFor(request{why: whenDue, seen: s})) //nolint:errcheck // it is in the state
+		} else if stamp := m.cfg.Store.Stamp(); stamp != *m.owner.stamp.Load() {
+			m.Reload(ctx) //nolint:errcheck // it is in the state
 		}
 	}
 }
 
-// take makes c the current sign-in. Called with mu held.
-func (m *Manager) take(c Credentials) {
-	m.current = c
-	m.unsaved, m.problem, m.cause, m.permanent, m.refused, m.signedOut = false, "", CauseNone, "", "", false
-	m.failures, m.since, m.next, m.received = 0, time.Time{}, time.Time{}, time.Time{}
-}
+const (
+	tick      = time.Minute      // how often the clock is looked at, for sleep, wake and clock changes
+	tickHelp  = 10 * time.Second // the same while only the user can help, to notice that they did
+	tickWatch = 3 * time.Second  // how often it is looked whether another program changed what is stored
+)
 
-func (m *Manager) look() (Credentials, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.current, m.due()
-}
-
-// wait is how long Run sleeps. Called with mu held.
-func (m *Manager) wait() time.Duration {
-	now := m.cfg.Now()
-	if m.helpless() {
-		return tickHelp
-	}
+// patience is how long Run sleeps.
+func (m *Manager) patience(s *snapshot) time.Duration {
+	now := s.clock.at(m.cfg.Now())
 	wait := tick
-	if at := m.dueAt(); !at.IsZero() {
-		wait = min(wait, at.Sub(now))
+	if m.cfg.Store.Stamp() != "" {
+		wait = tickWatch
 	}
-	if !m.next.IsZero() {
-		wait = max(wait, 0)
-		wait = min(max(wait, m.next.Sub(now)), tick)
+	if s.helpless() {
+		return min(wait, tickHelp)
+	}
+	if at := s.dueAt(); !at.IsZero() {
+		wait = min(wait, max(at.Sub(now), s.next.Sub(now)))
 	}
 	return max(wait, 10*time.Millisecond)
 }
@@ -379,90 +300,24 @@ func (m *Manager) nudge() {
 	}
 }
 
-// lock keeps the rest of this process, and other processes where they can use the store, from refreshing.
-func (m *Manager) lock(ctx context.Context) (release func(), err error) {
-	m.one.Lock()
-	l, ok := m.cfg.Store.(interface {
-		acquire(context.Context) (func(), error)
-	})
-	if !ok {
-		return m.one.Unlock, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
-	defer cancel()
-	unlock, err := l.acquire(ctx)
-	if err != nil {
-		m.one.Unlock()
-		return nil, err
-	}
-	return func() {
-		unlock()
-		m.one.Unlock()
-	}, nil
-}
+// publish tells the subscribers if there is something new.
+func (m *Manager) publish() { m.subs.publish(m.State) }
 
-// state is built, not kept, but for what can't be derived. Called with mu held.
-func (m *Manager) state() State {
-	c, now := m.current, m.cfg.Now()
-	s := State{
-		Status: StatusSignedIn, Usable: !c.ExpiredAt(now) && c.AccessToken != m.refused,
-		Kind: c.Kind, Email: c.Email, Plan: c.Plan, AccountID: c.AccountID,
-		ExpiresAt: c.ExpiresAt, LastRefresh: c.LastRefresh,
-		Store: m.cfg.Store.Name(), ImportedFrom: c.ImportedFrom, Ownership: c.Ownership,
-		Refreshes: m.refreshes, RefreshFailures: m.missed,
-		Cause: m.cause, Problem: m.problem, FailingSince: m.since, NextAttempt: m.next,
-	}
-	switch {
-	case m.refreshing:
-		s.Status = StatusRefreshing
-	case c.IsZero():
-		s.Status = StatusNone
-		if s.Problem == "" {
-			s.Problem = "Nobody is signed in. Run `codex-proxy login`"
-			if m.signedOut {
-				s.Problem = "You signed out. Run `codex-proxy login`"
-			}
-		}
-	case m.helpless():
-		s.Status = StatusSignInAgain
-	case !m.since.IsZero():
-		s.Status = StatusRefreshFailing
-	case c.ExpiredAt(now) && c.RefreshToken == "":
-		s.Status = StatusSignInAgain
-		s.Problem = "The access token has ended and there is no refresh token. Run `codex-proxy login`"
-	case c.ExpiredAt(now.Add(margin(c))):
-		s.Status = StatusExpiring
-	}
-	return s
-}
+// unavailable says why there is no token.
+func (m *Manager) unavailable() error { return m.unavailableOf(m.now.Load()) }
 
-// changed tells the subscribers if there is something new. Called with mu held.
-func (m *Manager) changed() {
-	if s := m.state(); s != m.told {
-		m.told = s
-		m.subs.publish(s)
+func (m *Manager) unavailableOf(s *snapshot) *UnavailableError {
+	now := m.stateOf(s)
+	e := &UnavailableError{Status: now.Status, Cause: now.Cause, Problem: now.Problem, Advice: now.Advice, Err: s.err}
+	if s.troubleAt(s.clock.at(m.cfg.Now()), false).cause == CauseNone { // between two states
+		e.Cause, e.Problem, e.Advice = CauseNetwork, "The sign-in is being refreshed", ""
 	}
-}
-
-func (m *Manager) unavailable() error {
-	s := m.State()
-	e := &UnavailableError{Status: s.Status, Problem: s.Problem}
-	if e.Problem == "" {
-		e.Problem = "The sign-in could not be refreshed. Run `codex-proxy login`"
-	}
-	if s.Status == StatusRefreshFailing || s.Status == StatusRefreshing {
-		e.RetryAfter = max(s.NextAttempt.Sub(m.cfg.Now()), time.Second)
+	if e.Cause.Passing() {
+		e.RetryAfter = max(now.NextAttempt.Sub(s.clock.at(m.cfg.Now())), time.Second)
 	}
 	return e
 }
 
 func token(c Credentials) Token {
 	return Token{Access: c.AccessToken, AccountID: c.AccountID, FedRAMP: c.FedRAMP, Kind: c.Kind}
-}
-
-func stamp(t time.Time) string {
-	if t.IsZero() {
-		return "an unknown time"
-	}
-	return t.Local().Format("2006-01-02 15:04")
 }

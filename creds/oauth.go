@@ -10,8 +10,11 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tidwall/gjson"
 )
 
 // CodexClientID is the OAuth client of the sign-ins that the Codex CLI makes; a refresh must name the client that
@@ -31,27 +34,33 @@ type Refresher struct {
 	HTTP      Doer
 	AuthURL   string // the auth server's origin, without a slash at the end
 	UserAgent string
-	Now       func() time.Time
+	Now       func() time.Time // this machine's clock; nil for time.Now
 }
 
 // RefreshError is a failed refresh.
 type RefreshError struct {
 	// Permanent means that this refresh token will never work again: the user must sign in.
 	Permanent bool
-	// Reused means that somebody else spent the refresh token first.
+	// Reused means that the refresh token was spent before.
 	Reused bool
-	// Unanswered means that the request may have reached the auth server and its answer got lost.
+	// Lost means that it was this program that spent it, and that the answer was lost.
+	Lost bool
+	// Unanswered means that the request may have been carried out and its answer got lost.
 	Unanswered bool
 	// Code is the auth server's word for it, or empty.
 	Code string
 	// Status is the HTTP status, 0 without an answer.
 	Status int
+	// RetryAfter is how long the auth server asks to wait, or zero.
+	RetryAfter time.Duration
 	// Cause is the transport's error, or nil.
 	Cause error
 }
 
 func (e *RefreshError) Error() string {
 	switch {
+	case e.Cause != nil && e.Unanswered:
+		return fmt.Sprintf("refresh: the auth server's answer did not arrive: %v", e.Cause)
 	case e.Cause != nil:
 		return fmt.Sprintf("refresh: auth server not reached: %v", e.Cause)
 	case e.Code != "":
@@ -63,9 +72,11 @@ func (e *RefreshError) Error() string {
 
 func (e *RefreshError) Unwrap() error { return e.Cause }
 
-// Refresh spends c's refresh token and returns the new sign-in. Errors are *RefreshError.
+// Refresh spends c's refresh token and returns the new sign-in. A field that is missing in the answer, or is not what it
+// should be, keeps its old value; whatever refresh token came is in the result. server is the auth server's time, zero
+// when it did not say, also with an error. Errors are *RefreshError.
 // Source: openai/codex login/src/auth/manager.rs; captured from Codex CLI 0.169.
-func (r *Refresher) Refresh(ctx context.Context, c Credentials) (Credentials, error) {
+func (r *Refresher) Refresh(ctx context.Context, c Credentials) (n Credentials, server time.Time, err error) {
 	address, kind, body := r.AuthURL+"/oauth/token", "application/json", mustJSON(map[string]string{
 		"client_id": CodexClientID, "grant_type": "refresh_token", "refresh_token": c.RefreshToken,
 	})
@@ -75,68 +86,83 @@ func (r *Refresher) Refresh(ctx context.Context, c Credentials) (Credentials, er
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
-		return c, &RefreshError{Cause: err}
+		return c, server, &RefreshError{Cause: err}
 	}
 	req.Header.Set("Content-Type", kind)
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", r.UserAgent)
 	resp, err := r.HTTP.Do(req)
 	if err != nil {
-		return c, &RefreshError{Cause: err, Unanswered: !neverSent(err)}
+		return c, server, &RefreshError{Cause: err, Unanswered: !neverSent(err)}
 	}
 	defer resp.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if resp.StatusCode != http.StatusOK {
-		return c, refused(resp.StatusCode, raw)
+	server, _ = http.ParseTime(resp.Header.Get("Date"))
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20)) // after an error, what came may hold the token
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		e := refused(resp.StatusCode, raw)
+		if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
+			e.RetryAfter = time.Duration(min(seconds, 3600)) * time.Second
+		}
+		return c, server, e
 	}
-	var answer struct {
-		IDToken      string `json:"id_token"`
-		AccessToken  string `json:"access_token"`
-		RefreshToken string `json:"refresh_token"`
-		ExpiresIn    int64  `json:"expires_in"` // seconds
+	access, refresh := text(raw, "access_token"), text(raw, "refresh_token")
+	if access == "" && refresh == "" {
+		return c, server, &RefreshError{Status: resp.StatusCode, Code: "unreadable_answer", Unanswered: true, Cause: err}
 	}
-	if err == nil {
-		err = json.Unmarshal(raw, &answer)
-	}
-	if err != nil || (answer.AccessToken == "" && answer.RefreshToken == "") {
-		return c, &RefreshError{Status: resp.StatusCode, Code: "unreadable_answer", Unanswered: true}
-	}
-	now := r.Now()
-	n := c
-	n.AccessToken = first(answer.AccessToken, c.AccessToken)
-	n.RefreshToken = first(answer.RefreshToken, c.RefreshToken)
-	n.IDToken = first(answer.IDToken, c.IDToken)
-	n.LastRefresh = now.UTC()
-	if answer.AccessToken != "" {
-		n.ExpiresAt = time.Time{}
-		if answer.ExpiresIn > 0 {
-			n.ExpiresAt = now.Add(time.Duration(answer.ExpiresIn) * time.Second)
+	if server.IsZero() { // a token that was made for this answer tells the time, too
+		if made, err := parseClaims(access); err == nil {
+			server = made.issued()
 		}
 	}
-	return n.describe(), nil
+	n, now := c, r.now()
+	if !server.IsZero() && now.Sub(server).Abs() > clockTolerance {
+		now = server // which tells whole seconds only
+	}
+	n.AccessToken = first(access, c.AccessToken)
+	n.RefreshToken = first(refresh, c.RefreshToken)
+	n.IDToken = first(text(raw, "id_token"), c.IDToken)
+	n.Scope = first(text(raw, "scope"), c.Scope)
+	n.LastRefresh = now.UTC()
+	if access != "" {
+		n.ExpiresAt = time.Time{}
+		if life := gjson.GetBytes(raw, "expires_in").Float(); life > 0 && life < 1e9 { // seconds, also as text
+			n.ExpiresAt = now.Add(time.Duration(life * float64(time.Second)))
+		}
+	}
+	return n.describe(), server, nil
+}
+
+func (r *Refresher) now() time.Time {
+	if r.Now != nil {
+		return r.Now()
+	}
+	return time.Now()
+}
+
+// text is a field that is text which can be sent in a header, or empty. The document may be cut off.
+func text(raw []byte, field string) string {
+	value := gjson.GetBytes(raw, field)
+	if value.Type != gjson.String || strings.IndexFunc(value.Str, func(r rune) bool { return r < ' ' || r > '~' }) >= 0 {
+		return ""
+	}
+	return value.Str
 }
 
 // refused reads the auth server's error, which comes in three shapes: {"error":{"code"}}, {"error":"code"}, {"code"}.
 func refused(status int, raw []byte) *RefreshError {
-	var flat struct {
-		Error json.RawMessage `json:"error"`
-		Code  string          `json:"code"`
-	}
-	var nested struct {
-		Code string `json:"code"`
-	}
-	var word string
-	if json.Unmarshal(raw, &flat) == nil {
-		if json.Unmarshal(flat.Error, &word) != nil && json.Unmarshal(flat.Error, &nested) == nil {
-			word = nested.Code
-		}
-		word = first(word, flat.Code)
+	doc := gjson.ParseBytes(raw)
+	word := first(doc.Get("error.code").String(), doc.Get("code").String())
+	if flat := doc.Get("error"); flat.Type == gjson.String {
+		word = flat.Str
 	}
 	e := &RefreshError{Status: status, Code: printable(word)}
 	e.Reused = e.Code == "refresh_token_reused"
 	switch e.Code {
-	case "refresh_token_expired", "refresh_token_reused", "refresh_token_invalidated", "invalid_grant":
+	case "invalid_grant", "invalid_refresh_token", "token_expired", "refresh_token_expired", "refresh_token_invalidated", "refresh_token_reused", "invalid_client":
 		e.Permanent = status < 500
+	}
+	if status < 400 || status == http.StatusBadGateway || status == http.StatusGatewayTimeout {
+		e.Unanswered = !e.Permanent // something in between answered, and the auth server may have spent the token
 	}
 	return e
 }

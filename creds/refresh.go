@@ -8,324 +8,338 @@ import (
 	"time"
 )
 
-// refreshWhen says what a refresh is for.
-type refreshWhen struct {
-	due      bool   // only when it is time
-	rejected string // when this access token is still the one in use
-	forced   bool   // always
+const (
+	backoffFirst      = 5 * time.Second
+	backoffMost       = 5 * time.Minute
+	backoffUnanswered = time.Minute // the auth server may have spent the token: don't hurry
+	expiredWaitMost   = 30 * time.Second
+)
+
+// why is what a refresh is for.
+type why int
+
+const (
+	whenDue      why = iota // it is time, or there is something else to put right
+	whenEnded               // a request waits, and the access token has ended
+	whenRejected            // a request waits, and the backend refused the access token
+	whenAsked               // a person wants it
+)
+
+// request is one wish for a refresh. Many may come at a time: what happened since each was made answers it.
+type request struct {
+	why     why
+	seen    *snapshot // when it was made
+	refused string    // whenRejected: the access token
 }
 
-// refresh runs one refresh for all who ask at the same time, and does not stop when one of them goes away.
-func (m *Manager) refresh(ctx context.Context, when refreshWhen) error {
-	key := "due"
-	switch {
-	case when.forced:
-		key = "forced"
-	case when.rejected != "":
-		key = "rejected" // those that come with another token find that it has changed
-	}
-	result := m.flight.DoChan(key, func() (any, error) {
-		m.work.Add(1)
-		defer m.work.Done()
-		return nil, m.refreshNow(context.WithoutCancel(ctx), when)
-	})
-	select {
-	case r := <-result:
-		return r.Err
-	case <-ctx.Done():
-		return ctx.Err()
+// refreshFor is the change that answers r.
+func (m *Manager) refreshFor(r request) func(context.Context) error {
+	return func(ctx context.Context) error {
+		o := &m.owner
+		if m.settled(r) {
+			return nil
+		}
+		if r.why != whenDue && o.missed > r.seen.missed {
+			return m.refusal() // the refresh that it would have been has just failed
+		}
+		release, err := m.lock()
+		switch {
+		case errors.Is(err, errLeft):
+			return err
+		case err != nil:
+			return m.failed(err)
+		}
+		defer release()
+		return m.refresh(ctx, r)
 	}
 }
 
-func (m *Manager) refreshNow(ctx context.Context, when refreshWhen) error {
-	ctx, cancel := context.WithTimeout(ctx, lockTimeout+2*refreshTimeout)
-	defer cancel()
-	release, err := m.lock(ctx)
-	if err != nil {
-		return m.failed(err)
+// settled reports whether there is nothing to do for r any more.
+func (m *Manager) settled(r request) bool {
+	o, now := &m.owner, m.time()
+	switch r.why {
+	case whenAsked:
+		return o.refreshes > r.seen.refreshes
+	case whenRejected:
+		return o.sign.AccessToken != r.refused && !o.sign.IsZero()
+	case whenEnded:
+		return o.serves(now)
 	}
-	defer release()
+	return !(o.due(now) || o.unsaved || o.helpless()) || now.Before(o.next)
+}
 
+// refresh decides under the lock, and refreshes if that is what it comes to.
+func (m *Manager) refresh(ctx context.Context, r request) error {
+	o := &m.owner
 	if err := m.reread(ctx); err != nil {
 		return m.failed(err)
 	}
-	c, due := m.look()
-	switch {
-	case c.IsZero():
-		return m.unavailable()
-	case when.due && !due, when.rejected != "" && when.rejected != c.AccessToken:
+	m.rereadSource(ctx)
+	if m.settled(r) {
 		return nil
+	}
+	c := o.sign
+	switch {
+	case c.IsZero() || o.unfit || o.dead:
+		return m.refusal()
+	case r.why == whenRejected && o.trial == r.refused:
+		m.reject(r.refused)
+		return m.refusal()
 	case c.RefreshToken == "":
-		return m.failed(&RefreshError{Permanent: true, Code: "no_refresh_token"})
-	case m.refusedForGood(c):
-		return m.unavailable()
-	case !when.forced && m.cfg.Now().Before(m.nextAttempt()):
-		return m.unavailable()
+		if r.why == whenRejected {
+			o.rejected = r.refused
+		}
+		t := troubled(CauseNoRefreshToken)
+		if m.cfg.Store.Limits().ReadOnly {
+			t = troubled(CauseEnvironment)
+		}
+		o.missed++
+		m.over(t, nil)
+		return m.refusal()
 	}
-	if r, ok := m.cfg.Store.(reserver); ok {
-		if err := r.reserve(ctx); err != nil {
-			return m.failed(err)
+	if soon := m.gate(ctx, c.RefreshToken); soon != nil {
+		return m.notYet(r, soon)
+	}
+	m.happened(eventBegan)
+	m.show()
+	n, unsaved, err := m.spend(ctx, c)
+	if err == nil {
+		return m.renewed(c, n, unsaved, r)
+	}
+	if permanent(err) {
+		if m.reread(ctx) == nil { // the refresh's error is the one that counts
+			m.rereadSource(ctx)
+		}
+		if o.sign.RefreshToken != c.RefreshToken && o.usable(m.time()) {
+			m.cfg.Tell(Step{"✅", "The sign-in had been renewed by another program: using that one"})
+			return nil
 		}
 	}
-	m.setRefreshing(true)
-	defer m.setRefreshing(false)
-
-	call, cancelCall := context.WithTimeout(ctx, refreshTimeout)
-	n, err := m.cfg.Refresher.Refresh(call, c)
-	cancelCall()
-	if err != nil {
-		var re *RefreshError
-		if errors.As(err, &re) && re.Permanent {
-			m.reread(ctx) //nolint:errcheck // the refresh's error is the one that counts
-			if now, _ := m.look(); now.RefreshToken != c.RefreshToken && !now.ExpiredAt(m.cfg.Now()) {
-				m.cfg.Tell(Step{"✅", "The sign-in had been renewed by another program: using that one"})
-				return nil
-			}
-		}
-		return m.failed(err)
+	if r.why == whenRejected {
+		o.rejected = r.refused
 	}
-	return m.store(ctx, c, n)
+	return m.failed(err)
 }
 
-// store saves what the auth server handed out, then lets it be seen.
-func (m *Manager) store(ctx context.Context, old, n Credentials) error {
-	n.TakeOver = false
-	n.Ownership = Own
-	if m.cfg.SharedStore {
+// notYet answers a request that comes too soon after the last refresh.
+func (m *Manager) notYet(r request, soon *TooSoonError) error {
+	o := &m.owner
+	switch r.why {
+	case whenAsked:
+		return soon
+	case whenDue:
+		if next := m.time().Add(soon.Wait); next.After(o.next) {
+			o.next = next
+		}
+		return nil
+	case whenRejected: // a fresh token
+		m.reject(r.refused)
+		return m.refusal()
+	}
+	e := m.refusal()
+	e.RetryAfter = max(soon.Wait, time.Second)
+	return e
+}
+
+// reject notes that the backend refuses the sign-in although it was refreshed.
+func (m *Manager) reject(access string) {
+	m.owner.rejected = access
+	m.over(troubled(CauseRejected), nil)
+}
+
+// refusal is unavailable as of the owner's snapshot.
+func (m *Manager) refusal() *UnavailableError { return m.unavailableOf(&m.owner.snapshot) }
+
+// spend sends the refresh token of c, which is the sign-in or may become it, and stores what comes back. From here on
+// a token is never sent twice within a minute unless the first time surely did not use it. unsaved is why the new
+// sign-in, which is valid all the same, could not be stored.
+func (m *Manager) spend(ctx context.Context, c Credentials) (n Credentials, unsaved, err error) {
+	o, store := &m.owner, m.cfg.Store
+	if err := store.Reserve(ctx); err != nil {
+		return c, nil, err
+	}
+	before := store.Attempt(ctx)
+	note := Attempt{Token: hash(c.RefreshToken), At: m.cfg.Now().UTC().Round(0), Open: true}
+	note.Lost = before.Token == note.Token && (before.Open || before.Lost)
+	if err := store.Note(ctx, note); err != nil {
+		return c, nil, err
+	}
+	call, cancel := context.WithTimeout(ctx, refreshTimeout)
+	n, server, err := m.cfg.Refresher.Refresh(call, c)
+	cancel()
+	if !server.IsZero() {
+		o.clock = setClock(server, m.cfg.Now())
+	}
+	if err != nil {
+		err = m.notSpent(ctx, c, note, err)
+		return c, nil, err
+	}
+	n.TakeOver, n.Ownership = false, Own
+	if store.Limits().Shared {
 		n.Ownership = Shared
 	}
-	err := m.cfg.Store.Save(ctx, n)
-	m.mu.Lock()
-	m.take(n)
-	m.refreshes++
-	m.received = m.cfg.Now()
-	if err != nil {
-		m.unsaved = true
-		m.problem, m.cause = "The new sign-in is in use but could not be stored: "+err.Error(), CauseStore
-		m.backOff(false)
+	if !c.sameTokens(o.sign) {
+		m.cfg.Tell(Step{"💾", "Writing it to " + store.Name()})
 	}
-	m.changed()
-	m.mu.Unlock()
-	if err != nil {
-		m.cfg.Tell(Step{"❌", "Refreshed, but not stored: " + err.Error()})
+	unsaved = m.save(ctx, n)
+	begins := c.Ownership == Shared && n.Ownership == Own // of a chain of our own, as a sign-in is: not a refresh of it
+	if !begins {
+		m.shut(n.RefreshToken, gateRefreshed, true)
+		note.Result = hash(n.RefreshToken)
+	}
+	if unsaved == nil {
+		note.Open, note.Lost = false, false
+		store.Note(ctx, note) //nolint:errcheck // it matters only to a process that starts within the minute
+	}
+	return n, unsaved, nil
+}
+
+// notSpent notes how a refresh failed, and so when the token may be sent again.
+func (m *Manager) notSpent(ctx context.Context, c Credentials, note Attempt, err error) error {
+	var re *RefreshError
+	if !errors.As(err, &re) {
 		return err
 	}
+	if re.Unanswered {
+		m.shut(c.RefreshToken, gateRefreshed, false)
+		return err // and the note stays open
+	}
+	note.Open = false
+	m.cfg.Store.Note(ctx, note) //nolint:errcheck // at worst a later refusal is said to be our own fault
+	if permanent(err) {
+		re.Lost = note.Lost && (re.Reused || re.Code == "invalid_grant")
+		m.owner.refused[hash(c.RefreshToken)] = explain(err)
+		return err
+	}
+	if re.Cause != nil {
+		m.shut(c.RefreshToken, gateUnreached, false)
+		return err
+	}
+	m.shutAgain(c.RefreshToken, re.RetryAfter)
+	return err
+}
+
+func permanent(err error) bool {
+	var re *RefreshError
+	return errors.As(err, &re) && re.Permanent
+}
+
+// renewed makes n, which came for old, the sign-in.
+func (m *Manager) renewed(old, n Credentials, unsaved error, r request) error {
+	o := &m.owner
+	m.take(n)
+	o.refreshes++
+	o.received = m.time()
+	if r.why == whenRejected {
+		o.trial = n.AccessToken
+	}
+	switch {
+	case unsaved != nil:
+		m.notSaved(unsaved)
+		return m.refusal()
+	case o.unfit:
+		return m.refusal()
+	case n.ExpiredAt(m.time()):
+		o.missed++
+		m.happened(eventFailed)
+		m.trouble(trouble{cause: CauseAuthServer, problem: "The auth server's new access token has ended already"}, nil)
+		m.backOff(gateRefreshed)
+		m.cfg.Tell(Step{"⚠️", o.problem})
+		return m.refusal()
+	}
 	m.cfg.Tell(Step{"✅", "Refreshed, good until " + stamp(n.ExpiresAt) + ", stored in " + m.cfg.Store.Name()})
+	m.tellOfCLI(old, n)
+	return nil
+}
+
+// notSaved notes that the sign-in is in memory only.
+func (m *Manager) notSaved(err error) {
+	o := &m.owner
+	o.unsaved = true
+	m.happened(eventUnsaved)
+	t := explain(err)
+	t.problem = "The new sign-in is in use but could not be stored: " + err.Error()
+	t.cause = CauseStoreNotWritable
+	m.trouble(t, err)
+	m.backOff(0)
+	m.cfg.Tell(Step{"❌", o.problem})
+}
+
+// tellOfCLI says what a refresh of an imported sign-in means for the program that it came from.
+func (m *Manager) tellOfCLI(old, n Credentials) {
 	if old.Ownership == Shared && n.Ownership == Own && old.ImportedFrom != "" {
 		m.cfg.Tell(Step{"⚠️", "Refresh tokens can be used once, and this proxy has now used the one it imported: the Codex CLI will one day ask you to sign in again (`codex login`)." +
 			" To let the CLI keep its sign-in, import with --disable-migrate-refresh"})
 	}
-	return nil
 }
 
-// reread takes over what another program stored meanwhile, and stores what could not be stored before. It returns
-// an error when the store is in a state that must not be written over. Called under the lock.
-func (m *Manager) reread(ctx context.Context) error {
-	before, _ := m.look()
-	stored, err := m.cfg.Store.Load(ctx)
-	m.mu.Lock()
-	unsaved := m.unsaved
-	m.mu.Unlock()
-	switch {
-	case err == nil && !stored.sameTokens(before) && (!unsaved || stored.newerThan(before)):
-		m.mu.Lock()
-		m.take(stored)
-		m.changed()
-		m.mu.Unlock()
-	case unsaved:
-		if m.cfg.Store.Save(ctx, before) == nil {
-			m.mu.Lock()
-			m.unsaved, m.problem, m.cause = false, "", CauseNone
-			m.failures, m.since, m.next = 0, time.Time{}, time.Time{}
-			m.changed()
-			m.mu.Unlock()
-			m.cfg.Tell(Step{"💾", "The sign-in is stored now, in " + m.cfg.Store.Name()})
-		}
-	case err != nil && before.IsZero() && !errors.Is(err, ErrMissing) && !errors.Is(err, ErrSignedOut):
-		m.mu.Lock()
-		m.problem = err.Error()
-		m.changed()
-		m.mu.Unlock()
-	}
-	m.rereadSource(ctx)
-	after, _ := m.look()
-	switch {
-	case err == nil || after.IsZero():
-		return nil
-	case errors.Is(err, ErrNotChatGPT), errors.Is(err, ErrUnreadable), m.cfg.SharedStore && errors.Is(err, ErrMissing):
-		return err // another program, or the user, put something else there
-	}
-	return nil // missing or damaged: the next save mends it
-}
-
-// rereadSource looks where the sign-in was imported from, as long as it is not our own, or refused for good.
+// rereadSource looks where the sign-in was imported from, as long as it is not our own, or can't be used. What is found
+// is taken only if that can't lose anything: see consider.
 func (m *Manager) rereadSource(ctx context.Context) {
-	m.mu.Lock()
-	c := m.current
-	borrowed := c.Ownership == Shared && c.ImportedFrom != "" && c.ImportedFrom != "keychain"
-	look := m.cfg.Source != nil && !m.signedOut && (borrowed || m.helpless())
-	m.mu.Unlock()
-	if !look {
+	o := &m.owner
+	c := o.sign
+	borrowed := c.Ownership == Shared && c.ImportedFrom != "" && c.ImportedFrom != importedFromKeychain
+	gone := o.cause == CauseSignedOut || o.cause == CauseRemoved // by the user's will
+	if m.cfg.Source == nil || (c.IsZero() && gone) || (!borrowed && !o.helpless()) {
 		return
 	}
 	found, err := m.cfg.Source(ctx)
-	if err != nil || found.sameTokens(c) || (!c.IsZero() && !found.newerThan(c)) {
+	now := m.time()
+	switch {
+	case err != nil || found.Check() != nil || found.sameTokens(c):
+		return
+	case m.owner.refused[hash(found.RefreshToken)].cause != CauseNone:
+		return
+	case c.IsZero() && m.cfg.TakeOver:
+		m.takeOver(ctx, found) //nolint:errcheck // it is in the state, or nothing has changed
+		return
+	case !c.IsZero() && (!found.newerThan(c) || found.AccountID != c.AccountID):
+		return // older, or another account: only the user may decide that
+	case o.usable(now) && found.ExpiredAt(now):
 		return
 	}
-	if c.AccountID != "" && found.AccountID != c.AccountID {
-		return // another account: only the user may decide that
-	}
-	found.TakeOver = m.cfg.TakeOver && c.IsZero()
-	if err := m.cfg.Store.Save(ctx, found); err != nil {
+	found.TakeOver = false
+	if m.save(ctx, found) != nil {
 		return
 	}
-	m.cfg.Tell(Step{"📄", "Took a newer sign-in from " + found.ImportedFrom})
-	m.mu.Lock()
 	m.take(found)
-	m.changed()
-	m.mu.Unlock()
+	m.cfg.Tell(Step{"📄", "Took a newer sign-in from " + found.ImportedFrom})
 }
 
-// failed notes a failed refresh and returns it.
+// failed notes a failed refresh and says so.
 func (m *Manager) failed(err error) error {
+	o := &m.owner
+	o.missed++
+	t := explain(err)
+	if permanent(err) {
+		o.dead = true
+		m.over(t, err)
+		m.cfg.Tell(Step{"❌", fmt.Sprintf("%s (%v)", t.problem, err)})
+		return m.refusal()
+	}
+	m.happened(eventFailed)
+	m.trouble(t, err)
 	var re *RefreshError
-	permanent := errors.As(err, &re) && re.Permanent
-	m.mu.Lock()
-	m.missed++
-	m.problem, m.cause = refreshProblem(err, m.current, m.cfg.Store), causeOf(err)
-	if permanent {
-		m.permanent = m.current.RefreshToken
-		if m.permanent == "" {
-			m.permanent = m.current.AccessToken
-		}
-		if m.since.IsZero() {
-			m.since = m.cfg.Now()
-		}
-		m.next = time.Time{}
-	} else {
-		m.backOff(re != nil && re.Unanswered)
+	least := time.Duration(0)
+	if errors.As(err, &re) && re.Unanswered {
+		least = backoffUnanswered
 	}
-	m.changed()
-	next, problem := m.next, m.problem
-	m.mu.Unlock()
-	if permanent {
-		m.cfg.Tell(Step{"❌", problem + " (" + err.Error() + ")"})
-	} else {
-		m.cfg.Tell(Step{"⚠️", fmt.Sprintf("%s (in %s)", problem, next.Sub(m.cfg.Now()).Round(time.Second))})
-	}
-	return err
+	m.backOff(least)
+	m.cfg.Tell(Step{"⚠️", fmt.Sprintf("%s. It is tried again by itself, in %s", t.problem, duration(o.next.Sub(m.time())))})
+	return m.refusal()
 }
 
-// backOff sets the time of the next attempt. Called with mu held.
-func (m *Manager) backOff(unanswered bool) {
-	now := m.cfg.Now()
-	if m.since.IsZero() {
-		m.since = now
+// backOff sets the time of the next attempt that nobody asks for.
+func (m *Manager) backOff(least time.Duration) {
+	o, now := &m.owner, m.time()
+	if o.since.IsZero() {
+		o.since = now
 	}
-	wait := min(backoffFirst<<min(m.failures, 10), backoffMost)
-	m.failures++
-	if unanswered {
-		wait = max(wait, backoffUnanswered)
-	} else if m.current.ExpiredAt(now) {
+	wait := min(backoffFirst<<min(o.failures, 10), backoffMost)
+	o.failures++
+	if o.sign.ExpiredAt(now) {
 		wait = min(wait, expiredWaitMost)
 	}
-	m.next = now.Add(wait + time.Duration(rand.Int64N(int64(wait)/5)))
-}
-
-// due reports whether it is time to refresh. Called with mu held.
-func (m *Manager) due() bool {
-	at := m.dueAt()
-	return !at.IsZero() && !m.cfg.Now().Before(at)
-}
-
-// dueAt is when to refresh; zero for never. Called with mu held.
-func (m *Manager) dueAt() time.Time {
-	c := m.current
-	switch {
-	case c.RefreshToken == "" || m.helpless():
-		return time.Time{}
-	case c.AccessToken == "" || c.TakeOver:
-		return time.Unix(0, 0)
-	case c.ExpiresAt.IsZero():
-		if c.LastRefresh.IsZero() {
-			return time.Time{}
-		}
-		return c.LastRefresh.Add(refreshUnknown)
-	}
-	ahead := margin(c)
-	if c.Ownership == Shared && c.ImportedFrom != "" {
-		ahead = borrowedAhead
-	}
-	if !m.received.IsZero() { // a token that lives for less than the margin is not refreshed without end
-		ahead = min(ahead, c.ExpiresAt.Sub(m.received)/2)
-	}
-	return c.ExpiresAt.Add(-ahead)
-}
-
-// margin is how long before its end a sign-in of our own is refreshed.
-func margin(c Credentials) time.Duration {
-	if c.Kind == KindChatGPT {
-		return hourlyAhead
-	}
-	return refreshAhead
-}
-
-// helpless reports that only the user, or another program, can bring a sign-in that works. Called with mu held.
-func (m *Manager) helpless() bool {
-	return m.current.IsZero() || (m.permanent != "" && (m.permanent == m.current.RefreshToken || m.permanent == m.current.AccessToken))
-}
-
-func (m *Manager) refusedForGood(c Credentials) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.permanent != "" && m.permanent == c.RefreshToken
-}
-
-func (m *Manager) nextAttempt() time.Time {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.next
-}
-
-func (m *Manager) setRefreshing(on bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.refreshing = on
-	m.changed()
-}
-
-func causeOf(err error) Cause {
-	var re *RefreshError
-	switch {
-	case !errors.As(err, &re):
-		return CauseStore
-	case re.Reused:
-		return CauseSpent
-	case re.Permanent:
-		return CauseEnded
-	}
-	return CauseNetwork
-}
-
-// refreshProblem says what a failed refresh means and what to do.
-func refreshProblem(err error, c Credentials, store Store) string {
-	var re *RefreshError
-	if !errors.As(err, &re) {
-		return "The sign-in was not refreshed, because the new one could not be stored: " + err.Error()
-	}
-	switch {
-	case re.Code == "no_refresh_token":
-		if _, ok := store.(*EnvStore); ok {
-			return "The access token in ACCESS_TOKEN can't be refreshed. Put a new one there and start again"
-		}
-		return "The sign-in has no refresh token. Run `codex-proxy login`"
-	case re.Reused:
-		return "Another program used this sign-in's refresh token first. Run `codex-proxy login` to sign in again"
-	case re.Permanent:
-		return "The sign-in was revoked or has expired. Run `codex-proxy login` to sign in again"
-	case re.Cause != nil:
-		return "The auth server was not reached (" + re.Cause.Error() + "). Check the network and the proxy settings; it is tried again by itself"
-	default:
-		return fmt.Sprintf("The auth server refused the refresh with status %d. It is tried again by itself", re.Status)
-	}
+	wait = max(wait, least)
+	o.next = now.Add(wait + rand.N(wait/5))
 }

@@ -2,32 +2,10 @@ package creds
 
 import (
 	"errors"
+	"fmt"
+	"strings"
+	"sync"
 	"time"
-)
-
-// Status is the sign-in's state in a word.
-type Status string
-
-// What a sign-in can be.
-const (
-	StatusNone           Status = "none"            // nobody has signed in
-	StatusSignedIn       Status = "signed_in"       // all is well
-	StatusExpiring       Status = "expiring"        // the access token ends soon
-	StatusRefreshing     Status = "refreshing"      // a refresh is under way
-	StatusRefreshFailing Status = "refresh_failing" // the last refresh failed and will be tried again
-	StatusSignInAgain    Status = "sign_in_again"   // refreshing will never work again
-)
-
-// Cause is why a sign-in is in trouble.
-type Cause string
-
-// The causes of trouble.
-const (
-	CauseNone    Cause = ""
-	CauseSpent   Cause = "spent"   // another program used the refresh token
-	CauseEnded   Cause = "ended"   // revoked or expired
-	CauseNetwork Cause = "network" // the auth server is not reached, or refuses for now
-	CauseStore   Cause = "store"   // it can't be read or stored
 )
 
 // Step is one line of what is told the user.
@@ -36,16 +14,17 @@ type Step struct {
 	Text string
 }
 
-// State is what the Manager lets others see: no secrets.
+// State is what the Manager lets others see: no secrets. It is a value, comparable by ==.
 type State struct {
 	Status    Status
-	Usable    bool // requests can be sent now
+	Usable    bool // a request would be served now, as far as is known
 	Kind      Kind
+	UserID    string // who signed in, the same in all of their workspaces; may be empty
 	Email     string
 	Plan      string
 	AccountID string
 
-	ExpiresAt   time.Time // of the access token; zero when unknown
+	ExpiresAt   time.Time // of the access token, by the auth server's clock; zero when unknown
 	LastRefresh time.Time // zero when unknown
 
 	Store        string // where it is stored, for people
@@ -55,10 +34,25 @@ type State struct {
 	Refreshes       int // since the start
 	RefreshFailures int
 
-	Cause        Cause     // of the problem
-	Problem      string    // what is wrong and what to do, in a sentence; empty when nothing is
-	FailingSince time.Time // of the first failure in a row; zero when none
-	NextAttempt  time.Time // when a failed refresh is tried again; zero when not
+	Cause        Cause         // of the problem
+	Problem      string        // what is wrong: a sentence without advice and without a full stop; empty when nothing is
+	Advice       string        // what to do about it, from Config.Advice or from where it failed; may be empty
+	FailingSince time.Time     // of the first failure in a row; zero when none
+	NextAttempt  time.Time     // when a failed refresh is tried again; zero when not
+	ClockOff     time.Duration // by how much this machine's clock is ahead of the auth server's; zero when they agree
+}
+
+// Sentence is the problem and what to do about it; empty when there is none.
+func (s State) Sentence() string { return sentence(s.Problem, s.Advice) }
+
+func sentence(problem, advice string) string {
+	switch {
+	case problem == "" || advice == "":
+		return problem + advice
+	case strings.HasSuffix(problem, "."):
+		return problem + " " + advice
+	}
+	return problem + ". " + advice
 }
 
 // Token is what a request to the backend needs.
@@ -69,14 +63,21 @@ type Token struct {
 	Kind      Kind // says which upstream takes it
 }
 
-// UnavailableError says why there is no token.
+// UnavailableError says why there is no token, or why a refresh did not come about.
 type UnavailableError struct {
 	Status     Status
-	Problem    string        // a sentence that ends in what to do
+	Cause      Cause
+	Problem    string        // what is wrong: a sentence without advice
+	Advice     string        // what to do about it; may be empty
 	RetryAfter time.Duration // zero unless waiting helps
+	Err        error         // what failed, such as a *RefreshError or *StoreError; may be nil
 }
 
-func (e *UnavailableError) Error() string { return e.Problem }
+// Error is the problem and what to do about it.
+func (e *UnavailableError) Error() string { return sentence(e.Problem, e.Advice) }
+
+// Unwrap is what failed.
+func (e *UnavailableError) Unwrap() error { return e.Err }
 
 // ErrSignIn is what UnavailableError is when only the user can help.
 var ErrSignIn = errors.New("sign-in needed")
@@ -86,15 +87,55 @@ func (e *UnavailableError) Is(target error) bool {
 	return target == ErrSignIn && e.RetryAfter == 0
 }
 
-// subscribers are told that the state changed. Each has a channel of one: it holds the newest state.
-type subscribers map[chan State]struct{}
+// TooSoonError says that the auth server was asked a moment ago: one sign-in is refreshed once a minute at most.
+type TooSoonError struct {
+	Wait      time.Duration // until it can be refreshed again
+	Refreshed bool          // the last time it was: the tokens are fresh
+}
 
-func (s subscribers) publish(state State) {
-	for ch := range s {
+func (e *TooSoonError) Error() string {
+	if e.Refreshed {
+		return fmt.Sprintf("The tokens were refreshed a moment ago. They can be refreshed again in %s", duration(e.Wait))
+	}
+	return fmt.Sprintf("A refresh was tried a moment ago. It can be tried again in %s", duration(e.Wait))
+}
+
+// subscribers are told that the state changed. Each has a channel of one: it holds the newest state.
+type subscribers struct {
+	mu    sync.Mutex
+	chans map[chan State]struct{}
+	told  State
+}
+
+func (s *subscribers) publish(state func() State) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := state() // under the lock, so that an older state never follows a newer one
+	if now == s.told {
+		return
+	}
+	s.told = now
+	for ch := range s.chans {
 		select {
 		case <-ch:
 		default:
 		}
-		ch <- state
+		ch <- now
+	}
+}
+
+func (s *subscribers) add(state State) (<-chan State, func()) {
+	ch := make(chan State, 1)
+	ch <- state
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.chans == nil {
+		s.chans = map[chan State]struct{}{}
+	}
+	s.chans[ch] = struct{}{}
+	return ch, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.chans, ch)
 	}
 }

@@ -2,29 +2,69 @@ package creds
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync"
+	"time"
 )
 
 // Store is a place that holds one sign-in. Implementations are safe for concurrent use.
 type Store interface {
+	// Name says in a few words, for people, where this is.
+	Name() string
+	// Limits says what this store can't do.
+	Limits() Limits
+
 	// Load reads the sign-in. Errors are *StoreError.
 	Load(ctx context.Context) (Credentials, error)
 	// Save replaces the sign-in durably: after it returns nil, a crash or a power cut does not lose it; when it
 	// returns an error, what was stored before is still whole. ErrReadOnly when the store can't be written at all.
 	// The zero Credentials mean that the user signed out: Load then says ErrSignedOut.
 	Save(ctx context.Context, c Credentials) error
-	// Name says in a few words, for people, where this is.
-	Name() string
+
+	// Lock keeps every other program that uses this store from changing it, until release is called. ErrBusy when
+	// ctx ends before that.
+	Lock(ctx context.Context) (release func(), err error)
+	// Reserve makes sure that the next Save will work, and holds the room that it needs. It is called under the lock,
+	// before a refresh token is spent.
+	Reserve(ctx context.Context) error
+	// Note keeps a, durably, in the place of the attempt before it. It is called under the lock.
+	Note(ctx context.Context, a Attempt) error
+	// Attempt is what Note kept last, also by an earlier process; the zero Attempt when nothing is known.
+	Attempt(ctx context.Context) Attempt
+
+	// Stamp changes when what is stored does, also by another program. It is cheap enough to be asked for every few
+	// seconds. Empty where nobody else can change it.
+	Stamp() string
 }
 
-// reserver is a Store that can tell beforehand whether Save will work, and hold the room it needs. The Manager
-// asks before it spends a refresh token.
-type reserver interface {
-	reserve(ctx context.Context) error
+// Limits says what a store can't do. The zero value is a store that can do everything.
+type Limits struct {
+	// ReadOnly means that Save always fails with ErrReadOnly.
+	ReadOnly bool
+	// Shared means that another program, the Codex CLI, refreshes what is stored here: it never becomes our own, is
+	// not ours to end, and must be of the Codex kind.
+	Shared bool
 }
 
-// The ways in which a store has no sign-in to give, and the way in which it can't take one.
+// Attempt is a refresh, as a store remembers it over the end of the program.
+type Attempt struct {
+	Token  string    `json:"token"`            // hash of the refresh token that was sent
+	Result string    `json:"result,omitempty"` // hash of the one that came back, once it is stored
+	At     time.Time `json:"at"`               // by this machine's clock
+	Open   bool      `json:"open,omitempty"`   // its answer is not known: it is under way, or was lost
+	Lost   bool      `json:"lost,omitempty"`   // an earlier attempt with this token was open, too
+}
+
+// hash names a token without telling it.
+func hash(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:12])
+}
+
+// The ways in which a store has no sign-in to give, and the ways in which it can't take one.
 var (
 	ErrMissing    = errors.New("no sign-in stored")
 	ErrCorrupt    = errors.New("stored sign-in is damaged")
@@ -32,26 +72,31 @@ var (
 	ErrNotChatGPT = errors.New("stored sign-in is not a ChatGPT sign-in")
 	ErrSignedOut  = errors.New("signed out")
 	ErrReadOnly   = errors.New("this store can't be written")
+	ErrNotWritten = errors.New("it could not be written")
+	ErrBusy       = errors.New("another program has locked it")
 )
 
-// StoreError says what is wrong with a store and what to do about it.
+// errNoFolder is the cause of ErrMissing where the whole folder is gone, such as on a disk that was taken out.
+var errNoFolder = errors.New("its folder is not there")
+
+// StoreError says what is wrong with a store.
 type StoreError struct {
-	Kind  error  // ErrMissing, ErrCorrupt, ErrUnreadable, ErrNotChatGPT, ErrSignedOut or ErrReadOnly
+	Kind  error  // one of the errors above
 	Where string // the store's name or the file's path
-	Hint  string // what the user does next: a sentence without a full stop
+	Hint  string // what mends it, where only the store knows: a sentence without a full stop; often empty
 	Cause error  // may be nil
 }
 
-func (e *StoreError) Error() string {
+// Problem is what is wrong, without the hint.
+func (e *StoreError) Problem() string {
 	s := fmt.Sprintf("%s: %v", e.Where, e.Kind)
 	if e.Cause != nil {
 		s += fmt.Sprintf(" (%v)", e.Cause)
 	}
-	if e.Hint != "" {
-		s += ". " + e.Hint
-	}
 	return s
 }
+
+func (e *StoreError) Error() string { return sentence(e.Problem(), e.Hint) }
 
 // Unwrap makes errors.Is work for the kind and for the cause.
 func (e *StoreError) Unwrap() []error {
@@ -61,58 +106,38 @@ func (e *StoreError) Unwrap() []error {
 	return []error{e.Kind, e.Cause}
 }
 
-// MemoryStore holds a sign-in in memory, for the demo and for tests. The zero value is empty; it forgets a sign-out.
-type MemoryStore struct {
-	locked[Credentials]
+// Alone is the part of a Store that is simple where only one process uses it. Its zero value is ready; embed it.
+type Alone struct {
+	turn    chan struct{}
+	once    sync.Once
+	attempt locked[Attempt]
 }
 
-// NewMemoryStore returns a store that holds c.
-func NewMemoryStore(c Credentials) *MemoryStore {
-	s := &MemoryStore{}
-	s.set(c)
-	return s
-}
-
-// Load returns what was saved last.
-func (s *MemoryStore) Load(context.Context) (Credentials, error) {
-	c := s.get()
-	if c.IsZero() {
-		return c, &StoreError{Kind: ErrMissing, Where: s.Name()}
+// Lock waits for its turn.
+func (a *Alone) Lock(ctx context.Context) (release func(), err error) {
+	a.once.Do(func() { a.turn = make(chan struct{}, 1) })
+	select {
+	case a.turn <- struct{}{}:
+		return func() { <-a.turn }, nil
+	case <-ctx.Done():
+		return nil, ErrBusy
 	}
-	return c, nil
 }
 
-// Save keeps c.
-func (s *MemoryStore) Save(_ context.Context, c Credentials) error {
-	s.set(c)
+// Reserve has nothing to reserve.
+func (*Alone) Reserve(context.Context) error { return nil }
+
+// Note keeps a for as long as the process lives.
+func (a *Alone) Note(_ context.Context, attempt Attempt) error {
+	a.attempt.set(attempt)
 	return nil
 }
 
-// Name says that this is memory.
-func (s *MemoryStore) Name() string { return "memory" }
+// Attempt is the last one of this process.
+func (a *Alone) Attempt(context.Context) Attempt { return a.attempt.get() }
 
-// EnvStore is a sign-in given in the environment: it can be read and never refreshed.
-type EnvStore struct {
-	accessToken, accountID string
-}
+// Stamp is empty: nobody else changes what is stored.
+func (*Alone) Stamp() string { return "" }
 
-// NewEnvStore returns the store for the values of ACCESS_TOKEN and ACCOUNT_ID.
-func NewEnvStore(accessToken, accountID string) *EnvStore {
-	return &EnvStore{accessToken: accessToken, accountID: accountID}
-}
-
-// Load returns the environment's tokens.
-func (s *EnvStore) Load(context.Context) (Credentials, error) {
-	if s.accessToken == "" {
-		return Credentials{}, &StoreError{Kind: ErrMissing, Where: s.Name(), Hint: "Set ACCESS_TOKEN (and ACCOUNT_ID) and start again"}
-	}
-	return FromTokens(s.accessToken, "", "", s.accountID), nil
-}
-
-// Save always fails with ErrReadOnly.
-func (s *EnvStore) Save(context.Context, Credentials) error {
-	return &StoreError{Kind: ErrReadOnly, Where: s.Name()}
-}
-
-// Name says that this is the environment.
-func (s *EnvStore) Name() string { return "environment (ACCESS_TOKEN)" }
+// Limits are none.
+func (*Alone) Limits() Limits { return Limits{} }

@@ -21,12 +21,12 @@ func TestEachWayOfHavingNoSignInIsItsOwnErrorAndSaysWhatToDo(t *testing.T) {
 		kind    error
 		says    string
 	}{
-		"missing":        {"", 0, ErrMissing, "codex-proxy login"},
-		"empty":          {" ", 0o600, ErrCorrupt, "sign in again"},
-		"cut":            {`{"tokens":{"access_tok`, 0o600, ErrCorrupt, "Move it away"},
-		"an API key":     {`{"auth_mode":"apikey","OPENAI_API_KEY":"sk-x"}`, 0o600, ErrNotChatGPT, "codex-proxy login"},
-		"an old API key": {`{"OPENAI_API_KEY":"sk-x"}`, 0o600, ErrNotChatGPT, "codex-proxy login"},
-		"no tokens":      {`{"auth_mode":"chatgpt","tokens":null}`, 0o600, ErrNotChatGPT, "codex-proxy login"},
+		"missing":        {"", 0, ErrMissing, "no sign-in"},
+		"empty":          {" ", 0o600, ErrCorrupt, "Sign in again"},
+		"cut":            {`{"tokens":{"access_tok`, 0o600, ErrCorrupt, "move the file away"},
+		"an API key":     {`{"auth_mode":"apikey","OPENAI_API_KEY":"sk-x"}`, 0o600, ErrNotChatGPT, "not a ChatGPT sign-in"},
+		"an old API key": {`{"OPENAI_API_KEY":"sk-x"}`, 0o600, ErrNotChatGPT, "not a ChatGPT sign-in"},
+		"no tokens":      {`{"auth_mode":"chatgpt","tokens":null}`, 0o600, ErrNotChatGPT, "not a ChatGPT sign-in"},
 		"open to others": {`{}`, 0o666, ErrUnreadable, "chmod 600"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -76,7 +76,7 @@ func TestALinkIsNotWrittenThrough(t *testing.T) {
 	if _, err := s.Load(t.Context()); err != nil {
 		t.Errorf("reading: %v", err)
 	}
-	if err := s.reserve(t.Context()); !errors.Is(err, ErrReadOnly) {
+	if err := s.Reserve(t.Context()); !errors.Is(err, ErrReadOnly) {
 		t.Errorf("before writing: %v", err)
 	}
 }
@@ -135,7 +135,7 @@ func TestSavedFilesArePrivate(t *testing.T) {
 	s := NewFileStore(path)
 	c := FromTokens("a", "r", "i", "acct")
 	c.LastRefresh, c.ImportedFrom, c.TakeOver = time.Now(), "x", true
-	if err := s.reserve(t.Context()); err != nil {
+	if err := s.Reserve(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Save(t.Context(), c); err != nil {

@@ -29,7 +29,7 @@ type AdminManager interface {
 	State() creds.State
 	Adopt(context.Context, creds.Credentials) error
 	Refresh(context.Context) error
-	Forget(context.Context) (revoked, err error)
+	SignOut(context.Context) (revoked, err error)
 }
 
 // AdminCredentials is a sign-in as the admin API takes it and as the Worker stores it.
@@ -184,12 +184,12 @@ func (s *Server) adminRoute(w http.ResponseWriter, r *http.Request, route string
 			return &codex.Error{Status: http.StatusInternalServerError, Type: "server_error", Code: "not_stored", Message: "The sign-in is in use but could not be stored: " + err.Error()}
 		}
 	case "DELETE /admin/credentials":
-		if _, err := m.Forget(r.Context()); err != nil && !errors.Is(err, creds.ErrMissing) && !errors.Is(err, creds.ErrSignedOut) {
+		if _, err := m.SignOut(r.Context()); err != nil && !errors.Is(err, creds.ErrMissing) && !errors.Is(err, creds.ErrSignedOut) {
 			return &codex.Error{Status: http.StatusInternalServerError, Type: "server_error", Code: "not_deleted", Message: err.Error()}
 		}
 	case "POST /admin/credentials/refresh":
 		if err := m.Refresh(r.Context()); err != nil {
-			return codex.SignIn(m.State().Problem, 0)
+			return notRefreshed(err)
 		}
 	default:
 		return &codex.Error{Status: http.StatusNotFound, Type: "invalid_request_error", Code: "unknown_url",
@@ -198,4 +198,18 @@ func (s *Server) adminRoute(w http.ResponseWriter, r *http.Request, route string
 	w.Header().Set("Content-Type", "application/json")
 	json.NewEncoder(w).Encode(newAdminStatus(m.State(), time.Now())) //nolint:errcheck // the caller has gone
 	return nil
+}
+
+// notRefreshed says why a refresh did not come about: 401 when somebody must sign in, 429 when it was asked for too
+// soon, 503 when it may work later.
+func notRefreshed(err error) *codex.Error {
+	var u *creds.UnavailableError
+	var soon *creds.TooSoonError
+	switch {
+	case errors.As(err, &soon):
+		return &codex.Error{Status: http.StatusTooManyRequests, Type: "rate_limit_error", Code: "refreshed_too_soon", Message: err.Error(), RetryAfter: soon.Wait}
+	case errors.As(err, &u):
+		return codex.SignIn(u.Error(), u.RetryAfter)
+	}
+	return codex.SignIn(err.Error(), time.Second)
 }

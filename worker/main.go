@@ -41,9 +41,9 @@ func main() {
 	identity := codex.NewIdentity(version)
 	backend, api, auth := orElse(text(env, "UPSTREAM_BASE_URL"), "https://chatgpt.com/backend-api"), orElse(text(env, "API_BASE_URL"), "https://api.openai.com/v1"), orElse(text(env, "AUTH_BASE_URL"), "https://auth.openai.com")
 	manager := creds.NewManager(creds.Config{
-		Store:     &kvStore{load: bridge.Get("load"), save: bridge.Get("save"), key: text(env, "CREDENTIALS_KEY")},
-		Refresher: &creds.Refresher{HTTP: fetcher{}, AuthURL: auth, UserAgent: identity.UserAgent, Now: time.Now},
-		Now:       time.Now,
+		Store:     &kvStore{load: bridge.Get("load"), save: bridge.Get("save"), secret: text(env, "CREDENTIALS_KEY")},
+		Refresher: &creds.Refresher{HTTP: fetcher{}, AuthURL: auth, UserAgent: identity.UserAgent},
+		Advice:    advice,
 		Tell:      func(s creds.Step) { log.Info(s.Icon + " " + s.Text) },
 	})
 	client := &codex.Client{
@@ -95,7 +95,7 @@ func main() {
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
-			manager.Keep(ctx)
+			manager.RefreshIfDue(ctx)
 			settle.Invoke()
 		}()
 		return p

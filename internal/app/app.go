@@ -64,6 +64,9 @@ func (a *App) Open(ctx context.Context) {
 // Close waits for a change of the sign-in that is under way, so that no answer of the auth server is lost, and ends
 // what New started.
 func (a *App) Close() {
+	if err := a.manager.Close(); err != nil {
+		a.log.Errorf("❌ %v", err)
+	}
 	if a.endDemo != nil {
 		a.endDemo()
 	}

@@ -3,7 +3,6 @@ package app
 import (
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/adrg/xdg"
 	"github.com/sirupsen/logrus"
@@ -55,12 +54,11 @@ func (a *App) newManager(store creds.Store) *creds.Manager {
 	say := func(step creds.Step) { a.Steps(step) }
 	a.importer = &creds.Importer{CodexHome: a.Settings.CodexHome, Tell: say}
 	config := creds.Config{
-		Store:       store,
-		Refresher:   &creds.Refresher{HTTP: a.http, AuthURL: a.Settings.AuthURL, UserAgent: a.identity.UserAgent, Now: time.Now},
-		SharedStore: a.Settings.CredsStore == "legacy" && !a.Settings.Demo,
-		TakeOver:    !a.Settings.DisableMigrateRefresh,
-		Now:         time.Now,
-		Tell:        say,
+		Store:     store,
+		Refresher: &creds.Refresher{HTTP: a.http, AuthURL: a.Settings.AuthURL, UserAgent: a.identity.UserAgent},
+		TakeOver:  !a.Settings.DisableMigrateRefresh,
+		Advice:    terminalAdvice(a.Settings.CredsStore),
+		Tell:      say,
 	}
 	if a.imports {
 		quiet := &creds.Importer{CodexHome: a.Settings.CodexHome, Tell: func(creds.Step) {}}

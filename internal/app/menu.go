@@ -74,7 +74,7 @@ func (s State) tray(now time.Time) tray.State {
 		creds.StatusNone: tray.SignedOut, creds.StatusSignedIn: tray.SignedIn, creds.StatusExpiring: tray.SignedIn,
 		creds.StatusRefreshing: tray.Refreshing, creds.StatusRefreshFailing: tray.Failing, creds.StatusSignInAgain: tray.SignInAgain,
 	}[in.Status]
-	t.ByUser = strings.HasPrefix(in.Problem, "You signed out")
+	t.ByUser = in.Cause == creds.CauseSignedOut
 	if in.Starting {
 		t.SignIn = tray.Starting
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"codex-proxy/creds"
+	"codex-proxy/creds/login"
 	"codex-proxy/internal/atomicfile"
 	"codex-proxy/proxy/codex"
 )
@@ -82,15 +83,20 @@ func (a *App) spread(ctx context.Context) {
 
 // CanKeep says why a sign-in of that way can't be kept where the settings say; nil when it can.
 func (a *App) CanKeep(way Way) error {
-	switch {
+	kind := creds.KindCodex
+	if way == ByChatGPT {
+		kind = creds.KindChatGPT
+	}
+	switch err := a.manager.Accepts(kind); {
 	case a.Settings.Demo:
 		return errors.New("the demo has no sign-in. Start Codex Proxy without --demo")
-	case a.Settings.CredsStore == "env":
-		return errors.New("--creds-store=env can't keep a sign-in: it is read from ACCESS_TOKEN. Leave it out")
-	case a.Settings.CredsStore == "legacy" && way == ByChatGPT:
-		return errors.New("the Codex CLI's file can't hold a \"Sign in with ChatGPT\". Sign in the Codex way, or leave --creds-store=legacy out")
+	case err == nil:
+		return nil
+	case a.manager.Accepts(creds.KindCodex) == nil:
+		return fmt.Errorf("%w. Sign in the Codex way, or leave --creds-store=%s out", err, a.Settings.CredsStore)
+	default:
+		return fmt.Errorf("%w. Leave --creds-store=%s out", err, a.Settings.CredsStore)
 	}
-	return nil
 }
 
 // Obtain signs in and returns the sign-in without storing it, for who gives it to somebody else. One at a time.
@@ -128,7 +134,7 @@ func (a *App) obtain(ctx context.Context, o SignInOptions) (creds.Credentials, e
 		a.changed(false)
 		go o.Show(p)
 	}
-	login := &creds.Login{
+	flow := &login.Login{
 		HTTP: a.http, AuthURL: a.Settings.AuthURL, UserAgent: a.identity.UserAgent, Originator: a.identity.Originator,
 		HostID: installID(), ClientID: a.manager.ClientID(), Workspace: o.Workspace, Now: time.Now,
 		Show: func(address string) { show(Prompt{Address: address}) },
@@ -139,11 +145,11 @@ func (a *App) obtain(ctx context.Context, o SignInOptions) (creds.Credentials, e
 		if waiting == nil {
 			waiting = func() {}
 		}
-		return login.Device(ctx, func(d creds.DeviceCode) { show(Prompt{Address: d.Address, Code: d.Code, Expires: d.Expires}) }, waiting)
+		return flow.Device(ctx, func(d login.DeviceCode) { show(Prompt{Address: d.Address, Code: d.Code, Expires: d.Expires}) }, waiting)
 	case ByChatGPT:
-		return login.ChatGPT(ctx)
+		return flow.ChatGPT(ctx)
 	}
-	return login.Codex(ctx)
+	return flow.Codex(ctx)
 }
 
 func (a *App) begin(way Way, cancel context.CancelCauseFunc) error {
@@ -224,23 +230,21 @@ func (a *App) SignOut(ctx context.Context) (SignedOut, error) {
 		return out, errors.New("nobody is signed in. Nothing was changed")
 	}
 	var err error
-	if out.Revoked, err = a.manager.Forget(ctx); err != nil {
+	if out.Revoked, err = a.manager.SignOut(ctx); err != nil {
 		return out, err
 	}
 	a.spread(ctx)
 	return out, nil
 }
 
-// Refresh refreshes the tokens now. The steps say how it went; the error is a sentence.
+// Refresh refreshes the tokens now, or says that they are fresh. The error is a sentence.
 func (a *App) Refresh(ctx context.Context) error {
-	if s := a.manager.State(); s.Status == creds.StatusNone {
-		return errors.New(s.Problem)
-	}
-	if err := a.manager.Refresh(ctx); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return &SaidError{errors.New(a.manager.State().Problem)}
+	var soon *creds.TooSoonError
+	switch err := a.manager.Refresh(ctx); {
+	case errors.As(err, &soon) && soon.Refreshed:
+		a.Steps(creds.Step{Icon: "✅", Text: err.Error()})
+	case err != nil:
+		return err
 	}
 	a.spread(ctx)
 	return nil
@@ -271,7 +275,7 @@ func (a *App) Import(ctx context.Context, o ImportOptions) error {
 		return err
 	}
 	s := a.manager.State()
-	if s.Status != creds.StatusNone && s.AccountID != "" && s.AccountID != found.AccountID {
+	if s.Status != creds.StatusNone && !a.manager.SameAccount(found) {
 		if o.Replace == nil {
 			return fmt.Errorf("the Codex CLI is signed in as %s, another account than %s. Sign out first to replace it", Who(creds.State{Email: found.Email, Plan: found.Plan}), Who(s))
 		}
@@ -279,16 +283,13 @@ func (a *App) Import(ctx context.Context, o ImportOptions) error {
 			return errors.New("nothing was changed")
 		}
 	}
-	found.TakeOver = !a.Settings.DisableMigrateRefresh
-	if err := a.manager.Adopt(ctx, found); err != nil {
-		return fmt.Errorf("imported, but it could not be stored: %w", err)
-	}
-	if found.TakeOver {
-		if err := a.manager.Refresh(ctx); err != nil {
-			return &SaidError{errors.New(a.manager.State().Problem)}
-		}
+	if err := a.manager.Import(ctx, found); err != nil {
+		return err
 	}
 	a.spread(ctx)
+	if s := a.manager.State(); s.Cause != creds.CauseNone && s.Cause != creds.CauseClock {
+		return &SaidError{errors.New(s.Sentence())}
+	}
 	return nil
 }
 
@@ -301,21 +302,14 @@ func (a *App) firstImport(ctx context.Context) {
 		say(creds.Step{Icon: "❌", Text: "Nothing imported: " + err.Error()})
 		return
 	}
-	c.TakeOver = !a.Settings.DisableMigrateRefresh
-	say(creds.Step{Icon: "💾", Text: "Writing it to " + a.manager.State().Store})
-	if err := a.manager.Adopt(ctx, c); err != nil {
-		say(creds.Step{Icon: "❌", Text: "Imported, but not stored: " + err.Error()})
+	if err := a.manager.Import(ctx, c); err != nil {
+		say(creds.Step{Icon: "❌", Text: "Nothing imported: " + err.Error()})
 		return
 	}
-	if !c.TakeOver {
-		say(creds.Step{Icon: "✅", Text: "Imported, and left to the Codex CLI: the proxy takes what the CLI refreshes. A refresh token can be used once; the proxy uses this one only if the CLI has not renewed it by the time it ends"})
-		return
-	}
-	say(creds.Step{Icon: "🔄", Text: "Refreshing, so that the proxy has a sign-in of its own"})
-	if a.manager.Refresh(ctx) == nil {
-		say(creds.Step{Icon: "✅", Text: "Imported: signed in as " + Who(a.manager.State())})
+	if s := a.manager.State(); s.Usable {
+		say(creds.Step{Icon: "✅", Text: "Imported: signed in as " + Who(s)})
 		a.mu.Lock()
-		a.imported = true
+		a.imported = s.Ownership == creds.Own
 		a.mu.Unlock()
 		a.changed(false)
 	}
@@ -340,11 +334,8 @@ func (a *App) Transfer(ctx context.Context, give func(context.Context, creds.Cre
 	if err := a.CanTransfer(); err != nil {
 		return err
 	}
-	if err := give(ctx, a.manager.Release()); err != nil {
+	if err := a.manager.Transfer(ctx, give); err != nil {
 		return err
-	}
-	if err := a.manager.GiveUp(ctx); err != nil {
-		return fmt.Errorf("the Worker has the sign-in now, but it could not be deleted here: %w", err)
 	}
 	a.spread(ctx)
 	return nil
@@ -367,7 +358,7 @@ func (a *App) SelectWorkspace(ctx context.Context, id string) (codex.Workspace, 
 	}
 	for _, w := range list {
 		if w.ID == id {
-			if err := a.manager.SetAccount(ctx, id); err != nil {
+			if err := a.manager.SelectWorkspace(ctx, id); err != nil {
 				return w, err
 			}
 			a.spread(ctx)

@@ -52,7 +52,8 @@ type SignInState struct {
 	CanImport    bool            `json:"can_import,omitempty"` // from the Codex CLI
 	Ownership    creds.Ownership `json:"ownership,omitempty"`
 	Cause        creds.Cause     `json:"cause,omitempty"`
-	Problem      string          `json:"problem,omitempty"`
+	Problem      string          `json:"problem,omitempty"` // without advice
+	Advice       string          `json:"advice,omitempty"`  // in a terminal's words
 	FailingSince time.Time       `json:"failing_since,omitzero"`
 	NextAttempt  time.Time       `json:"next_attempt,omitzero"`
 }
@@ -66,7 +67,7 @@ func (a *App) State() State {
 		SignIn: SignInState{
 			Status: s.Status, Usable: s.Usable, Kind: s.Kind, Email: s.Email, Plan: s.Plan, AccountID: s.AccountID,
 			ExpiresAt: s.ExpiresAt, LastRefresh: s.LastRefresh, Store: s.Store, ImportedFrom: s.ImportedFrom, CanImport: a.imports,
-			Ownership: s.Ownership, Cause: s.Cause, Problem: s.Problem, FailingSince: s.FailingSince, NextAttempt: s.NextAttempt,
+			Ownership: s.Ownership, Cause: s.Cause, Problem: s.Problem, Advice: s.Advice, FailingSince: s.FailingSince, NextAttempt: s.NextAttempt,
 			Starting: !a.manager.Started() && s.Status == creds.StatusNone,
 		},
 		SigningIn: a.SigningIn(),

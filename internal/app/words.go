@@ -19,6 +19,11 @@ func (s SignInState) How() string {
 	return "by a Codex sign-in"
 }
 
+// Sentence is the problem and what to do about it; empty when there is none.
+func (s SignInState) Sentence() string {
+	return creds.State{Problem: s.Problem, Advice: s.Advice}.Sentence()
+}
+
 // Life says how long the access token is good.
 func (s SignInState) Life(now time.Time) string {
 	switch {

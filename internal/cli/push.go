@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -97,13 +98,25 @@ func (p *pushCommand) call(ctx context.Context, a *app.App, method, address stri
 	req.Header.Set("Authorization", "Bearer "+p.AdminKey)
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := a.Do(req)
+	if err != nil && method == http.MethodPost && !neverSent(err) {
+		return fmt.Errorf("%w: the Worker's answer did not arrive. Look there: GET %s/status", creds.ErrOutcomeUnknown, address)
+	}
 	if err != nil {
 		return errors.New("the Worker is not reached. Check its address and the network; nothing was changed")
 	}
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if method == http.MethodPost && (resp.StatusCode >= 500 || (err != nil && resp.StatusCode == http.StatusOK)) {
+		return fmt.Errorf("%w: the Worker answered %d %s. Look there: GET %s/status", creds.ErrOutcomeUnknown, resp.StatusCode, gjson.GetBytes(raw, "error.message").String(), address)
+	}
 	if err != nil || resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("the Worker answered %d: %s. Nothing was changed here", resp.StatusCode, gjson.GetBytes(raw, "error.message").String())
 	}
 	return nil
+}
+
+// neverSent reports whether the request surely did not reach the Worker.
+func neverSent(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
 }

@@ -106,7 +106,7 @@ func writeState(w io.Writer, s app.State, now time.Time) {
 		line("Menu", "%s", s.Menu)
 	}
 	if in.Problem != "" {
-		line("Problem", "%s", in.Problem)
+		line("Problem", "%s", in.Sentence())
 	}
 	t.Flush() //nolint:errcheck // the terminal has gone
 }

@@ -29,6 +29,8 @@ type TokenSource interface {
 	Token(context.Context) (creds.Token, error)
 	// Rejected returns another token after the backend refused one with 401.
 	Rejected(context.Context, creds.Token) (creds.Token, error)
+	// Accepted hears that the backend took a token.
+	Accepted(creds.Token)
 }
 
 // Doer sends requests. *http.Client is one; the Worker has another, since http.Client doubles a WebAssembly program.
@@ -107,6 +109,7 @@ func (c *Client) post(ctx context.Context, token creds.Token, r *Request, body [
 			return nil, Unreachable(err)
 		}
 		if resp.StatusCode == http.StatusOK {
+			c.Tokens.Accepted(token)
 			c.observe(resp.Header, false)
 			return resp, nil
 		}
@@ -171,6 +174,9 @@ func (c *Client) Forward(ctx context.Context, path string, body []byte, from htt
 			continue
 		}
 		c.observe(resp.Header, false)
+		if resp.StatusCode == http.StatusOK {
+			c.Tokens.Accepted(token)
+		}
 		if resp.StatusCode >= http.StatusBadRequest {
 			return 0, nil, nil, fromAnswer(&Answer{Status: resp.StatusCode, Header: resp.Header, Body: raw}, time.Now())
 		}
@@ -357,9 +363,9 @@ func signInError(ctx context.Context, err error) error {
 	}
 	var u *creds.UnavailableError
 	if errors.As(err, &u) {
-		return SignIn(u.Problem, u.RetryAfter)
+		return SignIn(u.Error(), u.RetryAfter)
 	}
-	return SignIn(err.Error(), 0)
+	return SignIn(err.Error(), time.Second) // the program is ending
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -27,6 +27,8 @@ func (f fixedToken) Rejected(context.Context, creds.Token) (creds.Token, error) 
 	return creds.Token{}, &creds.UnavailableError{Problem: "refused"}
 }
 
+func (fixedToken) Accepted(creds.Token) {}
+
 func newHandler(t testing.TB) (*Handler, *fakebackend.Backend) {
 	b := fakebackend.New()
 	b.Models = codex.BundledModels()

@@ -39,7 +39,7 @@ func TestSignInInARealBrowser(t *testing.T) {
 		if kind != "" {
 			args = append(args, kind)
 		}
-		p := login(t, home, at(url), args...)
+		p := logIn(t, home, at(url), args...)
 		eventually(t, "the login prints an address", func() bool { return signInPage.MatchString(p.log.String()) })
 		var title, text string
 		err := chromedp.Run(ctx,

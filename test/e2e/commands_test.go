@@ -85,7 +85,7 @@ func inBrowser(t testing.TB, p *program, answer string) string {
 	return string(page)
 }
 
-func login(t testing.TB, home string, env []string, args ...string) *program {
+func logIn(t testing.TB, home string, env []string, args ...string) *program {
 	t.Helper()
 	return launch(t, home, env, append([]string{"login", "--no-browser"}, args...)...)
 }
@@ -93,7 +93,7 @@ func login(t testing.TB, home string, env []string, args ...string) *program {
 func TestSignInWithChatGPT(t *testing.T) {
 	b, url := startBackend(t)
 	home := t.TempDir()
-	p := login(t, home, at(url))
+	p := logIn(t, home, at(url))
 	if page := inBrowser(t, p, "allow"); !strings.Contains(page, "You are signed in") {
 		t.Errorf("the browser shows %s", page)
 	}
@@ -157,7 +157,7 @@ func TestCodexSignIn(t *testing.T) {
 	home := t.TempDir()
 	proxy := start(t, home, at(url))
 	proxy.waitForState("none")
-	p := login(t, home, at(url), "--codex")
+	p := logIn(t, home, at(url), "--codex")
 	if page := inBrowser(t, p, "allow"); !strings.Contains(page, "You are signed in") {
 		t.Errorf("the browser shows %s", page)
 	}
@@ -238,7 +238,7 @@ func TestALogoutIsNotUndoneByTheCLIsSignIn(t *testing.T) {
 func TestSignInByDeviceCode(t *testing.T) {
 	b, url := startBackend(t)
 	home := t.TempDir()
-	p := login(t, home, at(url), "--codex", "--device")
+	p := logIn(t, home, at(url), "--codex", "--device")
 	eventually(t, "the code is shown", func() bool { return deviceTag.MatchString(p.log.String()) })
 	b.AnswerDevice(deviceTag.FindString(p.log.String()), "allow")
 	out, code := p.end()
@@ -255,30 +255,30 @@ func TestBadInputEndsInASentence(t *testing.T) {
 		run        func(t *testing.T, b *fakebackend.Backend, home string, env []string) (string, int)
 	}{
 		{"denied in the browser", "denied in the browser", func(t *testing.T, _ *fakebackend.Backend, home string, env []string) (string, int) {
-			p := login(t, home, env)
+			p := logIn(t, home, env)
 			inBrowser(t, p, "deny")
 			return p.end()
 		}},
 		{"clock an hour off", "clock is 1h0m0s behind", func(t *testing.T, b *fakebackend.Backend, home string, env []string) (string, int) {
 			b.ClockAhead = time.Hour
-			p := login(t, home, env)
+			p := logIn(t, home, env)
 			inBrowser(t, p, "allow")
 			return p.end()
 		}},
 		{"no account in the id token", "without a ChatGPT account", func(t *testing.T, b *fakebackend.Backend, home string, env []string) (string, int) {
 			b.NoAccount = true
-			p := login(t, home, env, "--codex")
+			p := logIn(t, home, env, "--codex")
 			inBrowser(t, p, "allow")
 			return p.end()
 		}},
 		{"device code expired", "code has expired", func(t *testing.T, b *fakebackend.Backend, home string, env []string) (string, int) {
-			p := login(t, home, env, "--codex", "--device")
+			p := logIn(t, home, env, "--codex", "--device")
 			eventually(t, "the code is shown", func() bool { return deviceTag.MatchString(p.log.String()) })
 			b.AnswerDevice(deviceTag.FindString(p.log.String()), "expire")
 			return p.end()
 		}},
 		{"device code denied", "denied in the browser", func(t *testing.T, b *fakebackend.Backend, home string, env []string) (string, int) {
-			p := login(t, home, env, "--codex", "--device")
+			p := logIn(t, home, env, "--codex", "--device")
 			eventually(t, "the code is shown", func() bool { return deviceTag.MatchString(p.log.String()) })
 			b.AnswerDevice(deviceTag.FindString(p.log.String()), "deny")
 			return p.end()
@@ -289,7 +289,7 @@ func TestBadInputEndsInASentence(t *testing.T) {
 					defer l.Close()
 				}
 			}
-			return login(t, home, env, "--codex").end()
+			return logIn(t, home, env, "--codex").end()
 		}},
 		{"an API key login", "not a ChatGPT sign-in", func(t *testing.T, _ *fakebackend.Backend, home string, env []string) (string, int) {
 			writeFile(t, filepath.Join(home, ".codex", "auth.json"), []byte(`{"auth_mode":"apikey","OPENAI_API_KEY":"sk-proj-123456789"}`))
@@ -304,7 +304,7 @@ func TestBadInputEndsInASentence(t *testing.T) {
 			return command(t, home, env, "import")
 		}},
 		{"ended by Ctrl-C", "signed in as before", func(t *testing.T, _ *fakebackend.Backend, home string, env []string) (string, int) {
-			p := login(t, home, env)
+			p := logIn(t, home, env)
 			eventually(t, "the login prints an address", func() bool { return signInPage.MatchString(p.log.String()) })
 			p.cmd.Process.Signal(os.Interrupt) //nolint:errcheck // it ends or the test does
 			return p.end()
@@ -330,7 +330,7 @@ func TestBadInputEndsInASentence(t *testing.T) {
 func TestTheCallbackTakesOneRightAnswer(t *testing.T) {
 	_, url_ := startBackend(t)
 	home := t.TempDir()
-	p := login(t, home, at(url_))
+	p := logIn(t, home, at(url_))
 	eventually(t, "the login prints an address", func() bool { return signInPage.MatchString(p.log.String()) })
 	u, _ := url.Parse(signInPage.FindString(p.log.String()))
 	back := u.Query().Get("redirect_uri")

@@ -1,8 +1,10 @@
 //go:build !js
 
-package creds
+// Package login brings a sign-in here: by the user's browser, or by a code that is typed into a browser anywhere.
+package login
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
@@ -11,14 +13,18 @@ import (
 	"errors"
 	"fmt"
 	"html"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"codex-proxy/creds"
 )
 
 // The names and scopes of "Sign in with ChatGPT" for apps on the user's own machine.
@@ -27,8 +33,9 @@ const (
 	siwcNewApp = "dynamic_agent_client" // the client id of an app that has none yet
 	siwcName   = "Codex Proxy"
 
-	callbackPath = "/auth/callback"
-	clockMost    = 5 * time.Minute // by how much this machine's clock may differ from the auth server's
+	callbackPath    = "/auth/callback"
+	exchangeTimeout = 30 * time.Second
+	clockMost       = 5 * time.Minute // by how much this machine's clock may differ from the auth server's
 )
 
 var (
@@ -37,15 +44,15 @@ var (
 	codexPorts  = []int{1455, 1457} // registered for the Codex client
 )
 
-// LoginError is a sign-in that did not come about. Nothing was stored.
-type LoginError struct {
+// Error is a sign-in that did not come about. Nothing was stored.
+type Error struct {
 	Code string // denied, timeout, port, clock, no_account, device_expired, refused, unreachable
 	Text string // a sentence that ends in what to do
 }
 
-func (e *LoginError) Error() string { return e.Text }
+func (e *Error) Error() string { return e.Text }
 
-// A Login signs the user in. Its fields are set before use.
+// Login signs the user in. Its fields are set before use.
 type Login struct {
 	HTTP       *http.Client
 	AuthURL    string // the auth server's origin, without a slash at the end
@@ -59,8 +66,8 @@ type Login struct {
 }
 
 // ChatGPT signs in by "Sign in with ChatGPT": the user's plan, through OpenAI's public API.
-// Errors are *LoginError or ctx's.
-func (l *Login) ChatGPT(ctx context.Context) (Credentials, error) {
+// Errors are *Error or ctx's.
+func (l *Login) ChatGPT(ctx context.Context) (creds.Credentials, error) {
 	nonce := randomText()
 	config := oauth2.Config{
 		ClientID: first(l.ClientID, siwcNewApp),
@@ -68,54 +75,58 @@ func (l *Login) ChatGPT(ctx context.Context) (Credentials, error) {
 		Scopes:   siwcScopes,
 	}
 	token, config, err := l.browser(ctx, config, []int{0},
-		[]oauth2.AuthCodeOption{param("nonce", nonce), param("resource", SharedResource), param("agent_name_hint", siwcName), param("ext_agent_host_id", l.HostID)},
-		[]oauth2.AuthCodeOption{param("resource", SharedResource)})
+		[]oauth2.AuthCodeOption{param("nonce", nonce), param("resource", creds.SharedResource), param("agent_name_hint", siwcName), param("ext_agent_host_id", l.HostID)},
+		[]oauth2.AuthCodeOption{param("resource", creds.SharedResource)})
 	if err != nil {
-		return Credentials{}, err
+		return creds.Credentials{}, err
 	}
 	id, _ := token.Extra("id_token").(string)
-	if got, err := parseClaims(id); err != nil || subtle.ConstantTimeCompare([]byte(got.Nonce), []byte(nonce)) != 1 {
-		return Credentials{}, &LoginError{"refused", "The answer does not belong to this sign-in. Run `codex-proxy login` again"}
+	if got, err := parseNonce(id); err != nil || subtle.ConstantTimeCompare([]byte(got), []byte(nonce)) != 1 {
+		return creds.Credentials{}, &Error{"refused", "The answer does not belong to this sign-in. Run `codex-proxy login` again"}
 	}
-	c := Credentials{AccessToken: token.AccessToken, RefreshToken: token.RefreshToken, IDToken: id, ExpiresAt: token.Expiry,
-		Kind: KindChatGPT, ClientID: config.ClientID, Ownership: Own, LastRefresh: l.Now().UTC()}
-	return c.describe(), nil
+	c := creds.FromTokens(token.AccessToken, token.RefreshToken, id, "")
+	c.Kind, c.ClientID, c.LastRefresh = creds.KindChatGPT, config.ClientID, l.Now().UTC()
+	c.Scope, _ = token.Extra("scope").(string)
+	if c.ExpiresAt.IsZero() {
+		c.ExpiresAt = token.Expiry
+	}
+	return c, nil
 }
 
-// Codex signs in as the Codex CLI does, for the Codex backend. Errors are *LoginError or ctx's.
+// Codex signs in as the Codex CLI does, for the Codex backend. Errors are *Error or ctx's.
 // Source: captured from Codex CLI 0.169.
-func (l *Login) Codex(ctx context.Context) (Credentials, error) {
+func (l *Login) Codex(ctx context.Context) (creds.Credentials, error) {
 	authorize := []oauth2.AuthCodeOption{param("id_token_add_organizations", "true"), param("codex_cli_simplified_flow", "true"), param("originator", l.Originator)}
 	if l.Workspace != "" {
 		authorize = append(authorize, param("allowed_workspace_id", l.Workspace))
 	}
 	token, _, err := l.browser(ctx, l.codexConfig(), codexPorts, authorize, nil)
 	if err != nil {
-		return Credentials{}, err
+		return creds.Credentials{}, err
 	}
 	return l.codexSignIn(token)
 }
 
 func (l *Login) codexConfig() oauth2.Config {
 	return oauth2.Config{
-		ClientID: CodexClientID,
+		ClientID: creds.CodexClientID,
 		Endpoint: oauth2.Endpoint{AuthURL: l.AuthURL + "/oauth/authorize", TokenURL: l.AuthURL + "/oauth/token", AuthStyle: oauth2.AuthStyleInParams},
 		Scopes:   codexScopes,
 	}
 }
 
-func (l *Login) codexSignIn(token *oauth2.Token) (Credentials, error) {
+func (l *Login) codexSignIn(token *oauth2.Token) (creds.Credentials, error) {
 	id, _ := token.Extra("id_token").(string)
-	c := FromTokens(token.AccessToken, token.RefreshToken, id, "")
+	c := creds.FromTokens(token.AccessToken, token.RefreshToken, id, "")
 	c.LastRefresh = l.Now().UTC()
 	if c.ExpiresAt.IsZero() {
 		c.ExpiresAt = token.Expiry
 	}
 	switch {
 	case c.AccountID == "":
-		return Credentials{}, &LoginError{"no_account", "The sign-in came without a ChatGPT account. Open chatgpt.com once with this login, choose a workspace, then sign in again"}
+		return creds.Credentials{}, &Error{"no_account", "The sign-in came without a ChatGPT account. Open chatgpt.com once with this login, choose a workspace, then sign in again"}
 	case l.Workspace != "" && c.AccountID != l.Workspace:
-		return Credentials{}, &LoginError{"no_account", "You signed in to another workspace than " + l.Workspace + ". Choose that one in the browser, or leave --workspace out"}
+		return creds.Credentials{}, &Error{"no_account", "You signed in to another workspace than " + l.Workspace + ". Choose that one in the browser, or leave --workspace out"}
 	}
 	return c, nil
 }
@@ -140,15 +151,15 @@ func (l *Login) browser(ctx context.Context, config oauth2.Config, ports []int, 
 	case answer = <-callback.answer:
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return nil, config, &LoginError{"timeout", "Nobody signed in in time. Run the command again, and open the address that it prints"}
+			return nil, config, &Error{"timeout", "Nobody signed in in time. Run the command again, and open the address that it prints"}
 		}
 		return nil, config, ctx.Err()
 	}
 	if problem := answer.Get("error"); problem != "" {
 		if problem == "access_denied" {
-			return nil, config, &LoginError{"denied", "The sign-in was denied in the browser. Run the command again and choose Allow"}
+			return nil, config, &Error{"denied", "The sign-in was denied in the browser. Run the command again and choose Allow"}
 		}
-		return nil, config, &LoginError{"refused", "The auth server refused the sign-in (" + first(printable(problem), "no reason") + "). Run the command again"}
+		return nil, config, &Error{"refused", "The auth server refused the sign-in (" + first(printable(problem), "no reason") + "). Run the command again"}
 	}
 	if id := printable(answer.Get("client_id")); id != "" && config.ClientID == siwcNewApp {
 		config.ClientID = id
@@ -163,25 +174,25 @@ func (l *Login) browser(ctx context.Context, config oauth2.Config, ports []int, 
 func (l *Login) exchange(ctx context.Context, config *oauth2.Config, code string, options []oauth2.AuthCodeOption) (*oauth2.Token, error) {
 	clock := &clockReader{next: l.HTTP.Transport, userAgent: l.UserAgent}
 	client := *l.HTTP
-	client.Transport, client.Timeout = clock, refreshTimeout
+	client.Transport, client.Timeout = clock, exchangeTimeout
 	token, err := config.Exchange(context.WithValue(ctx, oauth2.HTTPClient, &client), code, options...)
 	var refused *oauth2.RetrieveError
 	switch {
 	case errors.As(err, &refused):
-		return nil, &LoginError{"refused", fmt.Sprintf("The auth server refused the sign-in (%d %s). Run the command again", refused.Response.StatusCode, printable(refused.ErrorCode))}
+		return nil, &Error{"refused", fmt.Sprintf("The auth server refused the sign-in (%d %s). Run the command again", refused.Response.StatusCode, printable(refused.ErrorCode))}
 	case err != nil && ctx.Err() != nil:
 		return nil, ctx.Err()
 	case err != nil:
-		return nil, &LoginError{"unreachable", "The auth server could not be reached. Check the network and the proxy settings, then run the command again"}
+		return nil, &Error{"unreachable", "The auth server could not be reached. Check the network and the proxy settings, then run the command again"}
 	case token.RefreshToken == "":
-		return nil, &LoginError{"refused", "The auth server gave no refresh token. Run the command again"}
+		return nil, &Error{"refused", "The auth server gave no refresh token. Run the command again"}
 	}
 	if off := clock.ahead(l.Now()); off > clockMost || off < -clockMost {
 		way := "ahead of"
 		if off < 0 {
 			way, off = "behind", -off
 		}
-		return nil, &LoginError{"clock", fmt.Sprintf("This machine's clock is %s %s OpenAI's. Set the clock, then sign in again", off.Round(time.Minute), way)}
+		return nil, &Error{"clock", fmt.Sprintf("This machine's clock is %s %s OpenAI's. Set the clock, then sign in again", off.Round(time.Minute), way)}
 	}
 	return token, nil
 }
@@ -221,7 +232,7 @@ func listenFirst(ports []int) (net.Listener, error) {
 			return l, nil
 		}
 	}
-	return nil, &LoginError{"port", fmt.Sprintf("The ports for the browser's answer (%d and %d) are taken by another program, perhaps a sign-in that is still waiting. End it, or use --device", codexPorts[0], codexPorts[1])}
+	return nil, &Error{"port", fmt.Sprintf("The ports for the browser's answer (%d and %d) are taken by another program, perhaps a sign-in that is still waiting. End it, or use --device", codexPorts[0], codexPorts[1])}
 }
 
 // callback is the page to which the auth server sends the browser back. It takes one answer.
@@ -310,22 +321,22 @@ type DeviceCode struct {
 }
 
 // Device signs in by a code that the user types into a browser anywhere. show is called with it; waiting, once for
-// each time that the answer is still out. Errors are *LoginError or ctx's. Source: captured from Codex CLI 0.169.
-func (l *Login) Device(ctx context.Context, show func(DeviceCode), waiting func()) (Credentials, error) {
+// each time that the answer is still out. Errors are *Error or ctx's. Source: captured from Codex CLI 0.169.
+func (l *Login) Device(ctx context.Context, show func(DeviceCode), waiting func()) (creds.Credentials, error) {
 	var code struct {
 		ID       string          `json:"device_auth_id"`
 		UserCode string          `json:"user_code"`
 		Interval json.RawMessage `json:"interval"` // seconds, as a string
 		Expires  time.Time       `json:"expires_at"`
 	}
-	status, err := l.postJSON(ctx, "/api/accounts/deviceauth/usercode", map[string]string{"client_id": CodexClientID}, &code)
+	status, err := l.postJSON(ctx, "/api/accounts/deviceauth/usercode", map[string]string{"client_id": creds.CodexClientID}, &code)
 	switch {
 	case err != nil:
-		return Credentials{}, err
+		return creds.Credentials{}, err
 	case status == http.StatusNotFound:
-		return Credentials{}, &LoginError{"refused", "Sign-in by device code is switched off for this account. Switch it on in ChatGPT's security settings, or sign in by the browser"}
+		return creds.Credentials{}, &Error{"refused", "Sign-in by device code is switched off for this account. Switch it on in ChatGPT's security settings, or sign in by the browser"}
 	case status != http.StatusOK || code.ID == "" || code.UserCode == "":
-		return Credentials{}, &LoginError{"refused", fmt.Sprintf("The auth server gave no device code (status %d). Try again in a minute", status)}
+		return creds.Credentials{}, &Error{"refused", fmt.Sprintf("The auth server gave no device code (status %d). Try again in a minute", status)}
 	}
 	interval, _ := strconv.Atoi(string(trimQuotes(code.Interval)))
 	wait := time.Duration(min(max(interval, 1), 30)) * time.Second
@@ -337,9 +348,9 @@ func (l *Login) Device(ctx context.Context, show func(DeviceCode), waiting func(
 		select {
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return Credentials{}, errDeviceExpired
+				return creds.Credentials{}, errDeviceExpired
 			}
-			return Credentials{}, ctx.Err()
+			return creds.Credentials{}, ctx.Err()
 		case <-time.After(wait):
 		}
 		var granted struct {
@@ -350,34 +361,34 @@ func (l *Login) Device(ctx context.Context, show func(DeviceCode), waiting func(
 			} `json:"error"`
 		}
 		status, err := l.postJSON(ctx, "/api/accounts/deviceauth/token", map[string]string{"device_auth_id": code.ID, "user_code": code.UserCode}, &granted)
-		var broken *LoginError
+		var broken *Error
 		switch {
 		case errors.As(err, &broken) && broken.Code == "unreachable", status >= 500, status == http.StatusTooManyRequests:
 			waiting() // the network may come back
 			continue
 		case err != nil:
-			return Credentials{}, err
+			return creds.Credentials{}, err
 		case status == http.StatusOK && granted.Code != "":
 			config := l.codexConfig()
 			config.RedirectURL = l.AuthURL + "/deviceauth/callback"
 			token, err := l.exchange(ctx, &config, granted.Code, []oauth2.AuthCodeOption{oauth2.VerifierOption(granted.Verifier)})
 			if err != nil {
-				return Credentials{}, err
+				return creds.Credentials{}, err
 			}
 			return l.codexSignIn(token)
 		case granted.Error.Code == "access_denied":
-			return Credentials{}, &LoginError{"denied", "The sign-in was denied in the browser. Run the command again and choose Continue"}
+			return creds.Credentials{}, &Error{"denied", "The sign-in was denied in the browser. Run the command again and choose Continue"}
 		case l.Now().After(code.Expires), status == http.StatusGone, granted.Error.Code == "deviceauth_expired", granted.Error.Code == "expired_token":
-			return Credentials{}, errDeviceExpired
+			return creds.Credentials{}, errDeviceExpired
 		case status == http.StatusForbidden || status == http.StatusNotFound:
 			waiting()
 		default:
-			return Credentials{}, &LoginError{"refused", fmt.Sprintf("The auth server refused the device code (%d %s). Run the command again", status, printable(granted.Error.Code))}
+			return creds.Credentials{}, &Error{"refused", fmt.Sprintf("The auth server refused the device code (%d %s). Run the command again", status, printable(granted.Error.Code))}
 		}
 	}
 }
 
-var errDeviceExpired = &LoginError{"device_expired", "The code has expired. Run the command again for a new one"}
+var errDeviceExpired = &Error{"device_expired", "The code has expired. Run the command again for a new one"}
 
 func trimQuotes(raw []byte) []byte {
 	if len(raw) >= 2 && raw[0] == '"' {
@@ -387,13 +398,69 @@ func trimQuotes(raw []byte) []byte {
 }
 
 func (l *Login) postJSON(ctx context.Context, path string, in, out any) (int, error) {
-	status, raw, err := postJSON(ctx, l.HTTP, l.AuthURL+path, l.UserAgent, in)
+	status, raw, err := l.post(ctx, path, in)
 	if err != nil {
 		if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return 0, ctx.Err()
 		}
-		return 0, &LoginError{"unreachable", "The auth server could not be reached. Check the network and the proxy settings, then run the command again"}
+		return 0, &Error{"unreachable", "The auth server could not be reached. Check the network and the proxy settings, then run the command again"}
 	}
 	json.Unmarshal(raw, out) //nolint:errcheck // what is missing is noticed
 	return status, nil
+}
+
+func (l *Login) post(ctx context.Context, path string, in any) (status int, answer []byte, err error) {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return 0, nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.AuthURL+path, bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", l.UserAgent)
+	resp, err := l.HTTP.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	answer, err = io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	return resp.StatusCode, answer, err
+}
+
+// printable keeps a server's word for people: short, and nothing that could be a secret.
+func printable(word string) string {
+	odd := func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-' && r != '.'
+	}
+	if len(word) > 64 || strings.IndexFunc(word, odd) >= 0 {
+		return ""
+	}
+	return word
+}
+
+func first(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+func parseNonce(token string) (string, error) {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return "", errors.New("not a JSON web token")
+	}
+	var claims struct {
+		Nonce string `json:"nonce"`
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err == nil {
+		err = json.Unmarshal(payload, &claims)
+	}
+	return claims.Nonce, err
 }
