@@ -61,6 +61,28 @@ type Backend struct {
 	grants   map[string]*grant
 	devices  map[string]*device
 	gone     chan struct{}
+	used     float64 // of the 5-hour limit, in percent
+	down     bool    // every access token is refused
+}
+
+// SetUsage sets how much of the 5-hour limit is used, in percent.
+func (b *Backend) SetUsage(percent float64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.used = percent
+}
+
+func (b *Backend) usedPercent() float64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.used
+}
+
+// RefuseAccess has every access token refused with 401, also fresh ones, until it is called with false.
+func (b *Backend) RefuseAccess(on bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.down = on
 }
 
 // Counts is what happened so far.
@@ -118,6 +140,7 @@ func New() *Backend {
 		devices:    map[string]*device{},
 		mux:        http.NewServeMux(),
 		gone:       make(chan struct{}, 1000),
+		used:       32,
 	}
 	b.mux.HandleFunc("POST /backend-api/codex/responses", b.responses)
 	b.mux.HandleFunc("POST /backend-api/codex/responses/compact", b.compact)
@@ -385,10 +408,11 @@ func (b *Backend) authorize(w http.ResponseWriter, r *http.Request) bool {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	b.mu.Lock()
 	a, known := b.access[token]
+	refused := b.down
 	b.mu.Unlock()
 	end := a.end
 	switch {
-	case !ok || !known || a.public:
+	case !ok || !known || a.public || refused:
 		writeJSON(w, 401, map[string]any{"error": map[string]any{"code": "token_invalid", "message": "Provided authentication token is invalid."}})
 	case time.Now().After(end):
 		writeJSON(w, 401, map[string]any{"error": map[string]any{"code": "token_expired", "message": "Provided authentication token is expired. Please try signing in again."}})
@@ -448,7 +472,7 @@ func (b *Backend) usage(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, 200, map[string]any{
 		"plan_type": Plan, "email": Email, "account_id": AccountID,
 		"rate_limit": map[string]any{"allowed": true, "limit_reached": false,
-			"primary_window": window(32, 5*time.Hour, 2*time.Hour), "secondary_window": window(61, 7*24*time.Hour, 3*24*time.Hour)},
+			"primary_window": window(b.usedPercent(), 5*time.Hour, 2*time.Hour), "secondary_window": window(61, 7*24*time.Hour, 3*24*time.Hour)},
 		"credits": map[string]any{"has_credits": false, "unlimited": false, "balance": "0"},
 	})
 }

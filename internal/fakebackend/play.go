@@ -232,7 +232,7 @@ func (p *player) header() {
 	h.Set("Set-Cookie", "__cf_bm=secret; path=/; HttpOnly")
 	now := time.Now()
 	for window, v := range map[string][3]string{
-		"primary":   {"32", "300", strconv.FormatInt(now.Add(2*time.Hour).Unix(), 10)},
+		"primary":   {strconv.FormatFloat(p.b.usedPercent(), 'f', -1, 64), "300", strconv.FormatInt(now.Add(2*time.Hour).Unix(), 10)},
 		"secondary": {"61", "10080", strconv.FormatInt(now.Add(72*time.Hour).Unix(), 10)},
 	} {
 		h.Set("X-Codex-"+window+"-Used-Percent", v[0])
