@@ -47,19 +47,19 @@ func main() {
 		Tell:      func(s creds.Step) { log.Info(s.Icon + " " + s.Text) },
 	})
 	client := &codex.Client{
-		Upstreams: map[creds.Kind]codex.Upstream{creds.KindCodex: codex.Backend(backend, identity), creds.KindChatGPT: codex.Public(api, identity)},
-		HTTP:      fetcher{},
-		Tokens:    manager,
-		Models:    codex.NewCatalogue(text(env, "MODEL"), nil),
-		Meter:     &codex.Meter{},
-		Routes:    &codex.Routes{URL: backend + "/wham/accounts/check"},
+		Upstreams:    map[creds.Kind]codex.Upstream{creds.KindCodex: codex.Backend(backend, identity), creds.KindChatGPT: codex.Public(api, identity)},
+		HTTP:         fetcher{},
+		Tokens:       manager,
+		Models:       codex.NewCatalogue(text(env, "MODEL"), nil),
+		UsageTracker: &codex.UsageTracker{},
+		Router:       &codex.WorkspaceRouter{URL: backend + "/wham/accounts/check"},
 		// The platform ends a silent answer on its own terms; this is for the backend's silence.
 		IdleTimeout: 10 * time.Minute,
 		KeepAlive:   15 * time.Second,
 	}
 	client.Models.Aliases = aliases(text(env, "MODEL_ALIAS"))
 	strict := text(env, "STRICT") == "true"
-	thoughts := codex.NewThoughts()
+	thoughts := codex.NewReasoningCache()
 	server := proxy.NewServer(proxy.Config{
 		Guard: proxy.Guard{
 			AnyHost: true, Keys: list(text(env, "PROXY_API_KEY")), Origins: list(text(env, "ALLOW_ORIGIN")),
@@ -69,12 +69,12 @@ func main() {
 			Key: text(env, "ADMIN_API_KEY"), Manager: manager,
 			KeyMissing: "The admin API has no key yet. Set one: wrangler secret put ADMIN_API_KEY",
 		},
-		OpenAI:    &openai.Handler{Client: client, Strict: strict, Thoughts: thoughts, Memory: openai.NewMemory()},
-		Anthropic: &anthropic.Handler{Client: client, Strict: strict, Thoughts: thoughts},
-		Ollama:    &ollama.Handler{Client: client, Strict: strict, Thoughts: thoughts},
+		OpenAI:    &openai.Handler{Client: client, Strict: strict, Reasoning: thoughts, Store: openai.NewResponseStore()},
+		Anthropic: &anthropic.Handler{Client: client, Strict: strict, Reasoning: thoughts},
+		Ollama:    &ollama.Handler{Client: client, Strict: strict, Reasoning: thoughts},
 		Client:    client,
 		State:     manager.State,
-		Usage:     client.Meter.Current,
+		Usage:     client.UsageTracker.Current,
 		Version:   version,
 		Quiet:     true,
 		Log:       log,

@@ -74,13 +74,13 @@ func (a *App) newClient(cache codex.ModelCache) *codex.Client {
 			creds.KindCodex:   codex.Backend(s.BackendURL, a.identity),
 			creds.KindChatGPT: codex.Public(s.APIURL, a.identity),
 		},
-		HTTP:        a.http,
-		Tokens:      a.manager,
-		Models:      codex.NewCatalogue(s.Model, cache),
-		Meter:       &codex.Meter{},
-		Routes:      &codex.Routes{URL: s.BackendURL + "/wham/accounts/check"},
-		IdleTimeout: s.IdleTimeout,
-		KeepAlive:   s.KeepAlive,
+		HTTP:         a.http,
+		Tokens:       a.manager,
+		Models:       codex.NewCatalogue(s.Model, cache),
+		UsageTracker: &codex.UsageTracker{},
+		Router:       &codex.WorkspaceRouter{URL: s.BackendURL + "/wham/accounts/check"},
+		IdleTimeout:  s.IdleTimeout,
+		KeepAlive:    s.KeepAlive,
 	}
 	client.Models.Aliases = s.ModelAlias
 	return client
@@ -88,14 +88,14 @@ func (a *App) newClient(cache codex.ModelCache) *codex.Client {
 
 func (a *App) newServer() *proxy.Server {
 	s := &a.Settings
-	thoughts := codex.NewThoughts()
+	thoughts := codex.NewReasoningCache()
 	server := proxy.NewServer(proxy.Config{
 		Guard:     proxy.Guard{Keys: s.APIKey, Hosts: s.AllowHost, Origins: s.AllowOrigin},
-		OpenAI:    &openai.Handler{Client: a.client, Strict: s.Strict, Thoughts: thoughts, Memory: openai.NewMemory()},
-		Anthropic: &anthropic.Handler{Client: a.client, Strict: s.Strict, Thoughts: thoughts},
-		Ollama:    &ollama.Handler{Client: a.client, Strict: s.Strict, Thoughts: thoughts},
+		OpenAI:    &openai.Handler{Client: a.client, Strict: s.Strict, Reasoning: thoughts, Store: openai.NewResponseStore()},
+		Anthropic: &anthropic.Handler{Client: a.client, Strict: s.Strict, Reasoning: thoughts},
+		Ollama:    &ollama.Handler{Client: a.client, Strict: s.Strict, Reasoning: thoughts},
 		State:     a.manager.State,
-		Usage:     a.client.Meter.Current,
+		Usage:     a.client.UsageTracker.Current,
 		Client:    a.client,
 		Version:   a.Version,
 		Demo:      s.Demo,

@@ -47,7 +47,7 @@ func (a *App) Run(ctx context.Context, life Life) error {
 	if life.Entered != nil {
 		life.Entered()
 	}
-	a.client.Meter.OnChange(func(codex.Usage) { a.changed(false) })
+	a.client.UsageTracker.OnChange(func(codex.Usage) { a.changed(false) })
 
 	// The Manager outlives the answers under way: one of them may still need a fresh token.
 	keep, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
@@ -59,9 +59,9 @@ func (a *App) Run(ctx context.Context, life Life) error {
 		a.manager.Ready()
 		a.changed(false)
 		if a.manager.State().Usable {
-			a.client.Models.Fetch(ctx, a.client)       //nolint:errcheck // the list at hand is used
-			a.client.Workspaces(ctx)                   //nolint:errcheck // asked again with the first request
-			a.client.Meter.Fetch(ctx, a.client, false) //nolint:errcheck // the next answer tells
+			a.client.Models.Fetch(ctx, a.client)              //nolint:errcheck // the list at hand is used
+			a.client.Workspaces(ctx)                          //nolint:errcheck // asked again with the first request
+			a.client.UsageTracker.Fetch(ctx, a.client, false) //nolint:errcheck // the next answer tells
 		}
 		a.manager.Run(keep)
 	})
@@ -146,7 +146,7 @@ func (a *App) watchAccount(ctx context.Context) {
 		case s := <-states:
 			a.changed(false)
 			if s.AccountID != before.AccountID || s.Email != before.Email || s.Kind != before.Kind {
-				a.client.Meter.Clear()
+				a.client.UsageTracker.Clear()
 				a.client.Models.Stale()
 			}
 			before = s

@@ -71,7 +71,7 @@ func (a *App) State() State {
 			Starting: !a.manager.Started() && s.Status == creds.StatusNone,
 		},
 		SigningIn: a.SigningIn(),
-		Usage:     a.client.Meter.Current(),
+		Usage:     a.client.UsageTracker.Current(),
 		Model:     a.client.Models.Default(),
 	}
 	a.mu.Lock()
@@ -92,7 +92,7 @@ func (a *App) AskUsage(ctx context.Context) { a.askUsage(ctx, false) }
 
 func (a *App) askUsage(ctx context.Context, now bool) {
 	if a.manager.State().Usable && a.Settings.CredsStore != "env" {
-		a.client.Meter.Fetch(ctx, a.client, now) //nolint:errcheck // see above
+		a.client.UsageTracker.Fetch(ctx, a.client, now) //nolint:errcheck // see above
 	}
 }
 

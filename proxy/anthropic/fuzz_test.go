@@ -10,7 +10,7 @@ import (
 func FuzzMessages(f *testing.F) {
 	f.Add([]byte(`{"model":"claude-x","max_tokens":1,"system":[{"type":"text","text":"s"}],"messages":[{"role":"user","content":[{"type":"image","source":{"type":"base64","data":"aGk="}},{"type":"tool_result","tool_use_id":"t","content":[{"type":"text","text":"x"}]}]},{"role":"assistant","content":[{"type":"thinking","signature":"codex-proxy.Zw.x"},{"type":"tool_use","id":"t","name":"n","input":{}}]}],"tools":[{"name":"n"}],"thinking":{"type":"enabled","budget_tokens":1},"stop_sequences":["a"]}`))
 	f.Add([]byte(`{"messages":[{"role":"user","content":"x"}],"tool_choice":{"type":"any"},"output_config":{"effort":"low","format":null}}`))
-	h := &Handler{Client: &codex.Client{Models: codex.NewCatalogue("", nil)}, Thoughts: codex.NewThoughts()}
+	h := &Handler{Client: &codex.Client{Models: codex.NewCatalogue("", nil)}, Reasoning: codex.NewReasoningCache()}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r, err := h.parse(body)
 		if err == nil && r.Estimate() < 0 {

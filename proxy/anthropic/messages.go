@@ -18,9 +18,9 @@ import (
 
 // Handler answers Anthropic's API. Its fields are set before use and not changed. Safe for concurrent use.
 type Handler struct {
-	Client   *codex.Client
-	Strict   bool // see openai.Handler
-	Thoughts *codex.Thoughts
+	Client    *codex.Client
+	Strict    bool // see openai.Handler
+	Reasoning *codex.ReasoningCache
 }
 
 // Messages answers POST /v1/messages.
@@ -45,11 +45,11 @@ func (h *Handler) Messages(w http.ResponseWriter, r *http.Request, body []byte) 
 	if req.stream {
 		return h.stream(w, req, s, a, out, start)
 	}
-	end, err := reply.Tell(s, a, func([]byte, bool) error { return nil })
+	end, err := reply.Copy(s, a, func([]byte, bool) error { return nil })
 	if err != nil {
 		return h.fail(w, req, out, err)
 	}
-	out = finish(out, a, end, h.Thoughts)
+	out = finish(out, a, end, h.Reasoning)
 	reply.Announce(w.Header(), req.Dropped, s.Header)
 	w.Header().Set("Content-Type", "application/json")
 	_, err = w.Write(a.whole(end))
@@ -57,9 +57,9 @@ func (h *Handler) Messages(w http.ResponseWriter, r *http.Request, body []byte) 
 	return out
 }
 
-func finish(out reply.Outcome, a *answer, end *codex.End, thoughts *codex.Thoughts) reply.Outcome {
+func finish(out reply.Outcome, a *answer, end *codex.End, cache *codex.ReasoningCache) reply.Outcome {
 	out.InputTokens, out.CachedTokens, out.OutputTokens = end.Input, end.Cached, end.Output
-	a.tale.Remember(thoughts, out.Model)
+	a.events.Remember(cache, out.Model)
 	return out
 }
 
@@ -83,7 +83,7 @@ func (h *Handler) stream(w http.ResponseWriter, req *request, s *codex.Stream, a
 	})
 	opening := a.opening()
 	s.OnQuiet(func() { to.KeepAliveAfter(opening, ping) })
-	end, err := reply.Tell(s, a, func(p []byte, more bool) error { return to.SendAfter(opening, p, more) })
+	end, err := reply.Copy(s, a, func(p []byte, more bool) error { return to.SendAfter(opening, p, more) })
 	out.FirstToken = to.FirstToken()
 	if err != nil {
 		if !to.Began() {
@@ -98,7 +98,7 @@ func (h *Handler) stream(w http.ResponseWriter, req *request, s *codex.Stream, a
 		to.Send(sse("error", errorBody(e)), false) //nolint:errcheck // it is cut next
 		return out
 	}
-	out = finish(out, a, end, h.Thoughts)
+	out = finish(out, a, end, h.Reasoning)
 	out.Gone = to.SendAfter(opening, a.closing(end), false) != nil
 	return out
 }
@@ -111,12 +111,12 @@ func sse(name string, data []byte) []byte {
 
 // answer is an answer on its way down: content blocks, written as they come and kept for a buffered answer.
 type answer struct {
-	req   *request
-	id    string
-	model string
-	tale  *codex.Narrator
-	stop  *reply.Stopper
-	out   []byte // events to send
+	req    *request
+	id     string
+	model  string
+	events *codex.EventHandler
+	stop   *reply.Stopper
+	out    []byte // events to send
 
 	kind   string // of the open block; empty when none is
 	index  int
@@ -131,12 +131,12 @@ func newAnswer(req *request, model string) *answer {
 	var id [12]byte
 	rand.Read(id[:])
 	a := &answer{req: req, id: "msg_" + hex.EncodeToString(id[:]), model: model, stop: reply.NewStopper(req.stops)}
-	a.tale = &codex.Narrator{Text: a.sayText, Thinking: a.think, Call: a.begin, Arguments: a.arguments, CallDone: a.callDone, Thought: a.thought}
+	a.events = &codex.EventHandler{Text: a.sayText, Thinking: a.think, Call: a.begin, Arguments: a.arguments, CallDone: a.callDone, Thought: a.thought}
 	return a
 }
 
-// Event is reply.Teller's, as are the next three.
-func (a *answer) Event(ev codex.Event) (*codex.End, error) { return a.tale.Event(ev) }
+// Event is reply.Encoder's, as are the next three.
+func (a *answer) Event(ev codex.Event) (*codex.End, error) { return a.events.Event(ev) }
 
 // Stopped estimates what was used until a stop sequence.
 func (a *answer) Stopped() *codex.End {

@@ -88,7 +88,7 @@ func (h *Handler) parse(body []byte) (*request, error) {
 		r.Summary = json.RawMessage(`"auto"`)
 	}
 	model, _ := h.Client.Models.Resolve(r.Model, "")
-	return r, r.convert(h.Thoughts, model)
+	return r, r.convert(h.Reasoning, model)
 }
 
 func (r *request) takeTools(v json.RawMessage) error {
@@ -210,7 +210,7 @@ func (r *request) takeFormat(v json.RawMessage) error {
 }
 
 // convert turns the messages into items.
-func (r *request) convert(thoughts *codex.Thoughts, model string) error {
+func (r *request) convert(cache *codex.ReasoningCache, model string) error {
 	system, err := plainText(r.system)
 	if err != nil {
 		return codex.Invalid("system", "system must be a string or a list of text blocks")
@@ -231,7 +231,7 @@ func (r *request) convert(thoughts *codex.Thoughts, model string) error {
 		case "user":
 			err = r.user(blocks)
 		case "assistant":
-			r.assistant(blocks, thoughts, model)
+			r.assistant(blocks, cache, model)
 		case "system", "developer":
 			if text := joinText(blocks); text != "" {
 				r.Input = append(r.Input, codex.Message("developer", text))
@@ -427,7 +427,7 @@ func reasoning(signature, text, model string) json.RawMessage {
 	return encode(map[string]any{"type": "reasoning", "summary": summary, "encrypted_content": encrypted})
 }
 
-func (r *request) assistant(blocks []block, thoughts *codex.Thoughts, model string) {
+func (r *request) assistant(blocks []block, cache *codex.ReasoningCache, model string) {
 	var items []json.RawMessage
 	reasoned, first := false, ""
 	for _, b := range blocks {
@@ -456,7 +456,7 @@ func (r *request) assistant(blocks []block, thoughts *codex.Thoughts, model stri
 		}
 	}
 	if !reasoned && first != "" {
-		r.Input = append(r.Input, thoughts.Before(model, first)...)
+		r.Input = append(r.Input, cache.Before(model, first)...)
 	}
 	r.Input = append(r.Input, items...)
 }

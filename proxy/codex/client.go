@@ -41,14 +41,14 @@ type Doer interface {
 // Client sends requests to the upstream that takes the sign-in. Its fields are set before use and not changed. Safe
 // for concurrent use.
 type Client struct {
-	Upstreams   map[creds.Kind]Upstream // one for creds.KindCodex is required
-	HTTP        Doer
-	Tokens      TokenSource
-	Models      *Catalogue
-	Meter       *Meter        // hears how much of the plan is used; may be nil
-	Routes      *Routes       // may be nil
-	IdleTimeout time.Duration // silence after which a stream is given up
-	KeepAlive   time.Duration // silence after which the caller is told that the answer is still coming
+	Upstreams    map[creds.Kind]Upstream // one for creds.KindCodex is required
+	HTTP         Doer
+	Tokens       TokenSource
+	Models       *Catalogue
+	UsageTracker *UsageTracker    // hears how much of the plan is used; may be nil
+	Router       *WorkspaceRouter // may be nil
+	IdleTimeout  time.Duration    // silence after which a stream is given up
+	KeepAlive    time.Duration    // silence after which the caller is told that the answer is still coming
 }
 
 // Stream is an answer that is coming. One goroutine uses it; it must be closed.
@@ -185,8 +185,8 @@ func (c *Client) Forward(ctx context.Context, path string, body []byte, from htt
 }
 
 func (c *Client) observe(h http.Header, reached bool) {
-	if c.Meter != nil {
-		c.Meter.Observe(h, reached, time.Now())
+	if c.UsageTracker != nil {
+		c.UsageTracker.Observe(h, reached, time.Now())
 	}
 }
 
@@ -212,10 +212,10 @@ func (c *Client) send(ctx context.Context, r *Request, body []byte, session stri
 }
 
 func (c *Client) route(ctx context.Context, t creds.Token) route {
-	if c.Routes == nil {
+	if c.Router == nil {
 		return route{}
 	}
-	return c.Routes.find(ctx, c, t)
+	return c.Router.find(ctx, c, t)
 }
 
 // get fetches from the upstream with the sign-in. The caller closes the body.

@@ -278,7 +278,7 @@ func (r *Request) encode(up Upstream, models *Catalogue) (body []byte, session s
 		r.Drop("reasoning.effort")
 	}
 	if !r.Native {
-		if err := r.heal(); err != nil {
+		if err := r.normalizeInput(); err != nil {
 			return nil, "", err
 		}
 	}

@@ -51,9 +51,9 @@ type Credits struct {
 // usageFresh is how long a number is shown without asking again.
 const usageFresh = 5 * time.Minute
 
-// Meter knows the newest Usage: each answer's headers bring it, and the usage endpoint when asked. Safe for concurrent
+// UsageTracker knows the newest Usage: each answer's headers bring it, and the usage endpoint when asked. Safe for concurrent
 // use. The zero value is ready.
-type Meter struct {
+type UsageTracker struct {
 	flight singleflight.Group
 
 	mu      sync.Mutex
@@ -62,23 +62,23 @@ type Meter struct {
 }
 
 // Current returns what is known.
-func (m *Meter) Current() Usage {
+func (m *UsageTracker) Current() Usage {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.usage
 }
 
 // OnChange has f called with each new Usage, from the goroutine that brought it; f must not block.
-func (m *Meter) OnChange(f func(Usage)) {
+func (m *UsageTracker) OnChange(f func(Usage)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.changed = append(m.changed, f)
 }
 
 // Clear forgets everything: another account has signed in.
-func (m *Meter) Clear() { m.set(Usage{}) }
+func (m *UsageTracker) Clear() { m.set(Usage{}) }
 
-func (m *Meter) set(u Usage) {
+func (m *UsageTracker) set(u Usage) {
 	m.mu.Lock()
 	m.usage = u
 	listeners := m.changed
@@ -90,7 +90,7 @@ func (m *Meter) set(u Usage) {
 
 // Observe reads the headers that the Codex backend sends with each answer.
 // Source: codex-rs/codex-api/src/rate_limits.rs.
-func (m *Meter) Observe(h http.Header, reached bool, now time.Time) {
+func (m *UsageTracker) Observe(h http.Header, reached bool, now time.Time) {
 	u := Usage{UpdatedAt: now, Reached: reached}
 	for _, window := range []string{"Primary", "Secondary"} {
 		if w, ok := windowFromHeader(h, "X-Codex-"+window, "", now); ok {
@@ -162,7 +162,7 @@ var errNoUsage = errors.New("the upstream tells no usage")
 
 // Fetch asks the usage endpoint unless what is known is fresh, or force is set. Callers at the same time share one
 // request. The upstream of "Sign in with ChatGPT" has none.
-func (m *Meter) Fetch(ctx context.Context, c *Client, force bool) (Usage, error) {
+func (m *UsageTracker) Fetch(ctx context.Context, c *Client, force bool) (Usage, error) {
 	if u := m.Current(); !force && time.Since(u.UpdatedAt) < usageFresh {
 		return u, nil
 	}

@@ -21,9 +21,9 @@ const apiVersion = "0.12.0"
 
 // Handler answers Ollama's API. Its fields are set before use and not changed. Safe for concurrent use.
 type Handler struct {
-	Client   *codex.Client
-	Strict   bool // see openai.Handler
-	Thoughts *codex.Thoughts
+	Client    *codex.Client
+	Strict    bool // see openai.Handler
+	Reasoning *codex.ReasoningCache
 }
 
 // Version answers GET /api/version.
@@ -145,7 +145,7 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, body []byte, ch
 		head.Set("Content-Type", "application/x-ndjson")
 		reply.Announce(head, req.Dropped, s.Header)
 	})
-	end, err := reply.Tell(s, a, func(p []byte, more bool) error {
+	end, err := reply.Copy(s, a, func(p []byte, more bool) error {
 		if !req.stream {
 			return nil
 		}
@@ -155,7 +155,7 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, body []byte, ch
 		return h.stop(w, req, to, out, err)
 	}
 	out.InputTokens, out.CachedTokens, out.OutputTokens = end.Input, end.Cached, end.Output
-	a.tale.Remember(h.Thoughts, out.Model)
+	a.events.Remember(h.Reasoning, out.Model)
 	if req.stream {
 		out.FirstToken = to.FirstToken()
 		out.Gone = to.Send(a.last(end, false), false) != nil
@@ -185,14 +185,14 @@ func (h *Handler) stop(w http.ResponseWriter, req *request, to *reply.Stream, ou
 
 // answer is an answer on its way down, line by line.
 type answer struct {
-	req   *request
-	chat  bool
-	start time.Time
-	first time.Time
-	tale  *codex.Narrator
-	stop  *reply.Stopper
-	lines []byte
-	hit   bool
+	req    *request
+	chat   bool
+	start  time.Time
+	first  time.Time
+	events *codex.EventHandler
+	stop   *reply.Stopper
+	lines  []byte
+	hit    bool
 
 	text, thinking strings.Builder // of a buffered answer
 	calls          []any
@@ -201,12 +201,12 @@ type answer struct {
 
 func newAnswer(req *request, chat bool, start time.Time) *answer {
 	a := &answer{req: req, chat: chat, start: start, stop: reply.NewStopper(req.stops)}
-	a.tale = &codex.Narrator{Text: a.sayText, Thinking: a.think, CallDone: a.call}
+	a.events = &codex.EventHandler{Text: a.sayText, Thinking: a.think, CallDone: a.call}
 	return a
 }
 
-// Event is reply.Teller's, as are the next three.
-func (a *answer) Event(ev codex.Event) (*codex.End, error) { return a.tale.Event(ev) }
+// Event is reply.Encoder's, as are the next three.
+func (a *answer) Event(ev codex.Event) (*codex.End, error) { return a.events.Event(ev) }
 
 // Stopped estimates what was used until a stop sequence.
 func (a *answer) Stopped() *codex.End {

@@ -78,7 +78,7 @@ func (h *Handler) parse(body []byte, chat bool) (*request, error) {
 	if chat {
 		r.empty = len(r.messages) == 0
 		model, _ := h.Client.Models.Resolve(r.Model, "")
-		return r, r.convert(h.Thoughts, model)
+		return r, r.convert(h.Reasoning, model)
 	}
 	r.empty = r.prompt == "" && len(r.images) == 0
 	r.Instructions = r.system
@@ -174,7 +174,7 @@ func (r *request) takeThink(v json.RawMessage) error {
 
 // convert turns the messages into items. Tool results carry the tool's name and seldom an id, so each is given to the
 // first call of that name that has no result yet.
-func (r *request) convert(thoughts *codex.Thoughts, model string) error {
+func (r *request) convert(cache *codex.ReasoningCache, model string) error {
 	type open struct{ id, name string }
 	var waiting []open
 	for i, m := range r.messages {
@@ -197,7 +197,7 @@ func (r *request) convert(thoughts *codex.Thoughts, model string) error {
 					c.ID = fmt.Sprintf("call_%d_%d", i, j)
 				}
 				if j == 0 {
-					r.Input = append(r.Input, thoughts.Before(model, c.ID)...)
+					r.Input = append(r.Input, cache.Before(model, c.ID)...)
 				}
 				m.ToolCalls[j].ID = c.ID
 				waiting = append(waiting, open{c.ID, c.Function.Name})

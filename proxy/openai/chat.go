@@ -124,7 +124,7 @@ func (h *Handler) copyChat(to *reply.Stream, s *codex.Stream, t *chatStream) (us
 			}
 		}
 		if t.finished {
-			t.remember(h.Thoughts)
+			t.remember(h.Reasoning)
 			return t.usage, nil
 		}
 	}
@@ -157,7 +157,7 @@ func (h *Handler) bufferChat(w http.ResponseWriter, c *chatRequest, streams []*c
 		go func() {
 			defer wait.Done()
 			f := newChatFold(c, head, i)
-			choices[i], usages[i], errs[i] = f.run(s, h.Thoughts)
+			choices[i], usages[i], errs[i] = f.run(s, h.Reasoning)
 		}()
 	}
 	wait.Wait()

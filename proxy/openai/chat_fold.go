@@ -28,7 +28,7 @@ func newChatFold(c *chatRequest, head chatHead, index int) *chatFold {
 }
 
 // run reads the answer to its end.
-func (f *chatFold) run(s *codex.Stream, thoughts *codex.Thoughts) (chatChoice, usage, error) {
+func (f *chatFold) run(s *codex.Stream, cache *codex.ReasoningCache) (chatChoice, usage, error) {
 	for {
 		ev, err := s.Next()
 		if err == io.EOF { //nolint:errorlint // Next returns it bare
@@ -71,7 +71,7 @@ func (f *chatFold) run(s *codex.Stream, thoughts *codex.Thoughts) (chatChoice, u
 			if f.t.stop != nil {
 				f.content.WriteString(f.t.stop.Rest())
 			}
-			f.t.remember(thoughts)
+			f.t.remember(cache)
 			return f.choice(f.t.reason(ev.Data)), readUsage(ev.Data), nil
 		}
 	}

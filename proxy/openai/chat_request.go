@@ -167,11 +167,11 @@ func (h *Handler) parseChat(body []byte) (*chatRequest, error) {
 		c.Summary = json.RawMessage(`"auto"`) // shown as reasoning_content
 	}
 	model, _ := h.Client.Models.Resolve(c.Model, "")
-	return c, c.convert(h.Thoughts, model)
+	return c, c.convert(h.Reasoning, model)
 }
 
 // convert turns the messages into items.
-func (c *chatRequest) convert(thoughts *codex.Thoughts, model string) error {
+func (c *chatRequest) convert(cache *codex.ReasoningCache, model string) error {
 	custom := map[string]bool{}    // ids of custom tool calls
 	pending := map[string]string{} // legacy: a function's name -> the id of its last call
 	for i, m := range c.messages {
@@ -196,7 +196,7 @@ func (c *chatRequest) convert(thoughts *codex.Thoughts, model string) error {
 			}
 			c.Input = append(c.Input, encode(message{"message", "user", content}))
 		case "assistant":
-			if err := c.assistant(m, i, thoughts, model, custom, pending); err != nil {
+			if err := c.assistant(m, i, cache, model, custom, pending); err != nil {
 				return fail(err)
 			}
 		case "tool", "function":
@@ -219,7 +219,7 @@ func (c *chatRequest) convert(thoughts *codex.Thoughts, model string) error {
 	return nil
 }
 
-func (c *chatRequest) assistant(m chatMessage, index int, thoughts *codex.Thoughts, model string, custom map[string]bool, pending map[string]string) error {
+func (c *chatRequest) assistant(m chatMessage, index int, cache *codex.ReasoningCache, model string, custom map[string]bool, pending map[string]string) error {
 	text, err := plainText(m.Content)
 	if err != nil {
 		return err
@@ -250,7 +250,7 @@ func (c *chatRequest) assistant(m chatMessage, index int, thoughts *codex.Though
 		calls = append(calls, encode(functionCallItem{"function_call", first, c.names.Shorten(f.Name), arguments(f.Arguments)}))
 	}
 	if first != "" {
-		c.Input = append(c.Input, thoughts.Before(model, first)...)
+		c.Input = append(c.Input, cache.Before(model, first)...)
 	}
 	if text != "" {
 		c.Input = append(c.Input, codex.Message("assistant", text))

@@ -27,7 +27,7 @@ type chatStream struct {
 
 	model    string
 	thinking []json.RawMessage // reasoning items since the last call
-	thoughts []thought
+	cache    []thought
 }
 
 // openCall is a tool call whose arguments are coming.
@@ -184,7 +184,7 @@ func (t *chatStream) itemDone(b []byte, data []byte) []byte {
 	case "function_call", "custom_tool_call":
 		id, index := item.Get("call_id").Str, gjson.GetBytes(data, "output_index").Int()
 		if len(t.thinking) > 0 {
-			t.thoughts = append(t.thoughts, thought{id, t.thinking})
+			t.cache = append(t.cache, thought{id, t.thinking})
 			t.thinking = nil
 		}
 		if t.byIndex[index] == nil {
@@ -248,9 +248,9 @@ func (t *chatStream) estimate() usage {
 	return u
 }
 
-func (t *chatStream) remember(thoughts *codex.Thoughts) {
-	for _, th := range t.thoughts {
-		thoughts.Keep(t.model, th.callID, th.items)
+func (t *chatStream) remember(cache *codex.ReasoningCache) {
+	for _, th := range t.cache {
+		cache.Keep(t.model, th.callID, th.items)
 	}
 }
 

@@ -193,7 +193,7 @@ func complete(s *codex.Stream, c *completionRequest, write func(string) error) (
 	stop := reply.NewStopper(c.stops)
 	var failed error
 	hit, size := false, 0
-	tale := &codex.Narrator{Text: func(raw string) {
+	events := &codex.EventHandler{Text: func(raw string) {
 		var piece string
 		if failed != nil || hit || json.Unmarshal([]byte(raw), &piece) != nil {
 			return
@@ -214,7 +214,7 @@ func complete(s *codex.Stream, c *completionRequest, write func(string) error) (
 		if err != nil {
 			return usage{}, "", err
 		}
-		end, err := tale.Event(ev)
+		end, err := events.Event(ev)
 		if err == nil {
 			err = failed
 		}

@@ -35,7 +35,7 @@ func newHandler(t testing.TB) (*Handler, *fakebackend.Backend) {
 	server := httptest.NewServer(b)
 	t.Cleanup(server.Close)
 	tokens := b.SignIn(time.Hour)
-	return &Handler{Thoughts: codex.NewThoughts(), Memory: NewMemory(), Client: &codex.Client{
+	return &Handler{Reasoning: codex.NewReasoningCache(), Store: NewResponseStore(), Client: &codex.Client{
 		Upstreams: map[creds.Kind]codex.Upstream{creds.KindCodex: codex.Backend(server.URL+"/backend-api", codex.NewIdentity("test"))}, HTTP: server.Client(),
 		Tokens: fixedToken{Access: tokens.Access, AccountID: fakebackend.AccountID},
 		Models: codex.NewCatalogue("gpt-5.5", nil), IdleTimeout: time.Minute, KeepAlive: time.Minute,
@@ -105,7 +105,7 @@ func FuzzChat(f *testing.F) {
 		}
 		f.Add(raw)
 	}
-	h := &Handler{Thoughts: codex.NewThoughts(), Memory: NewMemory(), Client: &codex.Client{Models: codex.NewCatalogue("", nil)}}
+	h := &Handler{Reasoning: codex.NewReasoningCache(), Store: NewResponseStore(), Client: &codex.Client{Models: codex.NewCatalogue("", nil)}}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		h.parseChat(raw) //nolint:errcheck // it must not crash
 	})

@@ -63,7 +63,7 @@ func (h *Handler) Images(w http.ResponseWriter, r *http.Request, body []byte) re
 		}
 		wait.Go(func() {
 			said := ""
-			tale := &codex.Narrator{
+			events := &codex.EventHandler{
 				Text: func(raw string) { said += gjson.Parse(raw).String() },
 				Made: func(item gjson.Result) {
 					if item.Get("type").Str == "image_generation_call" && item.Get("result").Str != "" {
@@ -71,7 +71,7 @@ func (h *Handler) Images(w http.ResponseWriter, r *http.Request, body []byte) re
 					}
 				},
 			}
-			end, err := tale.Tell(s)
+			end, err := events.ReadAll(s)
 			if err == nil && !pictures[i].Exists() {
 				err = &codex.Error{Status: http.StatusBadGateway, Type: "server_error", Code: "no_image", Message: strings.TrimSpace("The model made no picture. " + said)}
 			}

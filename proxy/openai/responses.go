@@ -22,10 +22,10 @@ type Handler struct {
 	Client *codex.Client
 	// Strict turns the dropping of a parameter into an error that names it.
 	Strict bool
-	// Thoughts keeps the reasoning of tool calls for Chat Completions; see codex.NewThoughts.
-	Thoughts *codex.Thoughts
-	// Memory keeps answers for clients that go on from one by its id; see NewMemory.
-	Memory *Memory
+	// Reasoning keeps the reasoning of tool calls for Chat Completions; see codex.NewReasoningCache.
+	Reasoning *codex.ReasoningCache
+	// Store keeps answers for clients that go on from one by its id; see NewResponseStore.
+	Store *ResponseStore
 }
 
 // turn is a Responses request on its way to the backend.
@@ -90,14 +90,14 @@ func (h *Handler) readTurn(t *turn, params map[string]json.RawMessage) error {
 		}
 	}
 	t.stream = string(params["stream"]) == "true"
-	if err := h.Memory.resolve(t.req.Input); err != nil {
+	if err := h.Store.resolve(t.req.Input); err != nil {
 		return err
 	}
 	t.own = slices.Clone(t.req.Input)
 	if t.previous == "" {
 		return nil
 	}
-	before, err := h.Memory.before(t.previous)
+	before, err := h.Store.before(t.previous)
 	t.req.Input = append(before, t.req.Input...)
 	return err
 }
@@ -111,7 +111,7 @@ func (h *Handler) remember(t *turn, items *codex.Items, data []byte) (object str
 		}
 	}
 	if t.store {
-		h.Memory.keep(t.previous, t.own, items.All(), []byte(object))
+		h.Store.keep(t.previous, t.own, items.All(), []byte(object))
 	}
 	return object
 }

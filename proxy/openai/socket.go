@@ -30,7 +30,7 @@ const socketIdle = time.Hour
 // previous_response_id. The connection remembers its own turns, whatever store says.
 // Source: captured from Codex CLI 0.169.
 func (h *Handler) Socket(ctx context.Context, header http.Header, ws Socket) (out reply.Outcome) {
-	talk := &socketTalk{h: h, header: header, ws: ws, memory: NewMemory()}
+	talk := &socketTalk{h: h, header: header, ws: ws, store: NewResponseStore()}
 	for {
 		wait, cancel := context.WithTimeout(ctx, socketIdle)
 		message, err := ws.Read(wait)
@@ -49,7 +49,7 @@ type socketTalk struct {
 	h      *Handler
 	header http.Header
 	ws     Socket
-	memory *Memory // of this connection
+	store  *ResponseStore // of this connection
 	out    reply.Outcome
 }
 
@@ -67,7 +67,7 @@ func (k *socketTalk) turn(ctx context.Context, message []byte) error {
 	delete(params, "stream")
 	if err == nil {
 		turns := *k.h
-		turns.Memory = k.memory
+		turns.Store = k.store
 		err = turns.readTurn(t, params)
 	}
 	if err == nil {
@@ -96,7 +96,7 @@ func (k *socketTalk) warm(ctx context.Context, t *turn) error {
 			return err
 		}
 	}
-	k.memory.keep(t.previous, t.own, nil, encode(object))
+	k.store.keep(t.previous, t.own, nil, encode(object))
 	return nil
 }
 
@@ -133,7 +133,7 @@ func (k *socketTalk) answer(ctx context.Context, t *turn) error {
 			k.out.Count(data)
 			k.out.Model = t.req.Model
 			data = items.Complete(data)
-			k.memory.keep(t.previous, t.own, items.All(), []byte(finalResponse(data)))
+			k.store.keep(t.previous, t.own, items.All(), []byte(finalResponse(data)))
 		}
 		if err := k.ws.Write(ctx, data); err != nil {
 			return err

@@ -9,8 +9,8 @@ import (
 	"codex-proxy/proxy/codex"
 )
 
-// Teller is an answer on its way down in some dialect.
-type Teller interface {
+// Encoder is an answer on its way down in some dialect.
+type Encoder interface {
 	// Event takes one event and returns the end with the last one, or an *codex.Error for a failure.
 	Event(codex.Event) (*codex.End, error)
 	// Stopped returns the end of an answer that a stop sequence ended; nil while it goes on.
@@ -21,9 +21,9 @@ type Teller interface {
 	Take() []byte
 }
 
-// Tell reads an answer to its end, or to a stop sequence, and sends what t makes of it. The error is an *codex.Error, or
+// Copy reads an answer to its end, or to a stop sequence, and sends what t makes of it. The error is an *codex.Error, or
 // another one when the caller has gone.
-func Tell(s *codex.Stream, t Teller, send func(p []byte, more bool) error) (*codex.End, error) {
+func Copy(s *codex.Stream, t Encoder, send func(p []byte, more bool) error) (*codex.End, error) {
 	for {
 		ev, err := s.Next()
 		if err == io.EOF { //nolint:errorlint // Next returns it bare

@@ -33,10 +33,10 @@ type Workspace struct {
 	Override string `json:"account_routing_override"`
 }
 
-// Routes knows where the workspaces of a sign-in are served. Some are bound to another origin, or to a region.
+// WorkspaceRouter knows where the workspaces of a sign-in are served. Some are bound to another origin, or to a region.
 // A failed look-up never stops requests: they then go where all do. Safe for concurrent use.
 // Source: captured from Codex CLI 0.169.
-type Routes struct {
+type WorkspaceRouter struct {
 	// URL is the endpoint; empty for an upstream without workspaces.
 	URL string
 
@@ -55,7 +55,7 @@ type route struct {
 }
 
 // find returns the route for t, and looks it up first when it is not known.
-func (r *Routes) find(ctx context.Context, c *Client, t creds.Token) route {
+func (r *WorkspaceRouter) find(ctx context.Context, c *Client, t creds.Token) route {
 	if r.URL == "" || t.Kind == creds.KindChatGPT || t.AccountID == "" {
 		return route{}
 	}
@@ -85,7 +85,7 @@ func (r *Routes) find(ctx context.Context, c *Client, t creds.Token) route {
 	return route{}
 }
 
-func (r *Routes) state(account string) (known, fresh bool) {
+func (r *WorkspaceRouter) state(account string) (known, fresh bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	known = r.account == account && !r.asked.IsZero()
@@ -96,7 +96,7 @@ func (r *Routes) state(account string) (known, fresh bool) {
 	return known, known && time.Since(r.asked) < limit
 }
 
-func (r *Routes) lookUp(ctx context.Context, c *Client, t creds.Token) error {
+func (r *WorkspaceRouter) lookUp(ctx context.Context, c *Client, t creds.Token) error {
 	list, err := r.fetch(ctx, c, t)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -107,7 +107,7 @@ func (r *Routes) lookUp(ctx context.Context, c *Client, t creds.Token) error {
 	return err
 }
 
-func (r *Routes) fetch(ctx context.Context, c *Client, t creds.Token) ([]Workspace, error) {
+func (r *WorkspaceRouter) fetch(ctx context.Context, c *Client, t creds.Token) ([]Workspace, error) {
 	ctx, cancel := context.WithTimeout(ctx, modelsTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL, nil)
@@ -140,15 +140,15 @@ func (c *Client) Workspaces(ctx context.Context) ([]Workspace, error) {
 	if err != nil {
 		return nil, signInError(ctx, err)
 	}
-	if c.Routes == nil || c.Routes.URL == "" || t.Kind == creds.KindChatGPT {
+	if c.Router == nil || c.Router.URL == "" || t.Kind == creds.KindChatGPT {
 		return nil, nil
 	}
-	if err := c.Routes.lookUp(ctx, c, t); err != nil {
+	if err := c.Router.lookUp(ctx, c, t); err != nil {
 		return nil, Unreachable(err)
 	}
-	c.Routes.mu.Lock()
-	defer c.Routes.mu.Unlock()
-	return c.Routes.list, nil
+	c.Router.mu.Lock()
+	defer c.Router.mu.Unlock()
+	return c.Router.list, nil
 }
 
 // route reads what the entry says. A sign-in is only ever sent to OpenAI's own hosts, whatever the entry says.

@@ -8,9 +8,9 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// A Narrator tells an answer in the few words that every chat dialect has. Events that say nothing to a chat are
+// An EventHandler tells an answer in the few words that every chat dialect has. Events that say nothing to a chat are
 // passed over; what did not come in pieces is told in one.
-type Narrator struct {
+type EventHandler struct {
 	// Text is a piece of the answer, Thinking of the reasoning that is shown. raw is a JSON string as it came: nothing
 	// is decoded on the way.
 	Text, Thinking func(raw string)
@@ -52,7 +52,7 @@ type End struct {
 }
 
 // Event tells one event. It returns the end with the last one, and an *Error for a failure.
-func (n *Narrator) Event(ev Event) (*End, error) {
+func (n *EventHandler) Event(ev Event) (*End, error) {
 	switch ev.Type {
 	case TypeTextDelta, TypeRefusalDelta:
 		n.spoke = true
@@ -84,13 +84,13 @@ func (n *Narrator) Event(ev Event) (*End, error) {
 	return nil, nil
 }
 
-func (n *Narrator) say(f func(string), raw string) {
+func (n *EventHandler) say(f func(string), raw string) {
 	if f != nil && raw != "" && raw != `""` {
 		f(raw)
 	}
 }
 
-func (n *Narrator) begin(index int64, id, name string, custom bool) *openCall {
+func (n *EventHandler) begin(index int64, id, name string, custom bool) *openCall {
 	if n.calls == nil {
 		n.calls = map[int64]*openCall{}
 	}
@@ -103,14 +103,14 @@ func (n *Narrator) begin(index int64, id, name string, custom bool) *openCall {
 	return call
 }
 
-func (n *Narrator) arguments(call *openCall, raw string) {
+func (n *EventHandler) arguments(call *openCall, raw string) {
 	call.sent = true
 	if n.Arguments != nil {
 		n.Arguments(call.Call, raw)
 	}
 }
 
-func (n *Narrator) done(index int64, item gjson.Result) {
+func (n *EventHandler) done(index int64, item gjson.Result) {
 	switch kind := item.Get("type").Str; kind {
 	case "message":
 		if !n.spoke {
@@ -153,7 +153,7 @@ func (n *Narrator) done(index int64, item gjson.Result) {
 	}
 }
 
-func (n *Narrator) end(ev Event) *End {
+func (n *EventHandler) end(ev Event) *End {
 	r := gjson.GetBytes(ev.Data, "response.usage")
 	e := &End{Reason: "stop", Input: r.Get("input_tokens").Int(), Cached: r.Get("input_tokens_details.cached_tokens").Int(),
 		Output: r.Get("output_tokens").Int(), Reasoning: r.Get("output_tokens_details.reasoning_tokens").Int()}
@@ -169,14 +169,14 @@ func (n *Narrator) end(ev Event) *End {
 }
 
 // Remember keeps the reasoning that led to each call.
-func (n *Narrator) Remember(t *Thoughts, model string) {
+func (n *EventHandler) Remember(t *ReasoningCache, model string) {
 	for id, items := range n.links {
 		t.Keep(model, id, items)
 	}
 }
 
-// Tell reads a whole answer. The error is an *Error, or ctx's when the caller went away.
-func (n *Narrator) Tell(s *Stream) (*End, error) {
+// ReadAll reads a whole answer. The error is an *Error, or ctx's when the caller went away.
+func (n *EventHandler) ReadAll(s *Stream) (*End, error) {
 	for {
 		ev, err := s.Next()
 		if err == io.EOF { //nolint:errorlint // Next returns it bare

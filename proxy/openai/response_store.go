@@ -13,10 +13,10 @@ import (
 	"codex-proxy/proxy/reply"
 )
 
-// Memory keeps answers for a while, for clients that go on from one by its id, since the backend stores none. In
+// ResponseStore keeps answers for a while, for clients that go on from one by its id, since the backend stores none. In
 // memory only, bounded by count, bytes and age; an answer that is gone is an error, never an answer without its
 // context. Safe for concurrent use.
-type Memory struct {
+type ResponseStore struct {
 	answers *ttlcache.Cache[string, *kept]
 	items   *ttlcache.Cache[string, json.RawMessage] // finished items by id, for item_reference
 }
@@ -35,15 +35,15 @@ const (
 	memoryBytes = 64 << 20
 )
 
-// NewMemory returns an empty memory.
-func NewMemory() *Memory {
+// NewResponseStore returns an empty store.
+func NewResponseStore() *ResponseStore {
 	size := func(items []json.RawMessage) (n uint64) {
 		for _, item := range items {
 			n += uint64(len(item))
 		}
 		return n
 	}
-	return &Memory{
+	return &ResponseStore{
 		answers: ttlcache.New(
 			ttlcache.WithTTL[string, *kept](memoryAge),
 			ttlcache.WithCapacity[string, *kept](memoryCount),
@@ -67,10 +67,10 @@ func gone(what, id string) *codex.Error {
 }
 
 // before returns the conversation up to and with the answer of that id.
-func (m *Memory) before(id string) ([]json.RawMessage, error) {
+func (s *ResponseStore) before(id string) ([]json.RawMessage, error) {
 	var turns []*kept
 	for at := id; at != ""; {
-		item := m.answers.Get(at)
+		item := s.answers.Get(at)
 		if item == nil {
 			return nil, gone("previous_response", id)
 		}
@@ -85,31 +85,31 @@ func (m *Memory) before(id string) ([]json.RawMessage, error) {
 }
 
 // keep remembers a finished answer under its id.
-func (m *Memory) keep(previous string, input, output []json.RawMessage, object []byte) {
+func (s *ResponseStore) keep(previous string, input, output []json.RawMessage, object []byte) {
 	id := gjson.GetBytes(object, "id").Str
 	if id == "" {
 		return
 	}
-	m.answers.Set(id, &kept{previous, input, output, object}, ttlcache.DefaultTTL)
-	m.keepItems(output)
+	s.answers.Set(id, &kept{previous, input, output, object}, ttlcache.DefaultTTL)
+	s.keepItems(output)
 }
 
-func (m *Memory) keepItems(items []json.RawMessage) {
+func (s *ResponseStore) keepItems(items []json.RawMessage) {
 	for _, item := range items {
 		if id := gjson.GetBytes(item, "id").Str; id != "" {
-			m.items.Set(id, item, ttlcache.DefaultTTL)
+			s.items.Set(id, item, ttlcache.DefaultTTL)
 		}
 	}
 }
 
 // resolve puts the items themselves in the place of references to them.
-func (m *Memory) resolve(input []json.RawMessage) error {
+func (s *ResponseStore) resolve(input []json.RawMessage) error {
 	for i, item := range input {
 		if gjson.GetBytes(item, "type").Str != "item_reference" {
 			continue
 		}
 		id := gjson.GetBytes(item, "id").Str
-		found := m.items.Get(id)
+		found := s.items.Get(id)
 		if found == nil {
 			return gone("item", id)
 		}
@@ -121,13 +121,13 @@ func (m *Memory) resolve(input []json.RawMessage) error {
 // Stored answers GET and DELETE /v1/responses/{id}, GET …/input_items and POST …/cancel.
 func (h *Handler) Stored(w http.ResponseWriter, r *http.Request, path string) reply.Outcome {
 	id, what, _ := strings.Cut(path, "/")
-	item := h.Memory.answers.Get(id)
+	item := h.Store.answers.Get(id)
 	var out reply.Outcome
 	switch {
 	case item == nil:
 		out.Err = gone("response", id)
 	case what == "" && r.Method == http.MethodDelete:
-		h.Memory.answers.Delete(id)
+		h.Store.answers.Delete(id)
 		writeObject(w, map[string]any{"id": id, "object": "response", "deleted": true})
 		return out
 	case what == "" && (r.Method == http.MethodGet || r.Method == http.MethodHead):

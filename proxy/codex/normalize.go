@@ -23,10 +23,10 @@ var outputKinds = map[string]string{
 	"tool_search_call": "tool_search_output",
 }
 
-// heal makes the history one that the backend takes. It refuses whole conversations for a system message, for a call
+// normalizeInput makes the history one that the backend takes. It refuses whole conversations for a system message, for a call
 // without its output (the user pressed Stop), for an output without its call (the context was trimmed), and for ids of
 // items that it never stored.
-func (r *Request) heal() error {
+func (r *Request) normalizeInput() error {
 	called, answered := map[string]bool{}, map[string]bool{}
 	for _, item := range r.Input {
 		switch kind := gjson.GetBytes(item, "type").Str; {
@@ -36,7 +36,7 @@ func (r *Request) heal() error {
 			answered[gjson.GetBytes(item, "call_id").Str] = true
 		}
 	}
-	healed := make([]json.RawMessage, 0, len(r.Input))
+	out := make([]json.RawMessage, 0, len(r.Input))
 	for i, item := range r.Input {
 		if len(item) == 0 || item[0] != '{' {
 			return Invalid("input", "input[%d] must be an object", i)
@@ -50,7 +50,7 @@ func (r *Request) heal() error {
 			if gjson.GetBytes(item, "encrypted_content").Str == "" {
 				continue // without it the backend looks for the item by id and does not find it
 			}
-			healed = append(healed, item)
+			out = append(out, item)
 			continue
 		case isOutput(kind) && !called[id]:
 			continue
@@ -59,13 +59,13 @@ func (r *Request) heal() error {
 		if err != nil {
 			return Invalid("input", "input[%d] can't be read", i)
 		}
-		healed = append(healed, item)
+		out = append(out, item)
 		if output := outputKinds[kind]; output != "" && !answered[id] {
 			answered[id] = true
-			healed = append(healed, mustJSON(map[string]string{"type": output, "call_id": shortID(id), "output": "aborted"}))
+			out = append(out, mustJSON(map[string]string{"type": output, "call_id": shortID(id), "output": "aborted"}))
 		}
 	}
-	r.Input = healed
+	r.Input = out
 	return nil
 }
 
