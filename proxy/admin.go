@@ -132,7 +132,7 @@ func newAdminStatus(s creds.State, now time.Time) adminStatus {
 // admin answers below /admin/, after the guard and with a key of its own.
 func (s *Server) admin(w http.ResponseWriter, r *http.Request, route string) (out reply.Outcome) {
 	w.Header().Set("Cache-Control", "no-store")
-	if out.Err = s.Admin.authorize(r); out.Err == nil {
+	if out.Err = s.cfg.Admin.authorize(r); out.Err == nil {
 		out.Err = s.adminRoute(w, r, route)
 	}
 	if out.Err != nil {
@@ -156,7 +156,7 @@ func (a *Admin) authorize(r *http.Request) *codex.Error {
 }
 
 func (s *Server) adminRoute(w http.ResponseWriter, r *http.Request, route string) *codex.Error {
-	m := s.Admin.Manager
+	m := s.cfg.Admin.Manager
 	switch r.Method + " " + route {
 	case "GET /admin/credentials/status":
 	case "GET /admin/status":

@@ -34,9 +34,9 @@ type credentialsHealth struct {
 
 // health says whether requests can be served: 200 when they can, 503 when not.
 func (s *Server) health(w http.ResponseWriter, r *http.Request) {
-	state := s.State()
+	state := s.cfg.SignIn.State()
 	h := health{
-		Status: "ok", Version: s.Version, UptimeSeconds: int64(time.Since(s.started).Seconds()), Demo: s.Demo,
+		Status: "ok", Version: s.cfg.Version, UptimeSeconds: int64(time.Since(s.started).Seconds()), Demo: s.cfg.Demo,
 		Credentials: credentialsHealth{
 			State: state.Status, Usable: state.Usable, Plan: state.Plan, ExpiresAt: optionalTime(state.ExpiresAt),
 			LastRefresh: optionalTime(state.LastRefresh), Ownership: state.Ownership, NextAttempt: optionalTime(state.NextAttempt),
@@ -44,10 +44,8 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 		},
 		Dropped: s.tally.snapshot(),
 	}
-	if s.Usage != nil {
-		if u := s.Usage(); !u.UpdatedAt.IsZero() {
-			h.Usage = &u
-		}
+	if u := s.Client.UsageTracker.Current(); !u.UpdatedAt.IsZero() {
+		h.Usage = &u
 	}
 	if !state.ExpiresAt.IsZero() {
 		left := int64(time.Until(state.ExpiresAt).Seconds())
@@ -72,13 +70,13 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 // alive is the answer of /health where everybody can ask: nothing private.
 func (s *Server) alive(w http.ResponseWriter, _ *http.Request) {
 	status, code := "ok", http.StatusOK
-	if !s.State().Usable {
+	if !s.cfg.SignIn.State().Usable {
 		status, code = "unavailable", http.StatusServiceUnavailable
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(code)
-	json.NewEncoder(w).Encode(map[string]string{"status": status, "version": s.Version}) //nolint:errcheck // the caller has gone
+	json.NewEncoder(w).Encode(map[string]string{"status": status, "version": s.cfg.Version}) //nolint:errcheck // the caller has gone
 }
 
 func optionalTime(t time.Time) *time.Time {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"codex-proxy/creds"
 	"codex-proxy/proxy/codex"
 	"codex-proxy/proxy/reply"
 )
@@ -21,28 +22,23 @@ type meters struct {
 	models *codex.Catalogue
 }
 
-func newMeters(cfg Config) *meters {
-	m := &meters{set: metrics.NewSet()}
-	if cfg.Client != nil {
-		m.models = cfg.Client.Models
-	}
+func newMeters(state func() creds.State, client *codex.Client) *meters {
+	m := &meters{set: metrics.NewSet(), models: client.Models}
 	m.set.NewGauge("codex_proxy_sign_in_usable", func() float64 {
-		if cfg.State().Usable {
+		if state().Usable {
 			return 1
 		}
 		return 0
 	})
 	m.set.NewGauge("codex_proxy_sign_in_expires_seconds", func() float64 {
-		if end := cfg.State().ExpiresAt; !end.IsZero() {
+		if end := state().ExpiresAt; !end.IsZero() {
 			return time.Until(end).Seconds()
 		}
 		return 0
 	})
-	m.set.NewGauge(`codex_proxy_refreshes_total{result="ok"}`, func() float64 { return float64(cfg.State().Refreshes) })
-	m.set.NewGauge(`codex_proxy_refreshes_total{result="failed"}`, func() float64 { return float64(cfg.State().RefreshFailures) })
-	if cfg.Usage != nil {
-		m.set.RegisterMetricsWriter(func(w io.Writer) { writeWindows(w, cfg.Usage()) })
-	}
+	m.set.NewGauge(`codex_proxy_refreshes_total{result="ok"}`, func() float64 { return float64(state().Refreshes) })
+	m.set.NewGauge(`codex_proxy_refreshes_total{result="failed"}`, func() float64 { return float64(state().RefreshFailures) })
+	m.set.RegisterMetricsWriter(func(w io.Writer) { writeWindows(w, client.UsageTracker.Current()) })
 	return m
 }
 
@@ -75,7 +71,7 @@ func (m *meters) add(route string, status int, out reply.Outcome) {
 }
 
 func (m *meters) model(name string) string {
-	if name == "" || m.models == nil {
+	if name == "" {
 		return ""
 	}
 	id, _ := m.models.Resolve(name, "")

@@ -14,17 +14,17 @@ import (
 // posts are the addresses that take a body, as normalise leaves them.
 func (s *Server) posts() map[string]func(http.ResponseWriter, *http.Request, []byte) reply.Outcome {
 	return map[string]func(http.ResponseWriter, *http.Request, []byte) reply.Outcome{
-		"/chat/completions":       s.OpenAI.Chat,
-		"/completions":            s.OpenAI.Completions,
-		"/responses":              s.OpenAI.Responses,
-		"/responses/input_tokens": s.OpenAI.InputTokens,
-		"/images/generations":     s.OpenAI.Images,
-		"/images/edits":           s.OpenAI.Images,
-		"/messages":               s.Anthropic.Messages,
-		"/messages/count_tokens":  s.Anthropic.CountTokens,
-		"/api/chat":               s.Ollama.Chat,
-		"/api/generate":           s.Ollama.Generate,
-		"/api/show":               s.Ollama.Show,
+		"/chat/completions":       s.openai.Chat,
+		"/completions":            s.openai.Completions,
+		"/responses":              s.openai.Responses,
+		"/responses/input_tokens": s.openai.InputTokens,
+		"/images/generations":     s.openai.Images,
+		"/images/edits":           s.openai.Images,
+		"/messages":               s.anthropic.Messages,
+		"/messages/count_tokens":  s.anthropic.CountTokens,
+		"/api/chat":               s.ollama.Chat,
+		"/api/generate":           s.ollama.Generate,
+		"/api/show":               s.ollama.Show,
 	}
 }
 
@@ -32,11 +32,11 @@ func (s *Server) posts() map[string]func(http.ResponseWriter, *http.Request, []b
 func (s *Server) reads() map[string]func(http.ResponseWriter, *http.Request) {
 	return map[string]func(http.ResponseWriter, *http.Request){
 		"/":            s.welcome,
-		"/models":      s.OpenAI.Models,
+		"/models":      s.openai.Models,
 		"/metrics":     func(w http.ResponseWriter, _ *http.Request) { s.metrics.write(w) },
-		"/api/version": s.Ollama.Version,
-		"/api/tags":    s.Ollama.Tags,
-		"/api/ps":      s.Ollama.Running,
+		"/api/version": s.ollama.Version,
+		"/api/tags":    s.ollama.Tags,
+		"/api/ps":      s.ollama.Running,
 	}
 }
 
@@ -68,17 +68,17 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, route string) (ou
 		read(w, r)
 		return out
 	case isModel && isRead(r):
-		s.OpenAI.Model(w, r, model)
+		s.openai.Model(w, r, model)
 		return out
 	case route == "/responses" && strings.EqualFold(r.Header.Get("Upgrade"), "websocket"):
 		return s.webSocket(w, r)
 	case (route == "/api/codex/usage" || route == "/backend-api/wham/usage") && isRead(r):
 		return s.usage(w, r)
 	case underResponses && (strings.HasPrefix(response, "resp") || r.Method != http.MethodPost):
-		return s.OpenAI.Stored(w, r, response)
+		return s.openai.Stored(w, r, response)
 	case underResponses: // what else the backend has there
 		return s.withBody(w, r, func(w http.ResponseWriter, r *http.Request, body []byte) reply.Outcome {
-			return s.OpenAI.Forward(w, r, response, body)
+			return s.openai.Forward(w, r, response, body)
 		})
 	case takesBody, isReadable, isModel:
 		allow := "GET, HEAD"
@@ -89,7 +89,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, route string) (ou
 		out.Err = &codex.Error{Status: http.StatusMethodNotAllowed, Type: "invalid_request_error", Code: "method_not_allowed",
 			Message: r.Method + " does not work here. Use " + allow}
 	case strings.HasPrefix(route, "/api/"):
-		return s.Ollama.Unavailable(w, route)
+		return s.ollama.Unavailable(w, route)
 	default:
 		out.Err = notFound(route)
 	}

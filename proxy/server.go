@@ -22,36 +22,82 @@ import (
 	"codex-proxy/proxy/reply"
 )
 
-// Config is what a Server works with.
+// Config is what a proxy is made of. The desktop program and the Worker differ in these values only.
 type Config struct {
-	Guard     Guard
-	OpenAI    *openai.Handler
-	Anthropic *anthropic.Handler
-	Ollama    *ollama.Handler
-	Client    *codex.Client
-	State     func() creds.State
-	Usage     func() codex.Usage // nil when there is none
-	Admin     *Admin             // nil without an admin API
-	Quiet     bool               // /health says no more than whether requests can be served
-	Version   string
-	Demo      bool // answers come from the built-in demo backend
-	Log       *logrus.Logger
+	// SignIn is the user's own; creds.Manager is one.
+	SignIn SignIn
+
+	// HTTP sends requests to OpenAI's hosts: BackendURL (https://chatgpt.com/backend-api) or APIURL
+	// (https://api.openai.com/v1), as the kind of the sign-in needs it.
+	HTTP       codex.Doer
+	BackendURL string
+	APIURL     string
+	Identity   codex.Identity
+
+	IdleTimeout time.Duration // of the backend, after which an answer is given up
+	KeepAlive   time.Duration // silence after which a caller is told that its answer is still coming
+	Strict      bool          // refuse requests with parameters that the backend does not take
+
+	Model      string            // for requests that name none; empty for the first of the plan's list
+	Aliases    map[string]string // see codex.Catalogue
+	ModelCache codex.ModelCache  // may be nil
+
+	Guard   Guard
+	Admin   *Admin // nil without an admin API
+	Quiet   bool   // /health says no more than whether requests can be served
+	Version string
+	Demo    bool // answers come from the built-in demo backend
+	Log     *logrus.Logger
+}
+
+// SignIn gives out access tokens and says how it is.
+type SignIn interface {
+	codex.TokenSource
+	State() creds.State
 }
 
 // Server answers the API. Safe for concurrent use.
 type Server struct {
-	Config
-	started time.Time
-	tally   tally
-	metrics *meters
+	// Client is the one that the handlers use, for whoever else wants to ask the backend something.
+	Client *codex.Client
+
+	cfg       Config
+	openai    *openai.Handler
+	anthropic *anthropic.Handler
+	ollama    *ollama.Handler
+	started   time.Time
+	tally     tally
+	metrics   *meters
 
 	postRoutes map[string]func(http.ResponseWriter, *http.Request, []byte) reply.Outcome
 	readRoutes map[string]func(http.ResponseWriter, *http.Request)
 }
 
-// NewServer returns a Server whose uptime starts now.
+// NewServer puts a proxy together: the client of the backend, a handler for each dialect, and what they share. Its
+// uptime starts now.
 func NewServer(cfg Config) *Server {
-	s := &Server{Config: cfg, started: time.Now(), metrics: newMeters(cfg)}
+	client := &codex.Client{
+		Upstreams: map[creds.Kind]codex.Upstream{
+			creds.KindCodex:   codex.Backend(cfg.BackendURL, cfg.Identity),
+			creds.KindChatGPT: codex.Public(cfg.APIURL, cfg.Identity),
+		},
+		HTTP:         cfg.HTTP,
+		Tokens:       cfg.SignIn,
+		Models:       codex.NewCatalogue(cfg.Model, cfg.ModelCache),
+		UsageTracker: &codex.UsageTracker{},
+		Router:       &codex.WorkspaceRouter{URL: cfg.BackendURL + "/wham/accounts/check"},
+		IdleTimeout:  cfg.IdleTimeout,
+		KeepAlive:    cfg.KeepAlive,
+	}
+	client.Models.Aliases = cfg.Aliases
+	reasoning := codex.NewReasoningCache()
+	s := &Server{
+		Client: client, cfg: cfg, started: time.Now(),
+		openai:    &openai.Handler{Client: client, Strict: cfg.Strict, Reasoning: reasoning, Store: openai.NewResponseStore()},
+		anthropic: &anthropic.Handler{Client: client, Strict: cfg.Strict, Reasoning: reasoning},
+		ollama:    &ollama.Handler{Client: client, Strict: cfg.Strict, Reasoning: reasoning},
+	}
+	s.metrics = newMeters(cfg.SignIn.State, client)
 	s.postRoutes, s.readRoutes = s.posts(), s.reads()
 	return s
 }
@@ -73,29 +119,29 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 
-	if s.Demo {
+	if s.cfg.Demo {
 		w.Header().Set("X-Codex-Proxy-Demo", "true")
 	}
-	if e := s.Guard.Check(rec, r); e != nil {
+	if e := s.cfg.Guard.Check(rec, r); e != nil {
 		s.writeError(rec, route, e)
 		return
 	}
-	if s.Guard.Preflight(rec, r) {
+	if s.cfg.Guard.Preflight(rec, r) {
 		return
 	}
 	if route == "/health" {
-		if s.Quiet {
+		if s.cfg.Quiet {
 			s.alive(rec, r)
 		} else {
 			s.health(rec, r)
 		}
 		return
 	}
-	if s.Admin != nil && strings.HasPrefix(route, "/admin/") {
+	if s.cfg.Admin != nil && strings.HasPrefix(route, "/admin/") {
 		out = s.admin(rec, r, route)
 		return
 	}
-	if e := s.Guard.Authorize(r); e != nil {
+	if e := s.cfg.Guard.Authorize(r); e != nil {
 		s.writeError(rec, route, e)
 		return
 	}
@@ -145,7 +191,7 @@ func (s *Server) withBody(w http.ResponseWriter, r *http.Request, translate func
 // welcome answers people who open the address in a browser, and programs that look whether somebody is there.
 func (s *Server) welcome(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Write([]byte("Codex Proxy " + s.Version + " is running. Point your tool at this address with /v1 behind it; see /health for its state.\n")) //nolint:errcheck // the caller has gone
+	w.Write([]byte("Codex Proxy " + s.cfg.Version + " is running. Point your tool at this address with /v1 behind it; see /health for its state.\n")) //nolint:errcheck // the caller has gone
 }
 
 // normalise brings a path to the one under which it is routed: /v1 any number of times or never, doubled slashes and
@@ -168,7 +214,7 @@ func (s *Server) crashed(w *recorder, route string, crash any) {
 	if crash == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
 		return
 	}
-	s.Log.WithField("stack", string(debug.Stack())).Errorf("A request crashed: %T", crash)
+	s.cfg.Log.WithField("stack", string(debug.Stack())).Errorf("A request crashed: %T", crash)
 	if w.status == 0 {
 		s.writeError(w, route, &codex.Error{Status: http.StatusInternalServerError, Type: "server_error", Code: "internal_error",
 			Message: "The proxy failed on this request. It is a bug: please report it with the line from the log"})
@@ -228,7 +274,7 @@ func (s *Server) logRequest(r *http.Request, route string, status int, took time
 	if out.Gone {
 		fields["gone"] = true
 	}
-	entry := s.Log.WithFields(fields)
+	entry := s.cfg.Log.WithFields(fields)
 	switch {
 	case out.Err != nil:
 		entry.WithField("code", out.Err.Code).Warn("request failed")

@@ -30,7 +30,7 @@ func (s *Server) webSocket(w http.ResponseWriter, r *http.Request) (out reply.Ou
 	}
 	defer conn.CloseNow()
 	conn.SetReadLimit(bodyMost)
-	return s.OpenAI.Socket(r.Context(), r.Header, socket{conn})
+	return s.openai.Socket(r.Context(), r.Header, socket{conn})
 }
 
 // refuseWebSocket answers an upgrade that is not taken.

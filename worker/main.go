@@ -16,10 +16,7 @@ import (
 
 	"codex-proxy/creds"
 	"codex-proxy/proxy"
-	"codex-proxy/proxy/anthropic"
 	"codex-proxy/proxy/codex"
-	"codex-proxy/proxy/ollama"
-	"codex-proxy/proxy/openai"
 )
 
 // version is set by the build.
@@ -46,21 +43,11 @@ func main() {
 		Advice:    advice,
 		Tell:      func(s creds.Step) { log.Info(s.Icon + " " + s.Text) },
 	})
-	client := &codex.Client{
-		Upstreams:    map[creds.Kind]codex.Upstream{creds.KindCodex: codex.Backend(backend, identity), creds.KindChatGPT: codex.Public(api, identity)},
-		HTTP:         fetcher{},
-		Tokens:       manager,
-		Models:       codex.NewCatalogue(text(env, "MODEL"), nil),
-		UsageTracker: &codex.UsageTracker{},
-		Router:       &codex.WorkspaceRouter{URL: backend + "/wham/accounts/check"},
-		// The platform ends a silent answer on its own terms; this is for the backend's silence.
-		IdleTimeout: 10 * time.Minute,
-		KeepAlive:   15 * time.Second,
-	}
-	client.Models.Aliases = aliases(text(env, "MODEL_ALIAS"))
-	strict := text(env, "STRICT") == "true"
-	thoughts := codex.NewReasoningCache()
 	server := proxy.NewServer(proxy.Config{
+		SignIn: manager, HTTP: fetcher{}, BackendURL: backend, APIURL: api, Identity: identity,
+		// The platform ends a silent answer on its own terms; this is for the backend's silence.
+		IdleTimeout: 10 * time.Minute, KeepAlive: 15 * time.Second, Strict: text(env, "STRICT") == "true",
+		Model: text(env, "MODEL"), Aliases: aliases(text(env, "MODEL_ALIAS")),
 		Guard: proxy.Guard{
 			AnyHost: true, Keys: list(text(env, "PROXY_API_KEY")), Origins: list(text(env, "ALLOW_ORIGIN")),
 			KeyMissing: "This Worker has no API key yet, so it answers nobody. Set one: wrangler secret put PROXY_API_KEY",
@@ -69,15 +56,9 @@ func main() {
 			Key: text(env, "ADMIN_API_KEY"), Manager: manager,
 			KeyMissing: "The admin API has no key yet. Set one: wrangler secret put ADMIN_API_KEY",
 		},
-		OpenAI:    &openai.Handler{Client: client, Strict: strict, Reasoning: thoughts, Store: openai.NewResponseStore()},
-		Anthropic: &anthropic.Handler{Client: client, Strict: strict, Reasoning: thoughts},
-		Ollama:    &ollama.Handler{Client: client, Strict: strict, Reasoning: thoughts},
-		Client:    client,
-		State:     manager.State,
-		Usage:     client.UsageTracker.Current,
-		Version:   version,
-		Quiet:     true,
-		Log:       log,
+		Version: version,
+		Quiet:   true,
+		Log:     log,
 	})
 
 	go func() {

@@ -10,10 +10,7 @@ import (
 	"codex-proxy/creds"
 	"codex-proxy/internal/atomicfile"
 	"codex-proxy/proxy"
-	"codex-proxy/proxy/anthropic"
 	"codex-proxy/proxy/codex"
-	"codex-proxy/proxy/ollama"
-	"codex-proxy/proxy/openai"
 )
 
 // New builds the program from checked settings. Nothing runs yet, but for the demo's backend.
@@ -28,8 +25,9 @@ func New(s Settings, version string, log *logrus.Logger) (*App, error) {
 		store, cache, a.imports = creds.NewMemoryStore(tokens), nil, false
 	}
 	a.manager = a.newManager(store)
-	a.client = a.newClient(cache)
-	a.service = &proxy.Service{Handler: a.newServer(), Host: s.Listen, Port: int(s.Port), Errors: standardLogger(log)}
+	server := a.newServer(cache)
+	a.client = server.Client
+	a.service = &proxy.Service{Handler: server, Host: s.Listen, Port: int(s.Port), Errors: standardLogger(log)}
 	return a, nil
 }
 
@@ -67,44 +65,22 @@ func (a *App) newManager(store creds.Store) *creds.Manager {
 	return creds.NewManager(config)
 }
 
-func (a *App) newClient(cache codex.ModelCache) *codex.Client {
+func (a *App) newServer(cache codex.ModelCache) *proxy.Server {
 	s := &a.Settings
-	client := &codex.Client{
-		Upstreams: map[creds.Kind]codex.Upstream{
-			creds.KindCodex:   codex.Backend(s.BackendURL, a.identity),
-			creds.KindChatGPT: codex.Public(s.APIURL, a.identity),
-		},
-		HTTP:         a.http,
-		Tokens:       a.manager,
-		Models:       codex.NewCatalogue(s.Model, cache),
-		UsageTracker: &codex.UsageTracker{},
-		Router:       &codex.WorkspaceRouter{URL: s.BackendURL + "/wham/accounts/check"},
-		IdleTimeout:  s.IdleTimeout,
-		KeepAlive:    s.KeepAlive,
-	}
-	client.Models.Aliases = s.ModelAlias
-	return client
-}
-
-func (a *App) newServer() *proxy.Server {
-	s := &a.Settings
-	thoughts := codex.NewReasoningCache()
-	server := proxy.NewServer(proxy.Config{
-		Guard:     proxy.Guard{Keys: s.APIKey, Hosts: s.AllowHost, Origins: s.AllowOrigin},
-		OpenAI:    &openai.Handler{Client: a.client, Strict: s.Strict, Reasoning: thoughts, Store: openai.NewResponseStore()},
-		Anthropic: &anthropic.Handler{Client: a.client, Strict: s.Strict, Reasoning: thoughts},
-		Ollama:    &ollama.Handler{Client: a.client, Strict: s.Strict, Reasoning: thoughts},
-		State:     a.manager.State,
-		Usage:     a.client.UsageTracker.Current,
-		Client:    a.client,
-		Version:   a.Version,
-		Demo:      s.Demo,
-		Log:       a.log,
-	})
+	var admin *proxy.Admin
 	if s.AdminAPIKey != "" {
-		server.Admin = &proxy.Admin{Key: s.AdminAPIKey, Manager: a.manager}
+		admin = &proxy.Admin{Key: s.AdminAPIKey, Manager: a.manager}
 	}
-	return server
+	return proxy.NewServer(proxy.Config{
+		SignIn: a.manager, HTTP: a.http, BackendURL: s.BackendURL, APIURL: s.APIURL, Identity: a.identity,
+		IdleTimeout: s.IdleTimeout, KeepAlive: s.KeepAlive, Strict: s.Strict,
+		Model: s.Model, Aliases: s.ModelAlias, ModelCache: cache,
+		Guard:   proxy.Guard{Keys: s.APIKey, Hosts: s.AllowHost, Origins: s.AllowOrigin},
+		Admin:   admin,
+		Version: a.Version,
+		Demo:    s.Demo,
+		Log:     a.log,
+	})
 }
 
 // modelFile is the cache of the list of models.
