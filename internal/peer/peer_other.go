@@ -1,0 +1,10 @@
+//go:build !linux
+
+package peer
+
+import "net/netip"
+
+// Supported reports whether this system tells.
+const Supported = false
+
+func uid(_, _ netip.AddrPort) (int, error) { return 0, ErrUnsupported }
