@@ -2,11 +2,8 @@ package proxy
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -129,74 +126,97 @@ func newAdminStatus(s creds.State, now time.Time) adminStatus {
 	return a
 }
 
-// admin answers below /admin/, after the guard and with a key of its own.
-func (s *Server) admin(w http.ResponseWriter, r *http.Request, route string) (out reply.Outcome) {
-	w.Header().Set("Cache-Control", "no-store")
-	if out.Err = s.cfg.Admin.authorize(r); out.Err == nil {
-		out.Err = s.adminRoute(w, r, route)
+const whatAdminHas = "Here are: POST and DELETE /admin/credentials, GET /admin/credentials/status, POST /admin/credentials/refresh, GET /admin/status"
+
+// adminRoutes registers what lies below /admin/: after the guard, with a key of its own.
+func (s *Server) adminRoutes() {
+	if s.cfg.Admin == nil {
+		return
 	}
-	if out.Err != nil {
-		openai.WriteError(w, out.Err)
+	for pattern, act := range map[string]func(http.ResponseWriter, *http.Request) *codex.Error{
+		"GET /admin/credentials/status":   func(http.ResponseWriter, *http.Request) *codex.Error { return nil },
+		"POST /admin/credentials":         s.adoptCredentials,
+		"DELETE /admin/credentials":       s.deleteCredentials,
+		"POST /admin/credentials/refresh": s.refreshCredentials,
+	} {
+		s.open(pattern, s.admin(func(w http.ResponseWriter, r *http.Request) *codex.Error {
+			if e := act(w, r); e != nil {
+				return e
+			}
+			w.Header().Set("Content-Type", "application/json")
+			json.NewEncoder(w).Encode(newAdminStatus(s.cfg.Admin.Manager.State(), time.Now())) //nolint:errcheck // the caller has gone
+			return nil
+		}))
 	}
-	return out
+	s.open("GET /admin/status", s.admin(func(w http.ResponseWriter, _ *http.Request) *codex.Error {
+		s.fullHealth(w)
+		return nil
+	}))
+}
+
+// admin asks for the key of the admin API first.
+func (s *Server) admin(answer func(http.ResponseWriter, *http.Request) *codex.Error) handler {
+	return func(w http.ResponseWriter, r *http.Request) (out reply.Outcome) {
+		s.begin(&w.(*exchange).start)
+		w.Header().Set("Cache-Control", "no-store")
+		if out.Err = s.cfg.Admin.authorize(r); out.Err == nil {
+			out.Err = answer(w, r)
+		}
+		if out.Err != nil {
+			openai.WriteError(w, out.Err)
+		}
+		return out
+	}
 }
 
 func (a *Admin) authorize(r *http.Request) *codex.Error {
 	if a.Key == "" {
 		return &codex.Error{Status: http.StatusServiceUnavailable, Type: "server_error", Code: "admin_key_missing", Message: a.KeyMissing}
 	}
-	want := sha256.Sum256([]byte(a.Key))
-	for _, k := range presentedKeys(r.Header) {
-		got := sha256.Sum256([]byte(k))
-		if subtle.ConstantTimeCompare(want[:], got[:]) == 1 {
+	for _, presented := range presentedKeys(r.Header) {
+		if _, ok := (KeyList{a.Key}).Lookup(presented); ok {
 			return nil
 		}
 	}
 	return &codex.Error{Status: http.StatusUnauthorized, Type: "authentication_error", Code: "invalid_admin_key", Message: "The admin API wants its key: Authorization: Bearer KEY, or X-API-Key: KEY"}
 }
 
-func (s *Server) adminRoute(w http.ResponseWriter, r *http.Request, route string) *codex.Error {
-	m := s.cfg.Admin.Manager
-	switch r.Method + " " + route {
-	case "GET /admin/credentials/status":
-	case "GET /admin/status":
-		s.health(w, r)
-		return nil
-	case "POST /admin/credentials":
-		body, err := readBody(w, r)
-		if err != nil {
-			return asError(err)
-		}
-		var in AdminCredentials
-		if err := json.Unmarshal(body, &in); err != nil {
-			var wrong *json.UnmarshalTypeError
-			if errors.As(err, &wrong) && wrong.Field != "" {
-				return codex.Invalid(wrong.Field, "%s must be a %s", wrong.Field, strings.NewReplacer("int64", "number").Replace(wrong.Type.String()))
-			}
-			return codex.Invalid("", "The body must be a JSON object with accessToken, refreshToken and expiresAt")
-		}
-		if e := in.check(); e != nil {
-			return e
-		}
-		c := in.credentials()
-		c.LastRefresh = time.Now().UTC()
-		if err := m.Adopt(r.Context(), c); err != nil {
-			return &codex.Error{Status: http.StatusInternalServerError, Type: "server_error", Code: "not_stored", Message: "The sign-in is in use but could not be stored: " + err.Error()}
-		}
-	case "DELETE /admin/credentials":
-		if _, err := m.SignOut(r.Context()); err != nil && !errors.Is(err, creds.ErrMissing) && !errors.Is(err, creds.ErrSignedOut) {
-			return &codex.Error{Status: http.StatusInternalServerError, Type: "server_error", Code: "not_deleted", Message: err.Error()}
-		}
-	case "POST /admin/credentials/refresh":
-		if err := m.Refresh(r.Context()); err != nil {
-			return notRefreshed(err)
-		}
-	default:
-		return &codex.Error{Status: http.StatusNotFound, Type: "invalid_request_error", Code: "unknown_url",
-			Message: fmt.Sprintf("%s %s is not there. Here are: POST and DELETE /admin/credentials, GET /admin/credentials/status, POST /admin/credentials/refresh, GET /admin/status", r.Method, route)}
+func (s *Server) adoptCredentials(w http.ResponseWriter, r *http.Request) *codex.Error {
+	body, err := s.readBody(w, r, &w.(*exchange).claim)
+	if err != nil {
+		return asError(err)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(newAdminStatus(m.State(), time.Now())) //nolint:errcheck // the caller has gone
+	var in AdminCredentials
+	if err := json.Unmarshal(body, &in); err != nil {
+		var wrong *json.UnmarshalTypeError
+		if errors.As(err, &wrong) && wrong.Field != "" {
+			return codex.Invalid(wrong.Field, "%s must be a %s", wrong.Field, strings.NewReplacer("int64", "number").Replace(wrong.Type.String()))
+		}
+		return codex.Invalid("", "The body must be a JSON object with accessToken, refreshToken and expiresAt")
+	}
+	if e := in.check(); e != nil {
+		return e
+	}
+	c := in.credentials()
+	c.LastRefresh = time.Now().UTC()
+	if err := s.cfg.Admin.Manager.Adopt(r.Context(), c); err != nil {
+		return &codex.Error{Status: http.StatusInternalServerError, Type: "server_error", Code: "not_stored", Message: "The sign-in is in use but could not be stored: " + err.Error()}
+	}
+	return nil
+}
+
+func (s *Server) deleteCredentials(_ http.ResponseWriter, r *http.Request) *codex.Error {
+	if _, err := s.cfg.Admin.Manager.SignOut(r.Context()); err != nil && !errors.Is(err, creds.ErrMissing) && !errors.Is(err, creds.ErrSignedOut) {
+		return &codex.Error{Status: http.StatusInternalServerError, Type: "server_error", Code: "not_deleted", Message: err.Error()}
+	}
+	return nil
+}
+
+// refreshCredentials refreshes now.
+func (s *Server) refreshCredentials(_ http.ResponseWriter, r *http.Request) *codex.Error {
+	if err := s.cfg.Admin.Manager.Refresh(r.Context()); err != nil {
+		return notRefreshed(err)
+	}
 	return nil
 }
 

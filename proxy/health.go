@@ -7,9 +7,10 @@ import (
 
 	"codex-proxy/creds"
 	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/reply"
 )
 
-// health is the answer of GET /health. It holds no secrets and no address of a person: it needs no key.
+// health is the answer of GET /health for those who may use the proxy. It holds no secrets and no address of a person.
 type health struct {
 	Status        string                    `json:"status"` // "ok", or "unavailable" when requests can't be served
 	Version       string                    `json:"version"`
@@ -32,8 +33,19 @@ type credentialsHealth struct {
 	Problem          string          `json:"problem,omitempty"`
 }
 
-// health says whether requests can be served: 200 when they can, 503 when not.
-func (s *Server) health(w http.ResponseWriter, r *http.Request) {
+// health says whether requests can be served: 200 when they can, 503 when not. It asks for no key, but who does not bring
+// one where one is wanted hears no more than that.
+func (s *Server) health(w http.ResponseWriter, r *http.Request) (out reply.Outcome) {
+	s.begin(&w.(*exchange).start)
+	if _, e := s.cfg.Guard.Authorize(r); e != nil {
+		s.alive(w)
+	} else {
+		s.fullHealth(w)
+	}
+	return out
+}
+
+func (s *Server) fullHealth(w http.ResponseWriter) {
 	state := s.cfg.SignIn.State()
 	h := health{
 		Status: "ok", Version: s.cfg.Version, UptimeSeconds: int64(time.Since(s.started).Seconds()), Demo: s.cfg.Demo,
@@ -42,7 +54,7 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 			LastRefresh: optionalTime(state.LastRefresh), Ownership: state.Ownership, NextAttempt: optionalTime(state.NextAttempt),
 			Problem: state.Problem,
 		},
-		Dropped: s.tally.snapshot(),
+		Dropped: s.dropped.snapshot(),
 	}
 	if u := s.Client.UsageTracker.Current(); !u.UpdatedAt.IsZero() {
 		h.Usage = &u
@@ -53,11 +65,6 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	if !isRead(r) {
-		w.Header().Set("Allow", "GET, HEAD")
-		w.WriteHeader(http.StatusMethodNotAllowed)
-		return
-	}
 	if !state.Usable {
 		h.Status = "unavailable"
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -68,7 +75,7 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 }
 
 // alive is the answer of /health where everybody can ask: nothing private.
-func (s *Server) alive(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) alive(w http.ResponseWriter) {
 	status, code := "ok", http.StatusOK
 	if !s.cfg.SignIn.State().Usable {
 		status, code = "unavailable", http.StatusServiceUnavailable

@@ -12,18 +12,17 @@ import (
 
 	"codex-proxy/creds"
 	"codex-proxy/proxy/codex"
-	"codex-proxy/proxy/reply"
 )
 
-// meters are the numbers of GET /metrics, in Prometheus' text format. Labels are bounded: paths and models that are
+// serverMetrics are the numbers of GET /metrics, in Prometheus' text format. Labels are bounded: paths and models that are
 // not known count as "other".
-type meters struct {
+type serverMetrics struct {
 	set    *metrics.Set
 	models *codex.Catalogue
 }
 
-func newMeters(state func() creds.State, client *codex.Client) *meters {
-	m := &meters{set: metrics.NewSet(), models: client.Models}
+func newServerMetrics(state func() creds.State, client *codex.Client) *serverMetrics {
+	m := &serverMetrics{set: metrics.NewSet(), models: client.Models}
 	m.set.NewGauge("codex_proxy_sign_in_usable", func() float64 {
 		if state().Usable {
 			return 1
@@ -45,32 +44,36 @@ func newMeters(state func() creds.State, client *codex.Client) *meters {
 // knownRoutes are those that have a label of their own.
 var knownRoutes = []string{"/chat/completions", "/completions", "/responses", "/models", "/messages", "/api/chat", "/api/generate", "/images/generations"}
 
-func (m *meters) add(route string, status int, out reply.Outcome) {
+// add counts one request. Those to the proxy's own addresses are not counted.
+func (m *serverMetrics) add(r Record, failure *codex.Error) {
+	if r.Dialect == "" {
+		return
+	}
 	label := "other"
 	for _, known := range knownRoutes {
-		if route == known || strings.HasPrefix(route, known+"/") {
+		if r.Route == known || strings.HasPrefix(r.Route, known+"/") {
 			label = known
 		}
 	}
-	model := m.model(out.Model)
-	m.set.GetOrCreateCounter(fmt.Sprintf(`codex_proxy_requests_total{route=%q,model=%q,status="%d"}`, label, model, status)).Inc()
+	model := m.model(r.Model)
+	m.set.GetOrCreateCounter(fmt.Sprintf(`codex_proxy_requests_total{route=%q,model=%q,status="%d"}`, label, model, r.Status)).Inc()
 	for _, tokens := range []struct {
 		kind  string
 		count int64
-	}{{"input", out.InputTokens}, {"cached", out.CachedTokens}, {"output", out.OutputTokens}} {
+	}{{"input", r.Input}, {"cached", r.Cached}, {"output", r.Output}, {"reasoning", r.Reasoning}} {
 		if tokens.count > 0 {
 			m.set.GetOrCreateCounter(fmt.Sprintf(`codex_proxy_tokens_total{kind=%q,model=%q}`, tokens.kind, model)).AddInt64(tokens.count)
 		}
 	}
-	if out.FirstToken > 0 {
-		m.set.GetOrCreateHistogram("codex_proxy_first_token_seconds").Update(out.FirstToken.Seconds())
+	if r.FirstToken > 0 {
+		m.set.GetOrCreateHistogram("codex_proxy_first_token_seconds").Update(r.FirstToken.Seconds())
 	}
-	if out.Err != nil && out.Err.Status >= 500 {
-		m.set.GetOrCreateCounter(fmt.Sprintf(`codex_proxy_upstream_errors_total{code=%q}`, printable(out.Err.Code))).Inc()
+	if failure != nil && failure.Status >= 500 {
+		m.set.GetOrCreateCounter(fmt.Sprintf(`codex_proxy_upstream_errors_total{code=%q}`, printable(failure.Code))).Inc()
 	}
 }
 
-func (m *meters) model(name string) string {
+func (m *serverMetrics) model(name string) string {
 	if name == "" {
 		return ""
 	}
@@ -91,7 +94,7 @@ func printable(code string) string {
 	return code
 }
 
-func (m *meters) write(w http.ResponseWriter) {
+func (m *serverMetrics) write(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	m.set.WritePrometheus(w)
 }

@@ -1,8 +1,14 @@
 package proxy
 
 import (
+	"context"
+	"errors"
+	"io"
 	"net/http"
+	"path"
 	"strings"
+
+	"github.com/tidwall/gjson"
 
 	"codex-proxy/proxy/anthropic"
 	"codex-proxy/proxy/codex"
@@ -11,33 +17,116 @@ import (
 	"codex-proxy/proxy/reply"
 )
 
-// posts are the addresses that take a body, as normalise leaves them.
-func (s *Server) posts() map[string]func(http.ResponseWriter, *http.Request, []byte) reply.Outcome {
-	return map[string]func(http.ResponseWriter, *http.Request, []byte) reply.Outcome{
-		"/chat/completions":       s.openai.Chat,
-		"/completions":            s.openai.Completions,
-		"/responses":              s.openai.Responses,
-		"/responses/input_tokens": s.openai.InputTokens,
-		"/images/generations":     s.openai.Images,
-		"/images/edits":           s.openai.Images,
-		"/messages":               s.anthropic.Messages,
-		"/messages/count_tokens":  s.anthropic.CountTokens,
-		"/api/chat":               s.ollama.Chat,
-		"/api/generate":           s.ollama.Generate,
-		"/api/show":               s.ollama.Show,
+// routes registers every address, as normalise leaves them.
+func (s *Server) routes() {
+	for pattern, translate := range map[string]func(http.ResponseWriter, *http.Request, []byte) reply.Outcome{
+		"POST /chat/completions":       s.openai.Chat,
+		"POST /completions":            s.openai.Completions,
+		"POST /responses":              s.openai.Responses,
+		"POST /responses/input_tokens": s.openai.InputTokens,
+		"POST /responses/compact":      s.openai.Compact,
+		"POST /images/generations":     s.openai.Images,
+		"POST /images/edits":           s.openai.Images,
+		"POST /messages":               s.anthropic.Messages,
+		"POST /messages/count_tokens":  s.anthropic.CountTokens,
+		"POST /api/chat":               s.ollama.Chat,
+		"POST /api/generate":           s.ollama.Generate,
+		"POST /api/show":               s.ollama.Show,
+	} {
+		s.handle(pattern, s.withBody(translate))
+	}
+	for pattern, read := range map[string]http.HandlerFunc{
+		"GET /{$}":            s.welcome,
+		"GET /models":         s.openai.Models,
+		"GET /models/{id...}": s.openai.Model,
+		"GET /metrics":        s.metrics.write,
+		"GET /api/version":    s.ollama.Version,
+		"GET /api/tags":       s.ollama.Tags,
+		"GET /api/ps":         s.ollama.Running,
+	} {
+		s.handle(pattern, func(w http.ResponseWriter, r *http.Request) (out reply.Outcome) {
+			s.begin(&w.(*exchange).start)
+			read(w, r)
+			return out
+		})
+	}
+	s.handle("GET /responses", s.webSocket)
+	s.handle("GET /responses/{id}", s.openai.StoredResponse)
+	s.handle("DELETE /responses/{id}", s.openai.DeleteResponse)
+	s.handle("GET /responses/{id}/input_items", s.openai.InputItems)
+	s.handle("POST /responses/{id}/cancel", s.openai.CancelResponse)
+	s.handle("GET /api/codex/usage", s.usage)
+	s.handle("GET /backend-api/wham/usage", s.usage)
+	s.open("GET /health", s.health)
+	s.adminRoutes()
+}
+
+// handler answers a request and tells how that went.
+type handler func(http.ResponseWriter, *http.Request) reply.Outcome
+
+// handle registers an address for callers whom the guard lets in.
+func (s *Server) handle(pattern string, h handler) {
+	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		w.(*exchange).out = h(w, r)
+	})
+}
+
+// open registers an address that asks for no key, or for one of its own.
+func (s *Server) open(pattern string, h handler) {
+	s.handle(pattern, h)
+	s.keyless[pattern] = true
+}
+
+// withBody reads the body before it calls a translator.
+func (s *Server) withBody(translate func(http.ResponseWriter, *http.Request, []byte) reply.Outcome) handler {
+	return func(w http.ResponseWriter, r *http.Request) (out reply.Outcome) {
+		x := w.(*exchange)
+		body, err := s.readBody(w, r, &x.claim)
+		if err != nil {
+			out.Err = asError(err)
+			s.writeError(w, x.path, out.Err)
+			return out
+		}
+		if s.cfg.OnStart != nil {
+			x.start.Model = gjson.GetBytes(body, "model").String()
+		}
+		s.begin(&x.start)
+		return translate(w, r, body)
 	}
 }
 
-// reads are the addresses that are only read.
-func (s *Server) reads() map[string]func(http.ResponseWriter, *http.Request) {
-	return map[string]func(http.ResponseWriter, *http.Request){
-		"/":            s.welcome,
-		"/models":      s.openai.Models,
-		"/metrics":     func(w http.ResponseWriter, _ *http.Request) { s.metrics.write(w) },
-		"/api/version": s.ollama.Version,
-		"/api/tags":    s.ollama.Tags,
-		"/api/ps":      s.ollama.Running,
+// normalise brings a path to the one under which it is routed: /v1 any number of times or never, doubled slashes and
+// one at the end don't matter.
+func normalise(p string) string {
+	p = path.Clean("/" + p)
+	for {
+		rest, ok := strings.CutPrefix(p, "/v1")
+		if !ok || (rest != "" && rest[0] != '/') {
+			return p
+		}
+		if p = rest; p == "" {
+			return "/"
+		}
 	}
+}
+
+// split takes a pattern of the mux apart.
+func split(pattern string) (route string) {
+	_, route, _ = strings.Cut(pattern, " ")
+	return strings.TrimSuffix(strings.ReplaceAll(route, "...}", "}"), "{$}")
+}
+
+// dialect is whose words are spoken at an address.
+func dialect(path string) string {
+	switch {
+	case path == "/messages" || strings.HasPrefix(path, "/messages/"):
+		return "anthropic"
+	case strings.HasPrefix(path, "/api/") && path != "/api/codex/usage":
+		return "ollama"
+	case path == "/", path == "/health", path == "/metrics", strings.HasPrefix(path, "/admin/"):
+		return ""
+	}
+	return "openai"
 }
 
 // unavailable are addresses whose callers deserve a reason.
@@ -55,66 +144,100 @@ var unavailable = []struct{ prefix, why string }{
 
 const whatIsThere = "Here are: POST /v1/chat/completions, /v1/completions, /v1/responses, /v1/messages, /v1/images/generations, /api/chat, /api/generate; GET /v1/models, /health, /metrics"
 
-// route hands the request to the handler of its path and method.
-func (s *Server) route(w http.ResponseWriter, r *http.Request, route string) (out reply.Outcome) {
-	post, takesBody := s.postRoutes[route]
-	read, isReadable := s.readRoutes[route]
-	response, underResponses := strings.CutPrefix(route, "/responses/")
-	model, isModel := strings.CutPrefix(route, "/models/")
-	switch {
-	case takesBody && r.Method == http.MethodPost:
-		return s.withBody(w, r, post)
-	case isReadable && isRead(r):
-		read(w, r)
-		return out
-	case isModel && isRead(r):
-		s.openai.Model(w, r, model)
-		return out
-	case route == "/responses" && strings.EqualFold(r.Header.Get("Upgrade"), "websocket"):
-		return s.webSocket(w, r)
-	case (route == "/api/codex/usage" || route == "/backend-api/wham/usage") && isRead(r):
-		return s.usage(w, r)
-	case underResponses && (strings.HasPrefix(response, "resp") || r.Method != http.MethodPost):
-		return s.openai.Stored(w, r, response)
-	case underResponses: // what else the backend has there
-		return s.withBody(w, r, func(w http.ResponseWriter, r *http.Request, body []byte) reply.Outcome {
-			return s.openai.Forward(w, r, response, body)
-		})
-	case takesBody, isReadable, isModel:
-		allow := "GET, HEAD"
-		if takesBody {
-			allow = http.MethodPost
-		}
+// nowhere answers for an address or a method that the mux does not have. What it would say itself, it says in JSON.
+func (s *Server) nowhere(w *exchange, r *http.Request, mux http.Handler) (out reply.Outcome) {
+	said := discard{http.Header{}}
+	mux.ServeHTTP(said, r)
+	switch allow := said.header.Get("Allow"); {
+	case allow != "":
 		w.Header().Set("Allow", allow)
 		out.Err = &codex.Error{Status: http.StatusMethodNotAllowed, Type: "invalid_request_error", Code: "method_not_allowed",
 			Message: r.Method + " does not work here. Use " + allow}
-	case strings.HasPrefix(route, "/api/"):
-		return s.ollama.Unavailable(w, route)
+	case dialect(w.path) == "ollama":
+		return s.ollama.Unavailable(w, w.path)
 	default:
-		out.Err = notFound(route)
+		why, what := "There is nothing at this address.", whatIsThere
+		for _, u := range unavailable {
+			if strings.HasPrefix(w.path, u.prefix) {
+				why = u.why
+			}
+		}
+		if s.cfg.Admin != nil && strings.HasPrefix(w.path, "/admin/") {
+			what = whatAdminHas
+		}
+		out.Err = &codex.Error{Status: http.StatusNotFound, Type: "invalid_request_error", Code: "unknown_url", Message: why + " " + what}
 	}
-	s.writeError(w, route, out.Err)
+	s.writeError(w, w.path, out.Err)
 	return out
 }
 
-func notFound(route string) *codex.Error {
-	why := "There is nothing at this address."
-	for _, u := range unavailable {
-		if strings.HasPrefix(route, u.prefix) {
-			why = u.why
-		}
-	}
-	return &codex.Error{Status: http.StatusNotFound, Type: "invalid_request_error", Code: "unknown_url", Message: why + " " + whatIsThere}
-}
+// discard keeps the header of an answer only.
+type discard struct{ header http.Header }
 
-// writeError answers in the dialect of the route.
-func (s *Server) writeError(w http.ResponseWriter, route string, e *codex.Error) {
-	switch {
-	case route == "/messages" || strings.HasPrefix(route, "/messages/"):
+func (d discard) Header() http.Header         { return d.header }
+func (d discard) Write(b []byte) (int, error) { return len(b), nil }
+func (d discard) WriteHeader(int)             {}
+
+// writeError answers in the dialect of the address.
+func (s *Server) writeError(w http.ResponseWriter, path string, e *codex.Error) {
+	switch dialect(path) {
+	case "anthropic":
 		anthropic.WriteError(w, e)
-	case strings.HasPrefix(route, "/api/") && route != "/api/codex/usage":
+	case "ollama":
 		ollama.WriteError(w, e)
 	default:
 		openai.WriteError(w, e)
 	}
+}
+
+// asError is the *codex.Error in err. Whoever could not be reached for another reason was the upstream.
+func asError(err error) *codex.Error {
+	var e *codex.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return codex.Unreachable(err)
+}
+
+// usage passes the upstream's own answer on, for tools that ask a Codex backend how much is left.
+func (s *Server) usage(w http.ResponseWriter, r *http.Request) (out reply.Outcome) {
+	resp, err := s.Client.Usage(r.Context())
+	if err != nil {
+		if out.Gone = errors.Is(err, context.Canceled); !out.Gone {
+			out.Err = asError(err)
+			openai.WriteError(w, out.Err)
+		}
+		return out
+	}
+	defer resp.Body.Close()
+	w.Header().Set("Content-Type", resp.Header.Get("Content-Type"))
+	w.Header().Set("Cache-Control", "no-store")
+	io.Copy(w, io.LimitReader(resp.Body, 1<<20)) //nolint:errcheck // the caller has gone
+	return out
+}
+
+// welcome answers people who open the address in a browser, and programs that look whether somebody is there.
+func (s *Server) welcome(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	io.WriteString(w, "Codex Proxy "+s.cfg.Version+" is running. Point your tool at this address with /v1 behind it; see /health for its state.\n") //nolint:errcheck // the caller has gone
+}
+
+// refuseWebSocket answers an upgrade that is not taken.
+func (s *Server) refuseWebSocket(w http.ResponseWriter) (out reply.Outcome) {
+	s.begin(&w.(*exchange).start)
+	w.Header().Set("Upgrade", "HTTP/1.1")
+	out.Err = &codex.Error{Status: http.StatusUpgradeRequired, Type: "invalid_request_error", Code: "websocket_not_available",
+		Message: "This WebSocket is not available here. Send a POST"}
+	openai.WriteError(w, out.Err)
+	return out
+}
+
+// postOnly answers a GET that is no upgrade where the mux knows one that is.
+func (s *Server) postOnly(w http.ResponseWriter, r *http.Request) (out reply.Outcome) {
+	s.begin(&w.(*exchange).start)
+	w.Header().Set("Allow", http.MethodPost)
+	out.Err = &codex.Error{Status: http.StatusMethodNotAllowed, Type: "invalid_request_error", Code: "method_not_allowed",
+		Message: r.Method + " does not work here. Use " + http.MethodPost}
+	openai.WriteError(w, out.Err)
+	return out
 }

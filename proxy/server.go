@@ -3,13 +3,8 @@
 package proxy
 
 import (
-	"errors"
-	"io"
 	"net/http"
-	"path"
-	"runtime/debug"
-	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -44,10 +39,17 @@ type Config struct {
 
 	Guard   Guard
 	Admin   *Admin // nil without an admin API
-	Quiet   bool   // /health says no more than whether requests can be served
 	Version string
 	Demo    bool // answers come from the built-in demo backend
 	Log     *logrus.Logger
+
+	// Advice words what people can do about errors, here and in Guard if that has none; nil for a terminal's words.
+	Advice codex.Advice
+
+	// OnStart and OnRequest hear of each request: when it has been read, and when it has been answered. Both are called
+	// from the request's own goroutine, so they must be fast and safe for concurrent use. May be nil.
+	OnStart   func(Start)
+	OnRequest func(Record)
 }
 
 // SignIn gives out access tokens and says how it is.
@@ -66,11 +68,15 @@ type Server struct {
 	anthropic *anthropic.Handler
 	ollama    *ollama.Handler
 	started   time.Time
-	tally     tally
-	metrics   *meters
+	dropped   dropCounter
+	metrics   *serverMetrics
 
-	postRoutes map[string]func(http.ResponseWriter, *http.Request, []byte) reply.Outcome
-	readRoutes map[string]func(http.ResponseWriter, *http.Request)
+	mux      *http.ServeMux
+	keyless  map[string]bool // patterns that ask for no key of the guard's
+	requests atomic.Uint64   // since the start
+	bodies   *budget
+	sockets  atomic.Int64 // open now
+	patience patience
 }
 
 // NewServer puts a proxy together: the client of the backend, a handler for each dialect, and what they share. Its
@@ -88,33 +94,48 @@ func NewServer(cfg Config) *Server {
 		Router:       &codex.WorkspaceRouter{URL: cfg.BackendURL + "/wham/accounts/check"},
 		IdleTimeout:  cfg.IdleTimeout,
 		KeepAlive:    cfg.KeepAlive,
+		Strict:       cfg.Strict,
+		Advice:       cfg.Advice,
 	}
 	client.Models.Aliases = cfg.Aliases
+	if cfg.Guard.Advice == nil {
+		cfg.Guard.Advice = cfg.Advice
+	}
 	reasoning := codex.NewReasoningCache()
 	s := &Server{
 		Client: client, cfg: cfg, started: time.Now(),
-		openai:    &openai.Handler{Client: client, Strict: cfg.Strict, Reasoning: reasoning, Store: openai.NewResponseStore()},
-		anthropic: &anthropic.Handler{Client: client, Strict: cfg.Strict, Reasoning: reasoning},
-		ollama:    &ollama.Handler{Client: client, Strict: cfg.Strict, Reasoning: reasoning},
+		openai:    &openai.Handler{Client: client, Reasoning: reasoning, Store: openai.NewResponseStore()},
+		anthropic: &anthropic.Handler{Client: client, Reasoning: reasoning},
+		ollama:    &ollama.Handler{Client: client, Reasoning: reasoning},
+		metrics:   newServerMetrics(cfg.SignIn.State, client),
+		mux:       http.NewServeMux(),
+		keyless:   map[string]bool{},
+		bodies:    newBudget(bodiesMost),
+		patience:  bodyPatience,
 	}
-	s.metrics = newMeters(cfg.SignIn.State, client)
-	s.postRoutes, s.readRoutes = s.posts(), s.reads()
+	s.routes()
 	return s
 }
 
 // ServeHTTP is the way of every request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	start := time.Now()
-	rec := &recorder{ResponseWriter: w}
-	route := normalise(r.URL.Path)
-	out := reply.Outcome{}
+	x := &exchange{ResponseWriter: w, path: normalise(r.URL.Path), claim: claim{from: s.bodies}}
+	x.start = Start{Time: time.Now(), Dialect: dialect(x.path), Transport: TransportHTTP, Client: clientName("", r.Header)}
+	defer x.claim.release()
 	defer func() {
-		if crash := recover(); crash != nil {
-			s.crashed(rec, route, crash)
-			out.Cut = rec.status != 0
+		if cause := recover(); cause != nil && cause != http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
+			x.out.Err, x.out.Cut = codex.Crashed(cause), x.status != 0
+			if !x.out.Cut {
+				s.writeError(x, x.path, x.out.Err)
+			}
 		}
-		s.logRequest(r, route, rec.status, time.Since(start), out)
-		if out.Cut {
+		if !x.socket {
+			if x.start.ID == 0 {
+				s.begin(&x.start)
+			}
+			s.finish(record(x.start, r.Method, x.status, x.out), x.path, x.out)
+		}
+		if x.out.Cut {
 			panic(http.ErrAbortHandler) // the connection is cut, so that half an answer does not look whole
 		}
 	}()
@@ -122,225 +143,64 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.cfg.Demo {
 		w.Header().Set("X-Codex-Proxy-Demo", "true")
 	}
-	if e := s.cfg.Guard.Check(rec, r); e != nil {
-		s.writeError(rec, route, e)
+	if x.out.Err = s.cfg.Guard.Check(x, r); x.out.Err != nil {
+		s.writeError(x, x.path, x.out.Err)
 		return
 	}
-	if s.cfg.Guard.Preflight(rec, r) {
+	if s.cfg.Guard.Preflight(x, r) {
 		return
 	}
-	if route == "/health" {
-		if s.cfg.Quiet {
-			s.alive(rec, r)
-		} else {
-			s.health(rec, r)
+	routed := *r // the mux sees the path that normalise made
+	where := *r.URL
+	where.Path, where.RawPath = x.path, ""
+	routed.URL = &where
+	mux, pattern := s.mux.Handler(&routed)
+	x.start.Route = split(pattern)
+	if !s.keyless[pattern] {
+		var name string
+		if name, x.out.Err = s.cfg.Guard.Authorize(r); x.out.Err != nil {
+			s.writeError(x, x.path, x.out.Err)
+			return
 		}
+		x.start.Client = clientName(name, r.Header)
+	}
+	if pattern == "" {
+		x.out = s.nowhere(x, &routed, mux)
 		return
 	}
-	if s.cfg.Admin != nil && strings.HasPrefix(route, "/admin/") {
-		out = s.admin(rec, r, route)
-		return
-	}
-	if e := s.cfg.Guard.Authorize(r); e != nil {
-		s.writeError(rec, route, e)
-		return
-	}
-	out = s.route(rec, r, route)
-	out.Client = clientName(r.UserAgent())
-	s.tally.add(out)
-	s.metrics.add(route, rec.status, out)
+	s.mux.ServeHTTP(x, &routed)
 }
 
-func isRead(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
-
-// usage passes the upstream's own answer on, for tools that ask a Codex backend how much is left.
-func (s *Server) usage(w http.ResponseWriter, r *http.Request) (out reply.Outcome) {
-	resp, err := s.Client.Usage(r.Context())
-	if err != nil {
-		out.Err = asError(err)
-		openai.WriteError(w, out.Err)
-		return out
-	}
-	defer resp.Body.Close()
-	w.Header().Set("Content-Type", resp.Header.Get("Content-Type"))
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(resp.StatusCode)
-	io.Copy(w, io.LimitReader(resp.Body, 1<<20)) //nolint:errcheck // the caller has gone
-	return out
-}
-
-func asError(err error) *codex.Error {
-	var e *codex.Error
-	if errors.As(err, &e) {
-		return e
-	}
-	return codex.Unreachable(err)
-}
-
-// withBody reads the body and calls a translator.
-func (s *Server) withBody(w http.ResponseWriter, r *http.Request, translate func(http.ResponseWriter, *http.Request, []byte) reply.Outcome) reply.Outcome {
-	body, err := readBody(w, r)
-	if err != nil {
-		e := err.(*codex.Error) //nolint:errorlint // readBody returns nothing else
-		s.writeError(w, normalise(r.URL.Path), e)
-		return reply.Outcome{Err: e}
-	}
-	return translate(w, r, body)
-}
-
-// welcome answers people who open the address in a browser, and programs that look whether somebody is there.
-func (s *Server) welcome(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Write([]byte("Codex Proxy " + s.cfg.Version + " is running. Point your tool at this address with /v1 behind it; see /health for its state.\n")) //nolint:errcheck // the caller has gone
-}
-
-// normalise brings a path to the one under which it is routed: /v1 any number of times or never, doubled slashes and
-// one at the end don't matter.
-func normalise(p string) string {
-	p = path.Clean("/" + p)
-	for {
-		rest, ok := strings.CutPrefix(p, "/v1")
-		if !ok || (rest != "" && rest[0] != '/') {
-			return p
-		}
-		if p = rest; p == "" {
-			return "/"
-		}
-	}
-}
-
-// crashed answers for a handler that panicked.
-func (s *Server) crashed(w *recorder, route string, crash any) {
-	if crash == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
-		return
-	}
-	s.cfg.Log.WithField("stack", string(debug.Stack())).Errorf("A request crashed: %T", crash)
-	if w.status == 0 {
-		s.writeError(w, route, &codex.Error{Status: http.StatusInternalServerError, Type: "server_error", Code: "internal_error",
-			Message: "The proxy failed on this request. It is a bug: please report it with the line from the log"})
-	}
-}
-
-// recorder remembers the status.
-type recorder struct {
+// exchange is one request and its answer, on their way through the server.
+type exchange struct {
 	http.ResponseWriter
-	status int
+	path   string // as normalise leaves it
+	start  Start
+	status int // that was sent; 0 for none
+	out    reply.Outcome
+	claim  claim
+	socket bool // it became a WebSocket, whose turns are recorded one by one
 }
 
-func (w *recorder) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status = status
+func (x *exchange) WriteHeader(status int) {
+	if x.status == 0 && status >= http.StatusOK {
+		x.status = status
 	}
-	w.ResponseWriter.WriteHeader(status)
+	x.ResponseWriter.WriteHeader(status)
 }
 
-func (w *recorder) Write(b []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
+func (x *exchange) Write(b []byte) (int, error) {
+	if x.status == 0 {
+		x.status = http.StatusOK
 	}
-	return w.ResponseWriter.Write(b)
+	return x.ResponseWriter.Write(b)
 }
 
 // Flush and Unwrap keep what lies below usable.
-func (w *recorder) Flush() {
-	if f, ok := w.ResponseWriter.(http.Flusher); ok {
+func (x *exchange) Flush() {
+	if f, ok := x.ResponseWriter.(http.Flusher); ok {
 		f.Flush()
 	}
 }
 
-func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// logRequest writes the one line of a request: never a body, a header or a query.
-func (s *Server) logRequest(r *http.Request, route string, status int, took time.Duration, out reply.Outcome) {
-	fields := logrus.Fields{"method": r.Method, "route": route, "status": status, "ms": took.Milliseconds()}
-	if len(route) > 80 {
-		fields["route"] = route[:80]
-	}
-	if out.Model != "" {
-		fields["model"] = out.Model
-	}
-	if out.InputTokens+out.OutputTokens > 0 {
-		fields["in"], fields["out"] = out.InputTokens, out.OutputTokens
-		if out.CachedTokens > 0 {
-			fields["cached"] = out.CachedTokens
-		}
-	}
-	if out.FirstToken > 0 {
-		fields["first_ms"] = out.FirstToken.Milliseconds()
-	}
-	if len(out.Dropped) > 0 {
-		fields["dropped"] = strings.Join(out.Dropped, ",")
-	}
-	if out.Gone {
-		fields["gone"] = true
-	}
-	entry := s.cfg.Log.WithFields(fields)
-	switch {
-	case out.Err != nil:
-		entry.WithField("code", out.Err.Code).Warn("request failed")
-	case route == "/health":
-		entry.Debug("request")
-	default:
-		entry.Info("request")
-	}
-}
-
-// clientName is the first word of a user agent.
-func clientName(userAgent string) string {
-	name, _, _ := strings.Cut(userAgent, " ")
-	name, _, _ = strings.Cut(name, "/")
-	if name == "" {
-		return "unknown"
-	}
-	return name[:min(len(name), 40)]
-}
-
-// tally counts what was dropped, by client and parameter. It is bounded: clients beyond the first come under "other".
-type tally struct {
-	mu     sync.Mutex
-	counts map[string]map[string]int
-}
-
-const (
-	tallyClients = 50
-	tallyParams  = 100
-)
-
-func (t *tally) add(out reply.Outcome) {
-	if len(out.Dropped) == 0 {
-		return
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.counts == nil {
-		t.counts = map[string]map[string]int{}
-	}
-	client := out.Client
-	if t.counts[client] == nil {
-		if len(t.counts) >= tallyClients {
-			client = "other"
-		}
-		if t.counts[client] == nil {
-			t.counts[client] = map[string]int{}
-		}
-	}
-	for _, param := range out.Dropped {
-		if counts := t.counts[client]; counts[param] > 0 || len(counts) < tallyParams {
-			counts[param]++
-		}
-	}
-}
-
-// snapshot returns a copy.
-func (t *tally) snapshot() map[string]map[string]int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	out := map[string]map[string]int{}
-	for client, counts := range t.counts {
-		out[client] = map[string]int{}
-		for param, n := range counts {
-			out[client][param] = n
-		}
-	}
-	return out
-}
+func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }

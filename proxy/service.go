@@ -9,20 +9,29 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"codex-proxy/internal/peer"
 	"codex-proxy/proxy/codex"
 )
 
 const (
 	headerPatience = 10 * time.Second
 	idlePatience   = 3 * time.Minute
-	headerMost     = 256 << 10 // bytes
+	headerMost     = 64 << 10 // bytes
 	drainPatience  = 5 * time.Second
 	cutPatience    = time.Second
+	// writePatience is how long a caller may take nothing of what is sent to it. Then its connection is cut, and with it
+	// its call upstream.
+	writePatience = time.Minute
+	// connectionsMost is how many connections are open at once; together with headerMost it bounds what callers claim
+	// before anything is known of them.
+	connectionsMost = 4096
 )
 
 // Service listens for a Handler, and can be stopped and started again. Safe for concurrent use.
@@ -31,23 +40,28 @@ type Service struct {
 	Host    string // "localhost" for 127.0.0.1 and ::1; else one address
 	Port    int    // 0 for a free one
 	Errors  *log.Logger
+	Advice  codex.Advice // words what can be done when it can't listen
+
+	// SameUser refuses callers that are programs of another user of this machine, where the system tells whose they are
+	// (see package peer). Root's are let in, and so are, with a line in Errors, those that can't be told.
+	SameUser bool
 
 	life sync.Mutex // held while starting or stopping, which can take seconds
 
 	mu     sync.Mutex // held for the fields only
 	server *http.Server
-	cancel context.CancelCauseFunc
-	done   sync.WaitGroup
+	cut    context.CancelCauseFunc
+	drain  chan struct{}
+	serve  sync.WaitGroup // the listeners
 	addr   string
-}
 
-// Loopback reports whether host is this machine only.
-func Loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
+	under        sync.WaitGroup // the requests under way, WebSockets among them
+	drainTime    time.Duration  // drainPatience, but for tests
+	writeTime    time.Duration  // writePatience, but for tests
+	uid          func(net.Conn) (int, error)
+	connections  atomic.Int64
+	saidTooMany  atomic.Bool
+	saidUnknowns atomic.Bool
 }
 
 // Start listens and serves in the background. The error says who is in the way and what to do.
@@ -63,28 +77,40 @@ func (s *Service) Start() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ctx, cancel := context.WithCancelCause(context.Background())
-	s.cancel = cancel
+	ctx, cut := context.WithCancelCause(context.Background())
+	s.cut, s.drain = cut, make(chan struct{})
+	ctx = context.WithValue(ctx, drainKey{}, s.drain)
 	s.server = &http.Server{
-		Handler:           s.Handler,
+		Handler:           http.HandlerFunc(s.handle),
 		ReadHeaderTimeout: headerPatience,
 		IdleTimeout:       idlePatience,
 		MaxHeaderBytes:    headerMost,
 		ErrorLog:          s.Errors,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ConnContext:       s.lookAtPeer,
 	}
 	s.addr = listeners[0].Addr().String()
 	for _, l := range listeners {
-		s.done.Add(1)
 		server := s.server
-		go func() {
-			defer s.done.Done()
-			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) && s.Errors != nil {
-				s.Errors.Printf("listener %s: %v", l.Addr(), err)
+		s.serve.Go(func() {
+			if err := server.Serve(boundedListener{l, s}); !errors.Is(err, http.ErrServerClosed) {
+				s.logf("listener %s: %v", l.Addr(), err)
 			}
-		}()
+		})
 	}
 	return nil
+}
+
+func (s *Service) handle(w http.ResponseWriter, r *http.Request) {
+	s.under.Add(1)
+	defer s.under.Done()
+	s.Handler.ServeHTTP(w, r)
+}
+
+func (s *Service) logf(format string, args ...any) {
+	if s.Errors != nil {
+		s.Errors.Printf(format, args...)
+	}
 }
 
 // WantedPort is the port of the next Start.
@@ -111,29 +137,61 @@ func (s *Service) Addr() string {
 	return s.addr
 }
 
-// listen opens the addresses. For localhost both families are tried, since programs differ in which they try first; a
+// listen opens the addresses. For localhost both families are wanted, since programs differ in which they try first; a
 // machine without one of them is fine.
 func (s *Service) listen(port int) ([]net.Listener, error) {
 	hosts := []string{s.Host}
 	if s.Host == "localhost" {
 		hosts = []string{"127.0.0.1", "::1"}
 	}
-	var listeners []net.Listener
+	for attempt := 0; ; attempt++ {
+		listeners, err := listenAll(hosts, port)
+		var taken *listenError
+		switch {
+		case err == nil:
+			return listeners, nil
+		case port == 0 && attempt < 10 && errors.Is(err, syscall.EADDRINUSE): // a free port of one family was taken in the other
+		case errors.As(err, &taken):
+			return nil, s.explain(taken)
+		default:
+			return nil, err
+		}
+	}
+}
+
+// listenError says on which address it failed.
+type listenError struct {
+	err  error
+	host string
+	port int
+}
+
+func (e *listenError) Error() string { return e.err.Error() }
+func (e *listenError) Unwrap() error { return e.err }
+
+// listenAll listens on the same port of each host. Hosts beyond one that the machine does not have are left out.
+func listenAll(hosts []string, port int) (listeners []net.Listener, err error) {
+	var missing *listenError
 	for _, host := range hosts {
 		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 		if err != nil {
-			if len(hosts) > 1 && !errors.Is(err, syscall.EADDRINUSE) && host == "::1" && len(listeners) > 0 {
+			failed := &listenError{err, host, port}
+			if len(hosts) > 1 && !errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, syscall.EACCES) {
+				missing = failed
 				continue
 			}
 			for _, open := range listeners {
 				open.Close()
 			}
-			return nil, listenError(err, host, port)
+			return nil, failed
 		}
 		listeners = append(listeners, l)
 		if port == 0 {
 			port = l.Addr().(*net.TCPAddr).Port
 		}
+	}
+	if listeners == nil {
+		return nil, missing
 	}
 	return listeners, nil
 }
@@ -141,39 +199,129 @@ func (s *Service) listen(port int) ([]net.Listener, error) {
 // ErrPortTaken is what Start's error is when another program listens on the port.
 var ErrPortTaken = errors.New("port is taken")
 
-func listenError(err error, host string, port int) error {
+func (s *Service) explain(e *listenError) error {
 	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("%w: another program listens on port %d (%s). Stop it, or choose another port with --port", ErrPortTaken, port, host)
-	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("port %d may not be used by this user. Choose one above 1023 with --port", port)
+	case errors.Is(e.err, syscall.EADDRINUSE):
+		return fmt.Errorf("%w: another program listens on port %d (%s). Stop it, or: %s", ErrPortTaken, e.port, e.host, s.Advice.For(codex.RemedyPort))
+	case errors.Is(e.err, syscall.EACCES):
+		return fmt.Errorf("port %d may not be used by this user: only those above 1023 may. %s", e.port, s.Advice.For(codex.RemedyPort))
 	}
-	return fmt.Errorf("can't listen on %s: %w. Choose another address with --listen", net.JoinHostPort(host, strconv.Itoa(port)), err)
+	return fmt.Errorf("can't listen on %s: %w. %s", net.JoinHostPort(e.host, strconv.Itoa(e.port)), e.err, s.Advice.For(codex.RemedyListen))
 }
 
-// Stop takes no new requests, lets those under way end for a few seconds, then cuts them with an error in their
-// dialect. It returns when nothing runs any more.
+// Stop takes no new requests, lets those under way end for a few seconds, WebSockets among them, then cuts them with an
+// error in their dialect. It returns when none runs any more.
 func (s *Service) Stop() {
 	s.life.Lock()
 	defer s.life.Unlock()
 	s.mu.Lock()
-	server, cut := s.server, s.cancel
+	server, cut, drain := s.server, s.cut, s.drain
 	s.mu.Unlock()
 	if server == nil {
 		return
 	}
-	drain, cancel := context.WithTimeout(context.Background(), drainPatience)
-	err := server.Shutdown(drain)
+	close(drain)
+	ended := make(chan struct{})
+	patience, cancel := context.WithTimeout(context.Background(), orElse(s.drainTime, drainPatience))
+	go func() {
+		defer close(ended)
+		server.Shutdown(patience) //nolint:errcheck // what is left is cut next
+		s.under.Wait()
+	}()
+	select {
+	case <-ended:
+	case <-patience.Done():
+	}
 	cancel()
 	cut(codex.Stopped())
-	if err != nil {
-		last, cancel := context.WithTimeout(context.Background(), cutPatience)
-		server.Shutdown(last) //nolint:errcheck // what is left is closed next
-		cancel()
-		server.Close()
-	}
-	s.done.Wait()
+	timer := time.AfterFunc(cutPatience, func() { server.Close() }) //nolint:errcheck // the listeners are closed already
+	<-ended
+	timer.Stop()
+	server.Close() //nolint:errcheck // see above
+	s.serve.Wait()
 	s.mu.Lock()
 	s.server = nil
 	s.mu.Unlock()
+}
+
+func orElse[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+// boundedListener bounds how many connections there are, and how long each may take to be written to.
+type boundedListener struct {
+	net.Listener
+	s *Service
+}
+
+func (l boundedListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if l.s.connections.Add(1) <= connectionsMost {
+			return &boundedConn{Conn: c, patience: orElse(l.s.writeTime, writePatience), s: l.s}, nil
+		}
+		l.s.connections.Add(-1)
+		c.Close()
+		if !l.s.saidTooMany.Swap(true) {
+			l.s.logf("more than %d connections at once: the others are closed", connectionsMost)
+		}
+	}
+}
+
+// boundedConn gives each write a deadline: a caller that reads nothing for that long has its connection cut.
+type boundedConn struct {
+	net.Conn
+	patience time.Duration
+	s        *Service
+	closed   sync.Once
+}
+
+// writePiece is how much must go in one patience, in bytes.
+const writePiece = 64 << 10
+
+func (c *boundedConn) Write(b []byte) (written int, err error) {
+	for {
+		piece := b[:min(len(b), writePiece)]
+		if err := c.Conn.SetWriteDeadline(time.Now().Add(c.patience)); err != nil {
+			return written, err
+		}
+		n, err := c.Conn.Write(piece)
+		written += n
+		if b = b[n:]; err != nil || len(b) == 0 {
+			return written, err
+		}
+	}
+}
+
+func (c *boundedConn) Close() error {
+	c.closed.Do(func() { c.s.connections.Add(-1) })
+	return c.Conn.Close()
+}
+
+// lookAtPeer finds out once a connection whose program is at its other end.
+func (s *Service) lookAtPeer(ctx context.Context, c net.Conn) context.Context {
+	if !s.SameUser {
+		return ctx
+	}
+	lookUp := s.uid
+	if lookUp == nil {
+		lookUp = peer.UID
+	}
+	uid, err := lookUp(c)
+	switch {
+	case err != nil:
+		if !s.saidUnknowns.Swap(true) {
+			s.logf("caller %s: whose program it is can't be told (%v); such are let in", c.RemoteAddr(), err)
+		}
+	case uid != 0 && uid != os.Getuid():
+		return context.WithValue(ctx, strangerKey{}, uid)
+	}
+	return ctx
 }

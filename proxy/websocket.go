@@ -7,57 +7,115 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/coder/websocket"
+	"github.com/tidwall/gjson"
 
 	"codex-proxy/proxy/codex"
 	"codex-proxy/proxy/openai"
 	"codex-proxy/proxy/reply"
 )
 
+// socketsMost is how many WebSockets are open at once. Who comes then is told to send a POST.
+const socketsMost = 64
+
 // webSocket speaks the Codex CLI's dialect of the Responses API over one connection. Who offers anything else is told
 // to send a POST, which the CLI does at once. Source: captured from Codex CLI 0.169.
 func (s *Server) webSocket(w http.ResponseWriter, r *http.Request) (out reply.Outcome) {
-	if r.Method != http.MethodGet || !strings.Contains(r.Header.Get("Openai-Beta"), "responses_websockets") {
-		return refuseWebSocket(w)
+	x := w.(*exchange)
+	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		return s.postOnly(w, r)
+	}
+	defer s.sockets.Add(-1)
+	if s.sockets.Add(1) > socketsMost || !strings.Contains(r.Header.Get("Openai-Beta"), "responses_websockets") {
+		return s.refuseWebSocket(w)
 	}
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
 		InsecureSkipVerify: true, // Guard has checked the origin
 		CompressionMode:    websocket.CompressionContextTakeover,
 	})
 	if err != nil {
+		s.begin(&x.start)
 		return out // Accept has answered
 	}
 	defer conn.CloseNow()
 	conn.SetReadLimit(bodyMost)
-	return s.openai.Socket(r.Context(), r.Header, socket{conn})
-}
-
-// refuseWebSocket answers an upgrade that is not taken.
-func refuseWebSocket(w http.ResponseWriter) (out reply.Outcome) {
-	w.Header().Set("Upgrade", "HTTP/1.1")
-	out.Err = &codex.Error{Status: http.StatusUpgradeRequired, Type: "invalid_request_error", Code: "websocket_not_available",
-		Message: "This WebSocket is not available here. Send a POST"}
-	openai.WriteError(w, out.Err)
+	x.socket = true
+	s.openai.Socket(r.Context(), draining(r.Context()), r.Header, socket{conn, s.bodies}, socketTurns{s, x.start, x.path})
 	return out
 }
 
+// socketTurns records the turns of one connection.
+type socketTurns struct {
+	s     *Server
+	start Start
+	path  string
+}
+
+// Begin is openai.SocketTurns'.
+func (t socketTurns) Begin(message []byte) func(reply.Outcome) {
+	start := t.start
+	start.Time, start.Transport, start.Route = time.Now(), TransportWebSocket, "/responses"
+	if t.s.cfg.OnStart != nil {
+		start.Model = gjson.GetBytes(message, "model").String()
+	}
+	t.s.begin(&start)
+	return func(out reply.Outcome) {
+		status := http.StatusOK
+		if out.Err != nil {
+			status = out.Err.Status
+		}
+		t.s.finish(record(start, http.MethodGet, status, out), t.path, out)
+	}
+}
+
 // socket is a WebSocket as openai.Handler uses it.
-type socket struct{ conn *websocket.Conn }
+type socket struct {
+	conn   *websocket.Conn
+	bodies *budget
+}
 
 var errNotText = errors.New("a binary message came")
 
-func (s socket) Read(ctx context.Context) ([]byte, error) {
-	kind, data, err := s.conn.Read(ctx)
-	if err == nil && kind != websocket.MessageText {
-		s.conn.Close(websocket.StatusUnsupportedData, "send text") //nolint:errcheck // it is over
-		err = errNotText
+func (s socket) Read(ctx context.Context) ([]byte, func(), error) {
+	kind, r, err := s.conn.Reader(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
-	return data, err
+	if kind != websocket.MessageText {
+		return nil, nil, errNotText
+	}
+	c := &claim{from: s.bodies}
+	data, err := c.readAll(r, bodyMost)
+	if err != nil {
+		c.release()
+		return nil, nil, err
+	}
+	return data, c.release, nil
 }
 
 func (s socket) Write(ctx context.Context, message []byte) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writePatience)
+	defer cancel()
 	return s.conn.Write(ctx, websocket.MessageText, message)
 }
 
 func (s socket) Ping(ctx context.Context) error { return s.conn.Ping(ctx) }
+
+// Close sends a close frame. Its answer is waited for a moment only.
+func (s socket) Close(why error) {
+	timer := time.AfterFunc(cutPatience, func() { s.conn.CloseNow() }) //nolint:errcheck // it is over
+	defer timer.Stop()
+	status, reason := websocket.StatusGoingAway, "the proxy is stopping"
+	var e *codex.Error
+	switch {
+	case errors.Is(why, openai.ErrSocketBusy):
+		status, reason = websocket.StatusPolicyViolation, why.Error()
+	case errors.Is(why, errNotText):
+		status, reason = websocket.StatusUnsupportedData, "send text"
+	case errors.As(why, &e):
+		status, reason = websocket.StatusTryAgainLater, e.Code
+	}
+	s.conn.Close(status, reason) //nolint:errcheck // it is over
+}

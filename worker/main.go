@@ -43,21 +43,24 @@ func main() {
 		Advice:    advice,
 		Tell:      func(s creds.Step) { log.Info(s.Icon + " " + s.Text) },
 	})
+	keys, origins, keyMissing := proxy.KeyList(list(text(env, "PROXY_API_KEY"))), list(text(env, "ALLOW_ORIGIN")), ""
+	if len(keys) == 0 {
+		keyMissing = "This Worker has no API key yet, so it answers nobody. Set one: wrangler secret put PROXY_API_KEY"
+	}
 	server := proxy.NewServer(proxy.Config{
 		SignIn: manager, HTTP: fetcher{}, BackendURL: backend, APIURL: api, Identity: identity,
 		// The platform ends a silent answer on its own terms; this is for the backend's silence.
 		IdleTimeout: 10 * time.Minute, KeepAlive: 15 * time.Second, Strict: text(env, "STRICT") == "true",
 		Model: text(env, "MODEL"), Aliases: aliases(text(env, "MODEL_ALIAS")),
 		Guard: proxy.Guard{
-			AnyHost: true, Keys: list(text(env, "PROXY_API_KEY")), Origins: list(text(env, "ALLOW_ORIGIN")),
-			KeyMissing: "This Worker has no API key yet, so it answers nobody. Set one: wrangler secret put PROXY_API_KEY",
+			AnyHost: true, Keys: keys, KeyRequired: func() bool { return true }, KeyMissing: keyMissing,
+			Origins: func() []string { return origins },
 		},
 		Admin: &proxy.Admin{
 			Key: text(env, "ADMIN_API_KEY"), Manager: manager,
 			KeyMissing: "The admin API has no key yet. Set one: wrangler secret put ADMIN_API_KEY",
 		},
 		Version: version,
-		Quiet:   true,
 		Log:     log,
 	})
 

@@ -75,7 +75,10 @@ func (a *App) newServer(cache codex.ModelCache) *proxy.Server {
 		SignIn: a.manager, HTTP: a.http, BackendURL: s.BackendURL, APIURL: s.APIURL, Identity: a.identity,
 		IdleTimeout: s.IdleTimeout, KeepAlive: s.KeepAlive, Strict: s.Strict,
 		Model: s.Model, Aliases: s.ModelAlias, ModelCache: cache,
-		Guard:   proxy.Guard{Keys: s.APIKey, Hosts: s.AllowHost, Origins: s.AllowOrigin},
+		Guard: proxy.Guard{
+			Keys: proxy.KeyList(s.APIKey), KeyRequired: func() bool { return len(s.APIKey) > 0 },
+			Hosts: s.AllowHost, Origins: func() []string { return s.AllowOrigin },
+		},
 		Admin:   admin,
 		Version: a.Version,
 		Demo:    s.Demo,

@@ -30,8 +30,8 @@ type message struct {
 	Content json.RawMessage `json:"content"`
 }
 
-// block is a content block of any kind.
-type block struct {
+// inputBlock is a content block of any kind, as a caller sends it.
+type inputBlock struct {
 	Type      string          `json:"type"`
 	Text      string          `json:"text"`
 	Source    *source         `json:"source"`
@@ -61,9 +61,10 @@ var params = map[string]func(*request, json.RawMessage) error{
 	"stream":   func(r *request, v json.RawMessage) error { r.stream = string(v) == "true"; return nil },
 	"system":   func(r *request, v json.RawMessage) error { r.system = v; return nil },
 	"messages": reply.ParamInto("messages", func(r *request) any { return &r.messages }),
-	"stop_sequences": reply.ParamInto("stop_sequences", func(r *request) any {
-		return &r.stops
-	}),
+	"stop_sequences": func(r *request, v json.RawMessage) (err error) {
+		r.stops, err = reply.Stops("stop_sequences", v)
+		return err
+	},
 	"tools":         (*request).takeTools,
 	"tool_choice":   (*request).takeChoice,
 	"thinking":      (*request).takeThinking,
@@ -75,7 +76,11 @@ var params = map[string]func(*request, json.RawMessage) error{
 
 func (h *Handler) parse(body []byte) (*request, error) {
 	r := &request{names: codex.Names{}}
-	if err := reply.ReadParams(r, body, params, r.Drop); err != nil {
+	fields, err := reply.Object(body)
+	if err == nil {
+		err = reply.ReadParams(r, fields, params, r.Drop)
+	}
+	if err != nil {
 		return r, err
 	}
 	if len(r.messages) == 0 {
@@ -246,12 +251,12 @@ func (r *request) convert(cache *codex.ReasoningCache, model string) error {
 	return nil
 }
 
-func readBlocks(raw json.RawMessage) ([]block, error) {
+func readBlocks(raw json.RawMessage) ([]inputBlock, error) {
 	var text string
 	if json.Unmarshal(raw, &text) == nil {
-		return []block{{Type: "text", Text: text}}, nil
+		return []inputBlock{{Type: "text", Text: text}}, nil
 	}
-	var blocks []block
+	var blocks []inputBlock
 	if json.Unmarshal(raw, &blocks) != nil {
 		return nil, codex.Invalid("messages", "content must be a string or a list of blocks")
 	}
@@ -266,7 +271,7 @@ func plainText(raw json.RawMessage) (string, error) {
 	return joinText(blocks), err
 }
 
-func joinText(blocks []block) string {
+func joinText(blocks []inputBlock) string {
 	var texts []string
 	for _, b := range blocks {
 		if b.Text != "" {
@@ -277,7 +282,7 @@ func joinText(blocks []block) string {
 }
 
 // user writes results of tools as items of their own, and the rest between them as messages.
-func (r *request) user(blocks []block) error {
+func (r *request) user(blocks []inputBlock) error {
 	var parts []json.RawMessage
 	flush := func() {
 		if len(parts) > 0 {
@@ -308,7 +313,7 @@ func (r *request) user(blocks []block) error {
 }
 
 // part is a block of a user's as the Responses API has it; nil for one that says nothing.
-func (b block) part() (json.RawMessage, error) {
+func (b inputBlock) part() (json.RawMessage, error) {
 	switch b.Type {
 	case "text":
 		if b.Text == "" {
@@ -370,7 +375,7 @@ func (s *source) url(what string) (string, error) {
 }
 
 // output is the result of a tool: a string, or parts when it holds a picture.
-func (b block) output() (any, error) {
+func (b inputBlock) output() (any, error) {
 	text := ""
 	if len(b.Content) > 0 && string(b.Content) != "null" {
 		blocks, err := readBlocks(b.Content)
@@ -427,7 +432,7 @@ func reasoning(signature, text, model string) json.RawMessage {
 	return encode(map[string]any{"type": "reasoning", "summary": summary, "encrypted_content": encrypted})
 }
 
-func (r *request) assistant(blocks []block, cache *codex.ReasoningCache, model string) {
+func (r *request) assistant(blocks []inputBlock, cache *codex.ReasoningCache, model string) {
 	var items []json.RawMessage
 	reasoned, first := false, ""
 	for _, b := range blocks {

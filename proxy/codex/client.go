@@ -11,8 +11,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"sync"
-	"sync/atomic"
+	"slices"
+	"strings"
 	"time"
 
 	"codex-proxy/creds"
@@ -34,6 +34,7 @@ type TokenSource interface {
 }
 
 // Doer sends requests. *http.Client is one; the Worker has another, since http.Client doubles a WebAssembly program.
+// It must not follow redirects: the sign-in goes with each request.
 type Doer interface {
 	Do(*http.Request) (*http.Response, error)
 }
@@ -49,18 +50,8 @@ type Client struct {
 	Router       *WorkspaceRouter // may be nil
 	IdleTimeout  time.Duration    // silence after which a stream is given up
 	KeepAlive    time.Duration    // silence after which the caller is told that the answer is still coming
-}
-
-// Stream is an answer that is coming. One goroutine uses it; it must be closed.
-type Stream struct {
-	Header http.Header // of the backend's answer
-
-	dec    *Decoder
-	body   io.ReadCloser
-	cancel context.CancelCauseFunc
-	ctx    context.Context
-	done   bool // the last event was handed out
-	idle   *idle
+	Strict       bool             // a parameter that would be dropped is an error that names it
+	Advice       Advice           // what errors tell people to do; nil for the words of a terminal
 }
 
 // upstream is the one that takes sign-ins of that kind.
@@ -71,6 +62,20 @@ func (c *Client) upstream(kind creds.Kind) Upstream {
 	return c.Upstreams[creds.KindCodex]
 }
 
+// CheckStrict returns an *Error that names what was dropped, if Strict says so. What every caller of a dialect must
+// send does not count.
+func (c *Client) CheckStrict(dropped Dropped, but ...string) error {
+	if !c.Strict {
+		return nil
+	}
+	counted := slices.DeleteFunc(slices.Clone(dropped.Names), func(name string) bool { return slices.Contains(but, name) })
+	if len(counted) == 0 {
+		return nil
+	}
+	return &Error{Status: http.StatusBadRequest, Type: typeInvalid, Code: "unsupported_parameter", Param: counted[0],
+		Message: "The ChatGPT backend does not take: " + Dropped{Names: counted, More: dropped.More}.String() + ". " + c.Advice.For(RemedyStrict)}
+}
+
 // Stream sends r and returns when the answer has begun. Cancelling ctx ends the request at the backend. Errors are
 // *Error, or ctx's when the caller went away.
 func (c *Client) Stream(ctx context.Context, r *Request) (*Stream, error) {
@@ -78,42 +83,42 @@ func (c *Client) Stream(ctx context.Context, r *Request) (*Stream, error) {
 	if err != nil {
 		return nil, signInError(ctx, err)
 	}
-	body, session, err := r.encode(c.upstream(token.Kind), c.Models)
+	c.Models.await(ctx, c)
+	sent, err := r.encode(c.upstream(token.Kind), c.Models, c.Advice)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	idle := newIdle(c.KeepAlive, c.IdleTimeout, cancel)
-	resp, err := c.post(ctx, token, r, body, session)
+	resp, err := c.post(ctx, token, r, sent)
 	if err != nil {
 		idle.stop()
 		cancel(nil)
 		if errors.Is(err, errIdle) {
-			err = Silent(c.IdleTimeout)
+			err = Silent(c.IdleTimeout, c.Advice)
 		}
 		return nil, err
 	}
-	return &Stream{Header: resp.Header, dec: NewDecoder(resp.Body), body: resp.Body, cancel: cancel, ctx: ctx, idle: idle}, nil
+	return &Stream{Header: resp.Header, Model: sent.model, Effort: sent.effort,
+		dec: NewDecoder(resp.Body), body: resp.Body, cancel: cancel, ctx: ctx, idle: idle, advice: c.Advice}, nil
 }
 
 // post sends the body, once more with another token after a 401, and once more after a short wait where the backend
 // asks for one. Nothing has been sent to the caller by then.
-func (c *Client) post(ctx context.Context, token creds.Token, r *Request, body []byte, session string) (*http.Response, error) {
+func (c *Client) post(ctx context.Context, token creds.Token, r *Request, sent encoded) (*http.Response, error) {
 	renewed, waited := false, false
 	for {
-		resp, err := c.send(ctx, r, body, session, token)
+		resp, err := c.send(ctx, r, sent, token)
 		if err != nil {
-			if ctx.Err() != nil {
-				return nil, context.Cause(ctx)
-			}
-			return nil, Unreachable(err)
+			return nil, transportError(ctx, err)
 		}
 		if resp.StatusCode == http.StatusOK {
 			c.Tokens.Accepted(token)
 			c.observe(resp.Header, false)
 			return resp, nil
 		}
-		failure := readError(resp)
+		failure := c.readError(resp)
+		failure.nameModels(sent.model, c.Models)
 		c.observe(resp.Header, failure.Type == typeQuota)
 		switch {
 		case resp.StatusCode == http.StatusUnauthorized && !renewed:
@@ -136,51 +141,61 @@ func (c *Client) post(ctx context.Context, token creds.Token, r *Request, body [
 	}
 }
 
-// Forward posts a body as it is to a path under the responses endpoint and returns the answer. Of the caller's headers
-// only the Codex CLI's own go up. Errors are *Error, or ctx's when the caller went away.
-func (c *Client) Forward(ctx context.Context, path string, body []byte, from http.Header) (status int, header http.Header, answer []byte, err error) {
-	ctx, cancel := context.WithTimeout(ctx, c.IdleTimeout)
+// forwarded are the paths under the responses endpoint to which a body may go as it is.
+// Source: captured from Codex CLI 0.169.
+var forwarded = []string{"/compact"}
+
+// Forward posts a body as it is to a path under the responses endpoint, such as /compact, and returns the answer's
+// header and body; paths that are not known there are refused. Of the caller's headers only the Codex CLI's own go up.
+// Errors are *Error, also for every answer but a 200 and for one that takes longer than IdleTimeout, or ctx's when the
+// caller went away.
+func (c *Client) Forward(ctx context.Context, path string, body []byte, from http.Header) (header http.Header, answer []byte, err error) {
+	if !slices.Contains(forwarded, path) {
+		return nil, nil, &Error{Status: http.StatusNotFound, Type: typeInvalid, Code: "unknown_url", Message: "There is nothing at this address"}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, c.IdleTimeout, Silent(c.IdleTimeout, c.Advice))
 	defer cancel()
 	token, err := c.Tokens.Token(ctx)
 	if err != nil {
-		return 0, nil, nil, signInError(ctx, err)
+		return nil, nil, signInError(ctx, err)
 	}
 	for renewed := false; ; renewed = true {
-		up, where := c.upstream(token.Kind), c.route(ctx, token)
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, where.apply(up.ResponsesURL+path), bytes.NewReader(body))
+		req, err := c.request(ctx, http.MethodPost, func(u Upstream) string { return u.ResponsesURL + path }, body, token)
 		if err != nil {
-			return 0, nil, nil, Invalid("", "There is nothing at this address")
+			return nil, nil, err
 		}
 		for _, name := range nativeHeaders {
 			if v := from.Get(name); v != "" {
 				req.Header.Set(name, v)
 			}
 		}
-		req.Header.Set("Content-Type", "application/json")
-		up.Header(req.Header, token)
+		c.upstream(token.Kind).Header(req.Header, token)
 		resp, err := c.HTTP.Do(req)
 		if err != nil {
-			return 0, nil, nil, Unreachable(err)
+			return nil, nil, transportError(ctx, err)
 		}
-		raw, err := io.ReadAll(io.LimitReader(resp.Body, maxEvent))
-		resp.Body.Close()
-		if err != nil {
-			return 0, nil, nil, Broken()
-		}
-		if resp.StatusCode == http.StatusUnauthorized && !renewed {
-			if token, err = c.Tokens.Rejected(ctx, token); err != nil {
-				return 0, nil, nil, signInError(ctx, err)
+		if resp.StatusCode != http.StatusOK {
+			failure := c.readError(resp)
+			c.observe(resp.Header, failure.Type == typeQuota)
+			if resp.StatusCode == http.StatusUnauthorized && !renewed {
+				if token, err = c.Tokens.Rejected(ctx, token); err != nil {
+					return nil, nil, signInError(ctx, err)
+				}
+				continue
 			}
-			continue
+			return nil, nil, failure
 		}
 		c.observe(resp.Header, false)
-		if resp.StatusCode == http.StatusOK {
-			c.Tokens.Accepted(token)
+		c.Tokens.Accepted(token)
+		raw, err := io.ReadAll(io.LimitReader(resp.Body, maxEvent+1))
+		resp.Body.Close()
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil, nil, context.Cause(ctx)
+		case err != nil, len(raw) > maxEvent:
+			return nil, nil, Broken()
 		}
-		if resp.StatusCode >= http.StatusBadRequest {
-			return 0, nil, nil, fromAnswer(&Answer{Status: resp.StatusCode, Header: resp.Header, Body: raw}, time.Now())
-		}
-		return resp.StatusCode, resp.Header, raw, nil
+		return resp.Header, raw, nil
 	}
 }
 
@@ -190,32 +205,46 @@ func (c *Client) observe(h http.Header, reached bool) {
 	}
 }
 
-func (c *Client) send(ctx context.Context, r *Request, body []byte, session string, token creds.Token) (*http.Response, error) {
-	up, where := c.upstream(token.Kind), c.route(ctx, token)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, where.apply(up.ResponsesURL), bytes.NewReader(body))
+func (c *Client) send(ctx context.Context, r *Request, sent encoded, token creds.Token) (*http.Response, error) {
+	req, err := c.request(ctx, http.MethodPost, func(u Upstream) string { return u.ResponsesURL }, sent.body, token)
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "text/event-stream")
-	req.Header.Set("Session-Id", session)
-	req.Header.Set("Thread-Id", session)
+	req.Header.Set("Session-Id", sent.session)
+	req.Header.Set("Thread-Id", sent.session)
 	req.Header.Set("X-Client-Request-Id", newUUID())
 	for name, values := range r.Header {
 		req.Header[name] = values
 	}
+	c.upstream(token.Kind).Header(req.Header, token)
+	return c.HTTP.Do(req)
+}
+
+// request is a request to an upstream's address with all that goes with every one: who asks, and where the workspace
+// is served. body may be nil.
+func (c *Client) request(ctx context.Context, method string, address func(Upstream) string, body []byte, token creds.Token) (*http.Request, error) {
+	up, where := c.upstream(token.Kind), route{}
+	if c.Router != nil {
+		where = c.Router.find(ctx, c, token)
+	}
+	var content io.Reader
+	if body != nil {
+		content = bytes.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, where.apply(address(up)), content)
+	if err != nil {
+		return nil, err
+	}
+	if method == http.MethodPost {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	req.Header.Set("Accept", "application/json")
 	up.Header(req.Header, token)
 	if where.override != "" {
 		req.Header.Set("X-Openai-Account-Routing-Override", where.override)
 	}
-	return c.HTTP.Do(req)
-}
-
-func (c *Client) route(ctx context.Context, t creds.Token) route {
-	if c.Router == nil {
-		return route{}
-	}
-	return c.Router.find(ctx, c, t)
+	return req, nil
 }
 
 // get fetches from the upstream with the sign-in. The caller closes the body.
@@ -224,137 +253,35 @@ func (c *Client) get(ctx context.Context, address func(Upstream) string, etag st
 	if err != nil {
 		return nil, signInError(ctx, err)
 	}
-	up := c.upstream(token.Kind)
-	if address(up) == "" {
-		return nil, &Error{Status: http.StatusNotFound, Type: typeInvalid, Code: "not_available", Message: "Your kind of sign-in does not offer this. Run `codex-proxy login --codex` for one that does"}
+	if address(c.upstream(token.Kind)) == "" {
+		return nil, &Error{Status: http.StatusNotFound, Type: typeInvalid, Code: "not_available", Message: "Your kind of sign-in does not offer this. " + c.Advice.For(RemedySignInCodex)}
 	}
-	where := c.route(ctx, token)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, where.apply(address(up)), nil)
+	req, err := c.request(ctx, http.MethodGet, address, nil, token)
 	if err != nil {
 		return nil, err
 	}
-	if where.override != "" {
-		req.Header.Set("X-Openai-Account-Routing-Override", where.override)
-	}
-	req.Header.Set("Accept", "application/json")
 	if etag != "" {
 		req.Header.Set("If-None-Match", etag)
 	}
-	up.Header(req.Header, token)
 	return c.HTTP.Do(req)
 }
 
-// OnQuiet has f called, from another goroutine, each time the backend has been silent for the keep-alive time. It is
-// not called after Close has returned.
-func (s *Stream) OnQuiet(f func()) { s.idle.onQuiet(f) }
-
-// Buffered reports whether a further event has come already, at least in part.
-func (s *Stream) Buffered() bool { return s.dec.Buffered() }
-
-// Next returns the next event, valid until the following call. After the one that ends an answer the error is io.EOF;
-// when the stream ends before that it is an *Error, or ctx's error when the caller went away.
-func (s *Stream) Next() (Event, error) {
-	if s.done {
-		return Event{}, io.EOF
-	}
-	ev, err := s.dec.Next()
-	s.idle.alive()
-	if err != nil {
-		return Event{}, s.broken(err)
-	}
-	switch ev.Type {
-	case TypeCompleted, TypeIncomplete, TypeFailed, TypeError:
-		s.done = true
-	}
-	return ev, nil
-}
-
-func (s *Stream) broken(err error) error {
-	switch cause := context.Cause(s.ctx); {
-	case errors.Is(cause, errIdle):
-		return Silent(s.idle.timeout)
-	case cause != nil:
-		return cause
-	case errors.Is(err, errEventTooLarge):
-		e := Broken()
-		e.Message = "ChatGPT sent an event that is too large to pass on"
-		return e
-	}
-	return Broken()
-}
-
-// Done reports whether the answer has come to its end.
-func (s *Stream) Done() bool { return s.done }
-
-// Close ends the request at the backend.
-func (s *Stream) Close() {
-	s.idle.stop()
-	s.cancel(nil)
-	s.body.Close()
-	s.dec.Release()
-}
-
-var errIdle = errors.New("the backend is silent")
-
-// idle watches for silence with one timer and no work on the way of an event but a flag.
-type idle struct {
-	every, timeout time.Duration
-	cancel         context.CancelCauseFunc
-	heard          atomic.Bool
-	quiet          atomic.Pointer[func()]
-	timer          *time.Timer
-	silence        time.Duration // used by the timer only
-	mu             sync.Mutex    // held while the timer acts
-	stopped        bool
-}
-
-func newIdle(every, timeout time.Duration, cancel context.CancelCauseFunc) *idle {
-	if every <= 0 || every > timeout {
-		every = timeout
-	}
-	i := &idle{every: every, timeout: timeout, cancel: cancel}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.timer = time.AfterFunc(every, i.look)
-	return i
-}
-
-func (i *idle) alive() {
-	if !i.heard.Load() {
-		i.heard.Store(true)
-	}
-}
-
-func (i *idle) onQuiet(f func()) { i.quiet.Store(&f) }
-
-func (i *idle) look() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.stopped {
-		return
-	}
-	if i.heard.Swap(false) {
-		i.silence = 0
-	} else if i.silence += i.every; i.silence >= i.timeout {
-		i.cancel(errIdle)
-		return
-	} else if f := i.quiet.Load(); f != nil {
-		(*f)()
-	}
-	i.timer.Reset(i.every)
-}
-
-func (i *idle) stop() {
-	i.timer.Stop()
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.stopped = true
-}
-
-func readError(resp *http.Response) *Error {
+// readError makes an *Error of an answer that is not a 200, and closes its body.
+func (c *Client) readError(resp *http.Response) *Error {
 	defer resp.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, errorMost))
-	return fromAnswer(&Answer{Status: resp.StatusCode, Header: resp.Header, Body: body}, time.Now())
+	var body []byte
+	if resp.StatusCode >= http.StatusBadRequest {
+		body, _ = io.ReadAll(io.LimitReader(resp.Body, errorMost))
+	}
+	return fromAnswer(&Answer{Status: resp.StatusCode, Header: resp.Header, Body: body}, time.Now(), c.Advice)
+}
+
+// transportError is ctx's cause when that has ended, and else that nobody could be reached.
+func transportError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return Unreachable(err)
 }
 
 func signInError(ctx context.Context, err error) error {
@@ -366,6 +293,13 @@ func signInError(ctx context.Context, err error) error {
 		return SignIn(u.Error(), u.RetryAfter)
 	}
 	return SignIn(err.Error(), time.Second) // the program is ending
+}
+
+// recoverInto makes an error of a panic: what runs on a goroutine of its own must not end the program.
+func recoverInto(err *error) {
+	if cause := recover(); cause != nil {
+		*err = Crashed(cause)
+	}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -385,6 +319,10 @@ func newUUID() string {
 	rand.Read(b[:])
 	b[6] = b[6]&0x0f | 0x40
 	b[8] = b[8]&0x3f | 0x80
+	return formatUUID(b)
+}
+
+func formatUUID(b [16]byte) string {
 	x := hex.EncodeToString(b[:])
-	return x[:8] + "-" + x[8:12] + "-" + x[12:16] + "-" + x[16:20] + "-" + x[20:]
+	return strings.Join([]string{x[:8], x[8:12], x[12:16], x[16:20], x[20:]}, "-")
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"regexp"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +24,8 @@ type Error struct {
 
 	// Answer is the backend's own answer, for callers that speak its language; nil when the backend did not answer.
 	Answer *Answer
+	// Stack is where the proxy itself failed, for the log only; nil for every other error.
+	Stack []byte
 }
 
 // Answer is a backend's answer that is an error.
@@ -69,9 +73,15 @@ func Broken() *Error {
 	return &Error{Status: http.StatusBadGateway, Type: typeServer, Code: "upstream_disconnected", Message: "The connection to ChatGPT broke before the answer was whole. Send the request again"}
 }
 
+// Crashed is the error of a request on which this program panicked. It must be called by the function that recovers.
+func Crashed(cause any) *Error {
+	return &Error{Status: http.StatusInternalServerError, Type: typeServer, Code: "internal_error", Stack: fmt.Appendf(nil, "%T\n%s", cause, debug.Stack()),
+		Message: "The proxy failed on this request. It is a bug: please report it with the line from the log"}
+}
+
 // Silent is a backend that said nothing for too long.
-func Silent(after time.Duration) *Error {
-	return &Error{Status: http.StatusGatewayTimeout, Type: typeServer, Code: "upstream_idle", Message: fmt.Sprintf("ChatGPT sent nothing for %s. Send the request again, or raise --idle-timeout", after)}
+func Silent(after time.Duration, advice Advice) *Error {
+	return &Error{Status: http.StatusGatewayTimeout, Type: typeServer, Code: "upstream_idle", Message: fmt.Sprintf("ChatGPT sent nothing for %s. %s", after, advice.For(RemedyIdleTimeout))}
 }
 
 // Stopped is an answer that was cut because the proxy is stopping.
@@ -93,9 +103,9 @@ func TransportReason(err error) string {
 	return text
 }
 
-// terms says what a code of the backend means to a caller: HTTP status and OpenAI's type.
+// codeMeanings says what a code of the backend means to a caller: HTTP status and OpenAI's type.
 // Source: codex-rs/codex-api/src/api_bridge.rs and the reactions measured on Codex CLI 0.169.
-var terms = map[string]struct {
+var codeMeanings = map[string]struct {
 	status int
 	typ    string
 }{
@@ -122,10 +132,14 @@ var terms = map[string]struct {
 }
 
 // fromAnswer reads an HTTP error of the backend. Its body comes as {"detail":"…"}, {"error":{…}} or as a web page.
-func fromAnswer(a *Answer, now time.Time) *Error {
+func fromAnswer(a *Answer, now time.Time, advice Advice) *Error {
+	if a.Status < http.StatusBadRequest { // neither an answer nor an error: never the caller's status
+		return &Error{Status: http.StatusBadGateway, Type: typeServer, Code: "upstream_unexpected",
+			Message: "ChatGPT answered with status " + strconv.Itoa(a.Status) + ", which is no answer to this request. Send it again in a moment"}
+	}
 	detail, object := gjson.GetBytes(a.Body, "detail"), gjson.GetBytes(a.Body, "error")
 	if !json.Valid(a.Body) || (!detail.Exists() && !object.Exists() && !gjson.GetBytes(a.Body, "message").Exists()) {
-		return fromPage(a)
+		return fromPage(a, advice)
 	}
 	e := &Error{Status: a.Status, Type: typeFor(a.Status), Answer: a, RetryAfter: retryAfter(a.Header, now)}
 	if detail.Exists() {
@@ -138,26 +152,47 @@ func fromAnswer(a *Answer, now time.Time) *Error {
 		}
 		if kind := object.Get("type").String(); e.Code == "" {
 			e.Code = kind
-		} else if _, known := terms[kind]; known {
+		} else if _, known := codeMeanings[kind]; known {
 			e.Code = kind
 		}
 	}
 	if e.Message == "" {
 		e.Message = "ChatGPT answered " + strconv.Itoa(a.Status) + " without saying why"
 	}
-	e.explain(object, now)
+	e.explain(object, now, advice)
 	switch {
 	case a.Status == http.StatusUnauthorized:
 		e.Code, e.Type = "sign_in_required", typeAuth
-		e.Message = "ChatGPT refused the sign-in (" + e.Message + "). Run `codex-proxy login`"
+		e.Message = "ChatGPT refused the sign-in (" + e.Message + "). " + advice.For(RemedySignIn)
+	case e.Code == "" && unknownModel.MatchString(e.Message):
+		e.Code = codeUnknownModel
 	case a.Status > 511:
 		e.Status = http.StatusBadGateway // a CDN's private numbers
 	}
 	return e
 }
 
+const codeUnknownModel = "model_not_found"
+
+// unknownModel is how the backend says that it does not have a model for this account.
+// Source: public reports of {"detail":"The 'gpt-5' model is not supported when using Codex with a ChatGPT account."}.
+var unknownModel = regexp.MustCompile(`^The '[^']*' model is not supported\b|^The model '[^']*' does not exist\b`)
+
+// nameModels makes of the backend's word that a model is not there a 404 that says which are.
+func (e *Error) nameModels(asked string, models *Catalogue) {
+	if e.Code != codeUnknownModel {
+		return
+	}
+	var names []string
+	for _, m := range models.All() {
+		names = append(names, m.ID)
+	}
+	e.Status, e.Type, e.Param = http.StatusNotFound, typeInvalid, "model"
+	e.Message = fmt.Sprintf("ChatGPT does not offer the model %.80q to this account. There are: %s", asked, strings.Join(names, ", "))
+}
+
 // fromPage is an answer that is not the API's: a bot challenge or a gateway's error page.
-func fromPage(a *Answer) *Error {
+func fromPage(a *Answer, advice Advice) *Error {
 	e := &Error{Status: http.StatusBadGateway, Type: typeServer, Code: "upstream_error", Answer: a}
 	switch {
 	case a.Status == http.StatusForbidden:
@@ -165,7 +200,7 @@ func fromPage(a *Answer) *Error {
 		e.Message = "ChatGPT's bot check refused this machine's address. Open chatgpt.com in a browser on the same network, switch off a VPN, then send the request again"
 	case a.Status == http.StatusUnauthorized:
 		e.Status, e.Type, e.Code = a.Status, typeAuth, "sign_in_required"
-		e.Message = "ChatGPT refused the sign-in. Run `codex-proxy login`"
+		e.Message = "ChatGPT refused the sign-in. " + advice.For(RemedySignIn)
 	case a.Status == http.StatusTooManyRequests || a.Status == http.StatusServiceUnavailable:
 		e.Status, e.Type = a.Status, typeFor(a.Status)
 		e.RetryAfter = retryAfter(a.Header, time.Now())
@@ -182,8 +217,8 @@ func fromPage(a *Answer) *Error {
 	return e
 }
 
-// FailureOf reads a response.failed or error event.
-func FailureOf(data []byte, now time.Time) *Error {
+// failureOf reads a response.failed or error event.
+func failureOf(data []byte, now time.Time, advice Advice) *Error {
 	object := gjson.GetBytes(data, "response.error")
 	if !object.IsObject() {
 		object = gjson.GetBytes(data, "error")
@@ -204,16 +239,16 @@ func FailureOf(data []byte, now time.Time) *Error {
 	if e.Message == "" {
 		e.Message = "ChatGPT failed to answer and did not say why"
 	}
-	if t, ok := terms[e.Code]; ok {
+	if t, ok := codeMeanings[e.Code]; ok {
 		e.Status, e.Type = t.status, t.typ
 	}
-	e.explain(object, now)
+	e.explain(object, now, advice)
 	return e
 }
 
 // explain puts limits into words. A plan limit is 403, not 429: most agents retry a 429 in silence for minutes. Its
 // text has no epoch and none of the phrases by which opencode and pi recognise an error to be retried.
-func (e *Error) explain(object gjson.Result, now time.Time) {
+func (e *Error) explain(object gjson.Result, now time.Time, advice Advice) {
 	switch e.Code {
 	case "usage_limit_reached", "insufficient_quota", "subscription_sharing_usage_limit_exceeded":
 		e.Status, e.Type, e.RetryAfter = http.StatusForbidden, typeQuota, 0
@@ -223,13 +258,13 @@ func (e *Error) explain(object gjson.Result, now time.Time) {
 		e.Message = "This ChatGPT plan does not include Codex. Upgrade it at chatgpt.com, or sign in with another account"
 	case "subscription_sharing_user_not_eligible":
 		e.Status, e.Type, e.RetryAfter = http.StatusForbidden, typePermission, 0
-		e.Message = "\"Sign in with ChatGPT\" does not let this account use its plan here: it is for Plus and Pro. Run `codex-proxy login --codex` to sign in the Codex way"
+		e.Message = "\"Sign in with ChatGPT\" does not let this account use its plan here: it is for Plus and Pro. " + advice.For(RemedySignInCodex)
 	case "subscription_sharing_route_not_supported":
 		e.Status, e.Type, e.RetryAfter = http.StatusForbidden, typePermission, 0
-		e.Message = "\"Sign in with ChatGPT\" does not offer this. Run `codex-proxy login --codex` to sign in the Codex way"
+		e.Message = "\"Sign in with ChatGPT\" does not offer this. " + advice.For(RemedySignInCodex)
 	case "subscription_sharing_unsupported_capability":
 		e.Status, e.Type = http.StatusBadRequest, typeInvalid
-		e.Message = "\"Sign in with ChatGPT\" can't do this: " + strings.TrimRight(e.Message, ".") + ". Leave it out, or run `codex-proxy login --codex` to sign in the Codex way"
+		e.Message = "\"Sign in with ChatGPT\" can't do this: " + strings.TrimRight(e.Message, ".") + ". Leave it out, or: " + advice.For(RemedySignInCodex)
 	case "subscription_sharing_usage_unavailable":
 		e.Status, e.Type = http.StatusServiceUnavailable, typeServer
 		e.Message = "OpenAI can't tell just now how much of your plan is left. Send the request again in a minute"

@@ -41,6 +41,17 @@ type Event struct {
 	Type string // the event's name, or the "type" of its data where the stream does not name events
 	Data []byte // the JSON
 	Raw  []byte // the bytes as they came, with the empty line that ends them
+
+	lines int // over which the data came
+}
+
+// Prelude reports whether the event says nothing of the answer yet.
+func (ev Event) Prelude() bool {
+	switch ev.Type {
+	case TypeCreated, TypeInProgress, "codex.rate_limits", "response.metadata":
+		return true
+	}
+	return false
 }
 
 // Decoder splits a stream into events. It understands LF, CRLF and CR, data over several lines, and events of any
@@ -121,6 +132,7 @@ func (d *Decoder) Next() (Event, error) {
 			data = append(append(data, '\n'), value...)
 		}
 	}
+	ev.lines = lines
 	ev.Raw = d.buf[d.start:d.scan]
 	ev.Data = ev.Raw[from:to]
 	if lines > 1 {

@@ -2,33 +2,37 @@ package codex
 
 import (
 	"encoding/json"
-	"io"
-	"time"
+	"strings"
 
 	"github.com/tidwall/gjson"
 )
 
-// An EventHandler tells an answer in the few words that every chat dialect has. Events that say nothing to a chat are
-// passed over; what did not come in pieces is told in one.
+// An EventHandler tells an answer in the few words that every chat dialect has: it is the one place where the
+// backend's events are understood. Events that say nothing to a chat are passed over; what did not come in pieces is
+// told in one. Each function may be nil. Not safe for concurrent use.
 type EventHandler struct {
-	// Text is a piece of the answer, Thinking of the reasoning that is shown. raw is a JSON string as it came: nothing
-	// is decoded on the way.
-	Text, Thinking func(raw string)
-	// Call begins a tool call; Arguments is a piece of its arguments, or of a custom tool's input.
+	// Text is a piece of the answer, Thinking of the reasoning that is shown, Refusal of what the model says instead of
+	// an answer (Text when Refusal is nil). raw is a JSON string as it came: nothing is decoded on the way.
+	Text, Thinking, Refusal func(raw string)
+	// Call begins a tool call; Arguments is a piece of its arguments, or of a custom tool's input; CallDone comes once
+	// all of them have come, and has them whole. The pieces of several calls may come in turns.
 	Call      func(c Call)
 	Arguments func(c Call, raw string)
 	CallDone  func(c Call, arguments string)
-	// Thought is a finished reasoning item, for who can send it back.
-	Thought func(item gjson.Result)
-	// Made is a finished item of another kind, such as an image.
-	Made func(item gjson.Result)
+	// Annotation is something that belongs to the text, such as the source of a quotation.
+	Annotation func(annotation gjson.Result)
+	// Reasoning is a finished reasoning item, for who can send it back.
+	Reasoning func(item gjson.Result)
+	// Other is a finished item of another kind, such as an image.
+	Other func(item gjson.Result)
 
-	calls   map[int64]*openCall // by output_index
-	count   int
-	spoke   bool // the present message came in pieces
-	thought bool // some reasoning was shown
-	led     []json.RawMessage
-	links   map[string][]json.RawMessage // call id -> the reasoning before it
+	calls     map[int64]*openCall // by output_index
+	count     int
+	written   int  // bytes of text and arguments
+	pieces    bool // the present message came in pieces
+	thought   bool // some reasoning was shown
+	reasoning []json.RawMessage
+	byCall    map[string][]json.RawMessage // call id -> the reasoning before it
 }
 
 // Call is a tool call.
@@ -44,171 +48,218 @@ type openCall struct {
 	sent bool
 }
 
+// Tokens is what an answer used.
+type Tokens struct {
+	Input, Cached, // Cached is a part of Input
+	Output, Reasoning int64 // Reasoning is a part of Output
+}
+
+// Add adds what another answer to the same request used.
+func (t *Tokens) Add(u Tokens) {
+	t.Input, t.Cached, t.Output, t.Reasoning = t.Input+u.Input, t.Cached+u.Cached, t.Output+u.Output, t.Reasoning+u.Reasoning
+}
+
+// TokensOf reads the usage in the event that ends an answer.
+func TokensOf(ev Event) Tokens {
+	u := gjson.GetBytes(ev.Data, "response.usage")
+	return Tokens{Input: u.Get("input_tokens").Int(), Cached: u.Get("input_tokens_details.cached_tokens").Int(),
+		Output: u.Get("output_tokens").Int(), Reasoning: u.Get("output_tokens_details.reasoning_tokens").Int()}
+}
+
 // End is how an answer ended.
 type End struct {
 	Reason string // stop, tool_calls, length or content_filter
-	Input, Cached,
-	Output, Reasoning int64 // tokens
+	Tokens
 }
 
-// Event tells one event. It returns the end with the last one, and an *Error for a failure.
-func (n *EventHandler) Event(ev Event) (*End, error) {
+// Event tells one event, which must not be a failure, and returns the end with the last one.
+func (h *EventHandler) Event(ev Event) *End {
 	switch ev.Type {
-	case TypeTextDelta, TypeRefusalDelta:
-		n.spoke = true
-		n.say(n.Text, gjson.GetBytes(ev.Data, "delta").Raw)
+	case TypeTextDelta:
+		h.pieces = true
+		h.text(h.Text, gjson.GetBytes(ev.Data, "delta").Raw)
+	case TypeRefusalDelta:
+		h.pieces = true
+		h.refuse(gjson.GetBytes(ev.Data, "delta").Raw)
 	case TypeReasoningDelta, TypeReasoningText:
-		n.thought = true
-		n.say(n.Thinking, gjson.GetBytes(ev.Data, "delta").Raw)
+		h.thought = true
+		h.think(gjson.GetBytes(ev.Data, "delta").Raw)
 	case TypeReasoningPart:
-		if n.thought {
-			n.say(n.Thinking, `"\n\n"`)
+		if h.thought {
+			h.think(`"\n\n"`)
+		}
+	case TypeAnnotation:
+		if h.Annotation != nil {
+			h.Annotation(gjson.GetBytes(ev.Data, "annotation"))
 		}
 	case TypeItemAdded:
 		r := gjson.GetManyBytes(ev.Data, "item.type", "output_index", "item.call_id", "item.name")
 		if custom := r[0].Str == "custom_tool_call"; custom || r[0].Str == "function_call" {
-			n.begin(r[1].Int(), r[2].Str, r[3].Str, custom)
+			h.begin(r[1].Int(), r[2].Str, r[3].Str, custom)
 		}
 	case TypeArgumentsDelta, TypeCustomDelta:
 		r := gjson.GetManyBytes(ev.Data, "output_index", "delta")
-		if call := n.calls[r[0].Int()]; call != nil && r[1].Raw != "" {
-			n.arguments(call, r[1].Raw)
+		if call := h.calls[r[0].Int()]; call != nil {
+			h.arguments(call, r[1].Raw)
 		}
 	case TypeItemDone:
-		n.done(gjson.GetBytes(ev.Data, "output_index").Int(), gjson.GetBytes(ev.Data, "item"))
+		h.done(gjson.GetBytes(ev.Data, "output_index").Int(), gjson.GetBytes(ev.Data, "item"))
 	case TypeCompleted, TypeIncomplete:
-		return n.end(ev), nil
-	case TypeFailed, TypeError:
-		return nil, FailureOf(ev.Data, time.Now())
+		return h.end(ev)
 	}
-	return nil, nil
+	return nil
 }
 
-func (n *EventHandler) say(f func(string), raw string) {
-	if f != nil && raw != "" && raw != `""` {
-		f(raw)
+func isText(raw string) bool { return len(raw) > 2 && raw[0] == '"' }
+
+func (h *EventHandler) text(f func(string), raw string) {
+	if isText(raw) {
+		h.written += len(raw) - 2
+		if f != nil {
+			f(raw)
+		}
 	}
 }
 
-func (n *EventHandler) begin(index int64, id, name string, custom bool) *openCall {
-	if n.calls == nil {
-		n.calls = map[int64]*openCall{}
+func (h *EventHandler) refuse(raw string) {
+	if h.Refusal != nil {
+		h.text(h.Refusal, raw)
+	} else {
+		h.text(h.Text, raw)
 	}
-	call := &openCall{Call: Call{n.count, id, name, custom}}
-	n.count++
-	n.calls[index] = call
-	if n.Call != nil {
-		n.Call(call.Call)
+}
+
+func (h *EventHandler) think(raw string) {
+	if h.Thinking != nil && isText(raw) {
+		h.Thinking(raw)
+	}
+}
+
+func (h *EventHandler) begin(index int64, id, name string, custom bool) *openCall {
+	if h.calls == nil {
+		h.calls = map[int64]*openCall{}
+	}
+	call := &openCall{Call: Call{h.count, id, name, custom}}
+	h.count++
+	h.calls[index] = call
+	if h.Call != nil {
+		h.Call(call.Call)
 	}
 	return call
 }
 
-func (n *EventHandler) arguments(call *openCall, raw string) {
+func (h *EventHandler) arguments(call *openCall, raw string) {
+	if !isText(raw) {
+		return
+	}
 	call.sent = true
-	if n.Arguments != nil {
-		n.Arguments(call.Call, raw)
+	h.written += len(raw) - 2
+	if h.Arguments != nil {
+		h.Arguments(call.Call, raw)
 	}
 }
 
-func (n *EventHandler) done(index int64, item gjson.Result) {
+func (h *EventHandler) done(index int64, item gjson.Result) {
 	switch kind := item.Get("type").Str; kind {
 	case "message":
-		if !n.spoke {
+		if !h.pieces {
 			for _, part := range item.Get("content").Array() {
-				n.say(n.Text, part.Get("text").Raw)
-				n.say(n.Text, part.Get("refusal").Raw)
+				h.text(h.Text, part.Get("text").Raw)
+				h.refuse(part.Get("refusal").Raw)
 			}
 		}
-		n.spoke = false
+		h.pieces = false
 	case "reasoning":
-		n.led = append(n.led, json.RawMessage(item.Raw))
-		if n.Thought != nil {
-			n.Thought(item)
+		h.reasoning = append(h.reasoning, json.RawMessage(item.Raw))
+		if h.Reasoning != nil {
+			h.Reasoning(item)
 		}
 	case "function_call", "custom_tool_call":
-		call := n.calls[index]
-		if call == nil {
-			call = n.begin(index, item.Get("call_id").Str, item.Get("name").Str, kind == "custom_tool_call")
+		call := h.calls[index]
+		if call == nil || call.ID != item.Get("call_id").Str {
+			call = h.begin(index, item.Get("call_id").Str, item.Get("name").Str, kind == "custom_tool_call")
 		}
-		if len(n.led) > 0 {
-			if n.links == nil {
-				n.links = map[string][]json.RawMessage{}
+		delete(h.calls, index)
+		if len(h.reasoning) > 0 {
+			if h.byCall == nil {
+				h.byCall = map[string][]json.RawMessage{}
 			}
-			n.links[call.ID], n.led = n.led, nil
+			h.byCall[call.ID], h.reasoning = h.reasoning, nil
 		}
 		whole := item.Get("arguments")
 		if call.Custom {
 			whole = item.Get("input")
 		}
-		if !call.sent && whole.Str != "" {
-			n.arguments(call, whole.Raw)
+		if !call.sent {
+			h.arguments(call, whole.Raw)
 		}
-		if n.CallDone != nil {
-			n.CallDone(call.Call, whole.Str)
+		if h.CallDone != nil {
+			h.CallDone(call.Call, whole.Str)
 		}
 	default:
-		if n.Made != nil {
-			n.Made(item)
+		if h.Other != nil {
+			h.Other(item)
 		}
 	}
 }
 
-func (n *EventHandler) end(ev Event) *End {
-	r := gjson.GetBytes(ev.Data, "response.usage")
-	e := &End{Reason: "stop", Input: r.Get("input_tokens").Int(), Cached: r.Get("input_tokens_details.cached_tokens").Int(),
-		Output: r.Get("output_tokens").Int(), Reasoning: r.Get("output_tokens_details.reasoning_tokens").Int()}
+func (h *EventHandler) end(ev Event) *End {
+	e := &End{Reason: "stop", Tokens: TokensOf(ev)}
 	switch reason := gjson.GetBytes(ev.Data, "response.incomplete_details.reason").Str; {
 	case reason == "content_filter":
 		e.Reason = "content_filter"
 	case reason != "" || ev.Type == TypeIncomplete:
 		e.Reason = "length"
-	case n.count > 0:
+	case h.count > 0:
 		e.Reason = "tool_calls"
 	}
 	return e
 }
 
+// Stopped is the end of an answer to r that was cut short here, whose usage the backend does not tell: an estimate.
+func (h *EventHandler) Stopped(r *Request) *End {
+	return &End{Reason: "stop", Tokens: Tokens{Input: r.Estimate(), Output: estimate(h.written)}}
+}
+
 // Remember keeps the reasoning that led to each call.
-func (n *EventHandler) Remember(t *ReasoningCache, model string) {
-	for id, items := range n.links {
-		t.Keep(model, id, items)
+func (h *EventHandler) Remember(cache *ReasoningCache, model string) {
+	for id, items := range h.byCall {
+		cache.Keep(model, id, items)
 	}
 }
 
-// ReadAll reads a whole answer. The error is an *Error, or ctx's when the caller went away.
-func (n *EventHandler) ReadAll(s *Stream) (*End, error) {
-	for {
-		ev, err := s.Next()
-		if err == io.EOF { //nolint:errorlint // Next returns it bare
-			err = Broken()
-		}
-		if err != nil {
-			return nil, err
-		}
-		if end, err := n.Event(ev); err != nil || end != nil {
-			return end, err
-		}
+// Text is the text of a JSON string as an EventHandler gives it.
+func Text(raw string) string {
+	if isText(raw) && strings.IndexByte(raw, '\\') < 0 {
+		return raw[1 : len(raw)-1]
 	}
+	return gjson.Parse(raw).String()
 }
+
+// estimate is about how many tokens so many bytes of text are.
+func estimate(bytes int) int64 { return int64(bytes+3) / 4 }
 
 // Estimate is about how many tokens the request has: the backend has no way to ask. Four bytes count as one, a picture
-// as a fixed number.
+// or a file as a fixed number, whatever its size: both are read otherwise than as their base64.
 func (r *Request) Estimate() int64 {
-	const picture = 800
-	bytes := len(r.Instructions)
-	pictures := 0
+	const attached = 800
+	size, n := len(r.Instructions), 0
 	for _, item := range r.Input {
-		size := len(item)
-		for _, part := range gjson.GetBytes(item, "content").Array() {
-			if url := part.Get("image_url").Str; url != "" {
-				size -= len(url)
-				pictures++
-			}
+		size += len(item)
+		for _, list := range []string{"content", "output"} {
+			gjson.GetBytes(item, list).ForEach(func(_, part gjson.Result) bool {
+				for _, field := range []string{"image_url", "file_data"} {
+					if data := part.Get(field).Raw; data != "" {
+						size -= len(data)
+						n++
+					}
+				}
+				return true
+			})
 		}
-		bytes += size
 	}
 	for _, tool := range r.Tools {
-		bytes += len(tool)
+		size += len(tool)
 	}
-	return int64(bytes/4 + pictures*picture)
+	return estimate(size) + int64(n*attached)
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -22,7 +21,9 @@ var bundledModels []byte
 const (
 	modelsFresh   = 15 * time.Minute // how long a fetched list is used without asking again
 	modelsTimeout = 5 * time.Second
-	modelsMost    = 8 << 20 // bytes
+	modelsRetry   = 30 * time.Second // how long a fetch that failed is not tried again
+	modelsWait    = 2 * time.Second  // how long the first request of all waits for the list
+	modelsMost    = 8 << 20          // bytes
 )
 
 // Model is one entry of the backend's list.
@@ -66,6 +67,9 @@ type Catalogue struct {
 	etag    string
 	source  string // the address that the list came from
 	fetched time.Time
+	failed  time.Time // of the last fetch that failed, if none has succeeded since
+	failure error
+	foreign bool // the list is not of this sign-in: it came with the program, or from another one's
 }
 
 // cachedModels is the file in the cache folder.
@@ -82,10 +86,11 @@ func NewCatalogue(defaultModel string, cache ModelCache) *Catalogue {
 	if err := c.use(bundledModels, "", ""); err != nil {
 		panic(err) // the list is part of the program
 	}
+	c.foreign = true
 	if cache != nil {
 		var kept cachedModels
 		if raw, err := cache.Load(); err == nil && json.Unmarshal(raw, &kept) == nil {
-			c.use(kept.Models, kept.ETag, kept.Source) //nolint:errcheck // a damaged cache is no cache
+			c.foreign = c.use(kept.Models, kept.ETag, kept.Source) != nil // a damaged cache is no cache
 		}
 	}
 	return c
@@ -111,7 +116,7 @@ func (c *Catalogue) use(raw []byte, etag, source string) error {
 func (c *Catalogue) Stale() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.fetched = time.Time{}
+	c.fetched, c.failed, c.foreign = time.Time{}, time.Time{}, true
 }
 
 // All returns the models for people, the first is the default.
@@ -151,8 +156,8 @@ func (c *Catalogue) Default() string {
 	return ""
 }
 
-// ladder holds the efforts, the least first. "ultra" is how clients call a mode of theirs; on the wire it is xhigh.
-var ladder = []string{"none", "minimal", "low", "medium", "high", "xhigh", "max"}
+// effortOrder holds the efforts, the least first. "ultra" is how clients call a mode of theirs; on the wire it is xhigh.
+var effortOrder = []string{"none", "minimal", "low", "medium", "high", "xhigh", "max"}
 
 // Resolve reads a model name as callers write it and returns the backend's id and the effort to ask for. The effort is
 // the caller's, or the name's suffix, brought to the nearest that the model has; empty for the model's default.
@@ -170,7 +175,7 @@ func (c *Catalogue) Resolve(name, effort string) (id, clamped string) {
 	if !known {
 		if i := strings.LastIndexByte(name, '-'); i > 0 {
 			base, suffix := name[:i], name[i+1:]
-			if m2, ok := c.Find(base); rung(suffix) >= 0 && (ok || suffix != "max") {
+			if m2, ok := c.Find(base); effortRank(suffix) >= 0 && (ok || suffix != "max") {
 				name, m, known = base, m2, ok
 				if effort == "" {
 					effort = suffix
@@ -213,25 +218,25 @@ func inFamily(name, family string) bool {
 	return ok && (rest == "" || strings.ContainsAny(rest[:1], "-.:@"))
 }
 
-func rung(effort string) int {
+func effortRank(effort string) int {
 	if effort == "ultra" {
 		effort = "xhigh"
 	}
-	return slices.Index(ladder, effort)
+	return slices.Index(effortOrder, effort)
 }
 
 // clamp brings an effort to the nearest that the model has, the lower of two.
 func clamp(effort string, m Model, known bool) string {
-	want := rung(effort)
+	want := effortRank(effort)
 	if want < 0 {
 		return ""
 	}
 	if !known || len(m.Efforts) == 0 {
-		return ladder[max(want, 2)] // none and minimal are what models lack
+		return effortOrder[max(want, 2)] // none and minimal are what models lack
 	}
-	best, distance := "", len(ladder)
+	best, distance := "", len(effortOrder)
 	for _, e := range m.Efforts {
-		r := slices.Index(ladder, e.Name)
+		r := slices.Index(effortOrder, e.Name)
 		if r < 0 {
 			continue
 		}
@@ -243,23 +248,52 @@ func clamp(effort string, m Model, known bool) string {
 }
 
 // Fetch asks the backend for its list unless the last answer is fresh. Callers at the same time share one request.
-// After an error the list that was there stays in use.
+// After an error the list that was there stays in use, and for half a minute that error is the answer.
 func (c *Catalogue) Fetch(ctx context.Context, client *Client) error {
 	c.mu.RLock()
-	fresh := time.Since(c.fetched) < modelsFresh
+	fresh, failing, failure := time.Since(c.fetched) < modelsFresh, time.Since(c.failed) < modelsRetry, c.failure
 	c.mu.RUnlock()
-	if fresh {
+	switch {
+	case fresh:
 		return nil
+	case failing:
+		return failure
 	}
 	ctx, cancel := context.WithTimeout(ctx, modelsTimeout)
 	defer cancel()
-	done := c.flight.DoChan("fetch", func() (any, error) { return nil, c.fetch(context.WithoutCancel(ctx), client) })
+	done := c.flight.DoChan("fetch", func() (any, error) { return nil, c.fetchOnce(context.WithoutCancel(ctx), client) })
 	select {
 	case r := <-done:
 		return r.Err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// await has the first request wait a moment for the list: the one that came with the program may name models that the
+// plan does not have.
+func (c *Catalogue) await(ctx context.Context, client *Client) {
+	c.mu.RLock()
+	foreign := c.foreign
+	c.mu.RUnlock()
+	if foreign {
+		ctx, cancel := context.WithTimeout(ctx, modelsWait)
+		defer cancel()
+		c.Fetch(ctx, client) //nolint:errcheck // the list at hand is used
+	}
+}
+
+// fetchOnce fetches, and remembers a failure that is not about the sign-in.
+func (c *Catalogue) fetchOnce(ctx context.Context, client *Client) (err error) {
+	defer recoverInto(&err)
+	err = c.fetch(ctx, client)
+	var known *Error
+	if err != nil && !errors.As(err, &known) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.failed, c.failure = time.Now(), err
+	}
+	return err
 }
 
 func (c *Catalogue) fetch(ctx context.Context, client *Client) error {
@@ -300,10 +334,8 @@ func (c *Catalogue) fetch(ctx context.Context, client *Client) error {
 func (c *Catalogue) stamp() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.fetched = time.Now()
+	c.fetched, c.failed, c.foreign = time.Now(), time.Time{}, false
 }
-
-func itoa(i int) string { return strconv.Itoa(i) }
 
 // BundledModels is the backend's list as it was when this program was made.
 // Source: the catalogue inside Codex CLI 0.169.

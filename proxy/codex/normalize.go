@@ -96,13 +96,29 @@ func (r *Request) fixItem(item json.RawMessage, kind string) (json.RawMessage, e
 		edit("call_id", shortID(id))
 	}
 	if bytes.Contains(item, []byte(`"prompt_cache_breakpoint"`)) {
-		for i, part := range gjson.GetBytes(item, "content").Array() {
-			if part.Get("prompt_cache_breakpoint").Exists() {
-				edit("content."+itoa(i)+".prompt_cache_breakpoint", nil)
-			}
+		if parts, changed := withoutBreakpoints(gjson.GetBytes(item, "content").Array()); changed && err == nil {
+			item, err = sjson.SetRawBytes(bytes.Clone(item), "content", parts)
 		}
 	}
 	return item, err
+}
+
+// withoutBreakpoints is a list of parts without a field that the backend refuses, written once however many have it.
+func withoutBreakpoints(parts []gjson.Result) (list []byte, changed bool) {
+	list = []byte("[")
+	for i, part := range parts {
+		if i > 0 {
+			list = append(list, ',')
+		}
+		raw := part.Raw
+		if part.Get("prompt_cache_breakpoint").Exists() {
+			if out, err := sjson.Delete(raw, "prompt_cache_breakpoint"); err == nil {
+				raw, changed = out, true
+			}
+		}
+		list = append(list, raw...)
+	}
+	return append(list, ']'), changed
 }
 
 // shortID is id, or where that is too long another one that stands for it, the same each time.

@@ -3,7 +3,6 @@ package codex
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -38,15 +37,11 @@ type Request struct {
 	Header http.Header
 
 	// Dropped names what the caller sent and the backend does not get.
-	Dropped []string
+	Dropped Dropped
 }
 
 // Drop notes that a parameter of the caller's was left out or changed.
-func (r *Request) Drop(name string) {
-	if !slices.Contains(r.Dropped, name) {
-		r.Dropped = append(r.Dropped, name)
-	}
-}
+func (r *Request) Drop(name string) { r.Dropped.add(name) }
 
 // nativeHeaders are the headers of the Codex CLI that the backend understands.
 // Source: captured from Codex CLI 0.169.
@@ -271,25 +266,32 @@ type textPart struct {
 
 const includeReasoning = "reasoning.encrypted_content"
 
-// encode returns the body for an upstream, and the session that the turn belongs to.
-func (r *Request) encode(up Upstream, models *Catalogue) (body []byte, session string, err error) {
+// encoded is a request as it goes up.
+type encoded struct {
+	body          []byte
+	session       string // that the turn belongs to
+	model, effort string
+}
+
+// encode returns the request for an upstream. Errors are *Error.
+func (r *Request) encode(up Upstream, models *Catalogue, advice Advice) (encoded, error) {
 	model, effort := models.Resolve(r.Model, r.Effort)
 	if effort != r.Effort && r.Effort != "" {
 		r.Drop("reasoning.effort")
 	}
 	if !r.Native {
 		if err := r.normalizeInput(); err != nil {
-			return nil, "", err
+			return encoded{}, err
 		}
 	}
-	tools, err := up.tools(r)
+	tools, err := up.tools(r, advice)
 	if err != nil {
-		return nil, "", err
+		return encoded{}, err
 	}
 	if len(r.Input) == 0 {
-		return nil, "", Invalid("input", "The conversation is empty. Send at least one message")
+		return encoded{}, Invalid("input", "The conversation is empty. Send at least one message")
 	}
-	session = r.session()
+	session := r.session()
 
 	size := 1024 + len(r.Instructions)
 	for _, item := range r.Input {
@@ -333,7 +335,7 @@ func (r *Request) encode(up Upstream, models *Catalogue) (body []byte, session s
 	b.field("prompt_cache_key", quote(key))
 	b.raw("text", r.Text)
 	b.raw("client_metadata", r.ClientMetadata)
-	return append(b.buf, `,"store":false,"stream":true}`...), session, nil
+	return encoded{append(b.buf, `,"store":false,"stream":true}`...), session, model, effort}, nil
 }
 
 func (r *Request) reasoning(effort string) json.RawMessage {
@@ -373,8 +375,7 @@ func (r *Request) session() string {
 	sum := h.Sum(nil)
 	sum[6] = sum[6]&0x0f | 0x80 // a version 8 UUID: made from a hash. Source: RFC 9562, 5.8.
 	sum[8] = sum[8]&0x3f | 0x80
-	x := hex.EncodeToString(sum[:16])
-	return x[:8] + "-" + x[8:12] + "-" + x[12:16] + "-" + x[16:20] + "-" + x[20:]
+	return formatUUID([16]byte(sum))
 }
 
 func isUUID(s string) bool {

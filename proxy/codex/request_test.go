@@ -25,7 +25,8 @@ func TestOnlyAllowedParametersGoUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	out, _, err := r.encode(testUpstream(), NewCatalogue("", nil))
+	sent, err := r.encode(testUpstream(), NewCatalogue("", nil), nil)
+	out := sent.body
 	if err != nil || !json.Valid(out) {
 		t.Fatalf("%v %s", err, out)
 	}
@@ -46,11 +47,11 @@ func TestOnlyAllowedParametersGoUp(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"temperature", "metadata", "user", "text.other", "reasoning.budget", "service_tier", "include.message.output_text.logprobs"} {
-		if !containsString(r.Dropped, name) {
+		if !containsString(r.Dropped.Names, name) {
 			t.Errorf("%s was dropped in silence: %v", name, r.Dropped)
 		}
 	}
-	if containsString(r.Dropped, "top_p") {
+	if containsString(r.Dropped.Names, "top_p") {
 		t.Error("a null was called dropped")
 	}
 }
@@ -74,7 +75,8 @@ func TestTheCodexCLIsRequestsGoUpAsTheyAre(t *testing.T) {
 	if err := r.SetParam("input", json.RawMessage(`[`+item+`]`)); err != nil {
 		t.Fatal(err)
 	}
-	out, session, err := r.encode(testUpstream(), NewCatalogue("", nil))
+	sent, err := r.encode(testUpstream(), NewCatalogue("", nil), nil)
+	out, session := sent.body, sent.session
 	if err != nil || session != "s-1" || gjson.GetBytes(out, "instructions").Exists() || gjson.GetBytes(out, "input.0").Raw != item {
 		t.Errorf("%v %s %s", err, session, out)
 	}
@@ -116,7 +118,7 @@ func TestALimitsWordsHoldNothingThatIsRetried(t *testing.T) {
 	for _, in := range []time.Duration{time.Second, 30 * time.Minute, 5 * time.Hour, 8*time.Hour + 20*time.Minute, 6*24*time.Hour + 5*time.Hour, 300 * 24 * time.Hour} {
 		a := &Answer{Status: 429, Header: http.Header{}, Body: mustJSON(map[string]any{"error": map[string]any{
 			"type": "usage_limit_reached", "message": "The usage limit has been reached", "resets_at": now.Add(in).Unix()}})}
-		e := fromAnswer(a, now)
+		e := fromAnswer(a, now, nil)
 		if e.Status != 403 || e.Code != "usage_limit_reached" || e.RetryAfter != 0 {
 			t.Errorf("%s: %+v", in, e)
 		}
@@ -155,7 +157,8 @@ func FuzzRequest(f *testing.F) {
 				return
 			}
 		}
-		out, _, err := r.encode(testUpstream(), NewCatalogue("", nil))
+		sent, err := r.encode(testUpstream(), NewCatalogue("", nil), nil)
+		out := sent.body
 		if err == nil && !json.Valid(out) {
 			t.Fatalf("%s became %s", raw, out)
 		}

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
-	"strconv"
 
 	"github.com/tidwall/gjson"
 	"github.com/tidwall/sjson"
@@ -30,8 +29,8 @@ type Upstream struct {
 	Header func(h http.Header, t creds.Token)
 	// Namespace, when set, is the group in which functions and custom tools must be; they are put there.
 	Namespace string
-	// NoTool says, for a hosted tool that the service does not have, why not; empty for one that it takes.
-	NoTool func(kind string) string
+	// Tools are the hosted tools that the service has; nil where it has those of the Codex backend.
+	Tools []string
 	// DefaultInstructions is sent when the caller has none; empty where none are needed.
 	DefaultInstructions string
 }
@@ -88,19 +87,13 @@ func Public(baseURL string, id Identity) Upstream {
 			}
 		},
 		Namespace: "tools",
-		NoTool: func(kind string) string {
-			switch kind {
-			case "web_search", "namespace":
-				return ""
-			}
-			return "The tool " + strconv.Quote(kind) + " is not available with Sign in with ChatGPT. Run `codex-proxy login --codex` for a sign-in that may have it, or remove the tool"
-		},
+		Tools:     []string{"web_search", "namespace"},
 	}
 }
 
 // tools returns the request's tools as the upstream takes them.
-func (u Upstream) tools(r *Request) ([]json.RawMessage, error) {
-	if u.NoTool == nil && u.Namespace == "" {
+func (u Upstream) tools(r *Request, advice Advice) ([]json.RawMessage, error) {
+	if u.Tools == nil && u.Namespace == "" {
 		return r.Tools, nil
 	}
 	var out, grouped []json.RawMessage
@@ -110,8 +103,8 @@ func (u Upstream) tools(r *Request) ([]json.RawMessage, error) {
 			grouped = append(grouped, t)
 			continue
 		}
-		if why := u.NoTool(kind); why != "" {
-			return nil, Invalid("tools", "%s", why)
+		if u.Tools != nil && !slices.Contains(u.Tools, kind) {
+			return nil, Invalid("tools", "The tool %.80q is not available with Sign in with ChatGPT. Remove it, or use a sign-in that may have it: %s", kind, advice.For(RemedySignInCodex))
 		}
 		out = append(out, t)
 	}

@@ -168,7 +168,8 @@ func (m *UsageTracker) Fetch(ctx context.Context, c *Client, force bool) (Usage,
 	}
 	ctx, cancel := context.WithTimeout(ctx, modelsTimeout)
 	defer cancel()
-	done := m.flight.DoChan("usage", func() (any, error) {
+	done := m.flight.DoChan("usage", func() (_ any, err error) {
+		defer recoverInto(&err)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), modelsTimeout)
 		defer cancel()
 		resp, err := c.Usage(ctx)
@@ -177,7 +178,7 @@ func (m *UsageTracker) Fetch(ctx context.Context, c *Client, force bool) (Usage,
 		}
 		defer resp.Body.Close()
 		raw, err := io.ReadAll(io.LimitReader(resp.Body, errorMost))
-		if err != nil || resp.StatusCode != http.StatusOK {
+		if err != nil {
 			return nil, errNoUsage
 		}
 		m.set(parseUsage(raw, time.Now()))
@@ -191,9 +192,20 @@ func (m *UsageTracker) Fetch(ctx context.Context, c *Client, force bool) (Usage,
 	}
 }
 
-// Usage asks the upstream's usage endpoint. The caller closes the body.
+// Usage asks the upstream's usage endpoint, and returns its answer when that is a 200. The caller closes the body.
+// Errors are *Error, or ctx's.
 func (c *Client) Usage(ctx context.Context) (*http.Response, error) {
-	return c.get(ctx, func(u Upstream) string { return u.UsageURL }, "")
+	resp, err := c.get(ctx, func(u Upstream) string { return u.UsageURL }, "")
+	var known *Error
+	switch {
+	case errors.As(err, &known):
+		return nil, err
+	case err != nil:
+		return nil, transportError(ctx, err)
+	case resp.StatusCode != http.StatusOK:
+		return nil, c.readError(resp)
+	}
+	return resp, nil
 }
 
 // parseUsage reads the answer of the usage endpoint.

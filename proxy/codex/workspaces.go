@@ -3,6 +3,7 @@ package codex
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -61,7 +62,10 @@ func (r *WorkspaceRouter) find(ctx context.Context, c *Client, t creds.Token) ro
 	}
 	known, fresh := r.state(t.AccountID)
 	if !fresh {
-		done := r.flight.DoChan("routes", func() (any, error) { return nil, r.lookUp(context.WithoutCancel(ctx), c, t) })
+		done := r.flight.DoChan("routes", func() (_ any, err error) {
+			defer recoverInto(&err)
+			return nil, r.lookUp(context.WithoutCancel(ctx), c, t)
+		})
 		if !known { // the first time
 			timer := time.NewTimer(routesWait)
 			defer timer.Stop()
@@ -124,17 +128,17 @@ func (r *WorkspaceRouter) fetch(ctx context.Context, c *Client, t creds.Token) (
 	var answer struct {
 		Accounts []Workspace `json:"accounts"`
 	}
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, errorMost))
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = readError(&http.Response{StatusCode: resp.StatusCode, Header: resp.Header, Body: io.NopCloser(strings.NewReader(string(raw)))})
+	if resp.StatusCode != http.StatusOK {
+		return nil, c.readError(resp)
 	}
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, errorMost))
 	if err == nil {
 		err = json.Unmarshal(raw, &answer)
 	}
 	return answer.Accounts, err
 }
 
-// Workspaces asks which accounts the sign-in may use.
+// Workspaces asks which accounts the sign-in may use. Errors are *Error, or ctx's.
 func (c *Client) Workspaces(ctx context.Context) ([]Workspace, error) {
 	t, err := c.Tokens.Token(ctx)
 	if err != nil {
@@ -143,8 +147,19 @@ func (c *Client) Workspaces(ctx context.Context) ([]Workspace, error) {
 	if c.Router == nil || c.Router.URL == "" || t.Kind == creds.KindChatGPT {
 		return nil, nil
 	}
-	if err := c.Router.lookUp(ctx, c, t); err != nil {
-		return nil, Unreachable(err)
+	err = c.Router.lookUp(ctx, c, t)
+	var known *Error
+	if errors.As(err, &known) && known.Status == http.StatusUnauthorized {
+		if t, err = c.Tokens.Rejected(ctx, t); err != nil {
+			return nil, signInError(ctx, err)
+		}
+		err = c.Router.lookUp(ctx, c, t)
+	}
+	switch {
+	case errors.As(err, &known):
+		return nil, known
+	case err != nil:
+		return nil, transportError(ctx, err)
 	}
 	c.Router.mu.Lock()
 	defer c.Router.mu.Unlock()

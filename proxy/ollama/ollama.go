@@ -3,14 +3,14 @@
 package ollama
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/tidwall/gjson"
 
 	"codex-proxy/proxy/codex"
 	"codex-proxy/proxy/reply"
@@ -22,7 +22,6 @@ const apiVersion = "0.12.0"
 // Handler answers Ollama's API. Its fields are set before use and not changed. Safe for concurrent use.
 type Handler struct {
 	Client    *codex.Client
-	Strict    bool // see openai.Handler
 	Reasoning *codex.ReasoningCache
 }
 
@@ -123,10 +122,10 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, body []byte, ch
 	req, err := h.parse(body, chat)
 	out := reply.Outcome{Model: req.Model, Streamed: req.stream, Dropped: req.Dropped}
 	if err == nil {
-		err = reply.CheckStrict(h.Strict, req.Dropped, "keep_alive", "options.num_ctx")
+		err = h.Client.CheckStrict(req.Dropped, "keep_alive", "options.num_ctx")
 	}
 	if err != nil {
-		return h.fail(w, req, out, err)
+		return h.fail(w, &req.Request, out, err)
 	}
 	if req.empty { // how Ollama's clients load and unload a model
 		line := req.line(map[string]any{"done": true, "done_reason": "load"}, chat, "")
@@ -134,31 +133,33 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, body []byte, ch
 		return out
 	}
 	s, err := h.Client.Stream(r.Context(), &req.Request)
-	out.Dropped = req.Dropped
 	if err != nil {
-		return h.fail(w, req, out, err)
+		return h.fail(w, &req.Request, out, err)
 	}
 	defer s.Close()
-	out.Model, _ = h.Client.Models.Resolve(req.Model, "")
+	out.Began(&req.Request, s)
 	a := newAnswer(req, chat, start)
-	to := reply.NewStream(w, start, func(head http.Header) {
-		head.Set("Content-Type", "application/x-ndjson")
-		reply.Announce(head, req.Dropped, s.Header)
-	})
-	end, err := reply.Copy(s, a, func(p []byte, more bool) error {
-		if !req.stream {
-			return nil
-		}
-		return to.Send(p, more)
-	})
-	if err != nil {
-		return h.stop(w, req, to, out, err)
+	var to *reply.Stream
+	send := reply.Discard
+	if req.stream {
+		to = reply.NewStream(w, func(head http.Header) {
+			head.Set("Content-Type", "application/x-ndjson")
+			reply.Announce(head, req.Dropped, s.Header)
+		})
+		send = to.Send
 	}
-	out.InputTokens, out.CachedTokens, out.OutputTokens = end.Input, end.Cached, end.Output
+	end, err := reply.Copy(s, a, send)
+	out.Heard(s)
+	if err != nil {
+		if e := out.Break(to, &req.Request, err, func(e *codex.Error) []byte { return append(errorBody(e), '\n') }); e != nil {
+			return h.fail(w, &req.Request, out, e)
+		}
+		return out
+	}
+	out.Tokens = end.Tokens
 	a.events.Remember(h.Reasoning, out.Model)
 	if req.stream {
-		out.FirstToken = to.FirstToken()
-		out.Gone = to.Send(a.last(end, false), false) != nil
+		out.Gone = to.End(a.last(end, false)) != nil
 		return out
 	}
 	reply.Announce(w.Header(), req.Dropped, s.Header)
@@ -168,56 +169,43 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, body []byte, ch
 	return out
 }
 
-// stop ends an answer that failed: as an HTTP error, or as a line with an error and a connection that is cut.
-func (h *Handler) stop(w http.ResponseWriter, req *request, to *reply.Stream, out reply.Outcome, err error) reply.Outcome {
-	if !to.Began() {
-		return h.fail(w, req, out, err)
-	}
-	var e *codex.Error
-	if !errors.As(err, &e) {
-		out.Gone = true
-		return out
-	}
-	out.Err, out.Cut = e, true
-	to.Send(append(errorBody(e), '\n'), false) //nolint:errcheck // it is cut next
-	return out
-}
-
 // answer is an answer on its way down, line by line.
 type answer struct {
 	req    *request
 	chat   bool
 	start  time.Time
 	first  time.Time
-	events *codex.EventHandler
+	events codex.EventHandler
 	stop   *reply.Stopper
 	lines  []byte
 	hit    bool
 
 	text, thinking strings.Builder // of a buffered answer
 	calls          []any
-	size           int
 }
 
 func newAnswer(req *request, chat bool, start time.Time) *answer {
 	a := &answer{req: req, chat: chat, start: start, stop: reply.NewStopper(req.stops)}
-	a.events = &codex.EventHandler{Text: a.sayText, Thinking: a.think, CallDone: a.call}
+	a.events = codex.EventHandler{Text: a.piece, CallDone: a.call}
+	if req.think {
+		a.events.Thinking = a.think
+	}
 	return a
 }
 
 // Event is reply.Encoder's, as are the next three.
-func (a *answer) Event(ev codex.Event) (*codex.End, error) { return a.events.Event(ev) }
+func (a *answer) Event(ev codex.Event) *codex.End { return a.events.Event(ev) }
 
 // Stopped estimates what was used until a stop sequence.
 func (a *answer) Stopped() *codex.End {
 	if !a.hit {
 		return nil
 	}
-	return &codex.End{Reason: "stop", Input: a.req.Estimate(), Output: int64(a.size / 4)}
+	return a.events.Stopped(&a.req.Request)
 }
 
 // Finish writes what was held back.
-func (a *answer) Finish(stopped bool) {
+func (a *answer) Finish(_ *codex.End, stopped bool) {
 	if a.stop != nil && !stopped {
 		a.say(a.stop.Rest())
 	}
@@ -230,12 +218,11 @@ func (a *answer) Take() []byte {
 	return out
 }
 
-func (a *answer) sayText(raw string) {
-	var piece string
-	if a.hit || json.Unmarshal([]byte(raw), &piece) != nil {
+func (a *answer) piece(raw string) {
+	if a.hit {
 		return
 	}
-	a.size += len(piece)
+	piece := codex.Text(raw)
 	if a.stop != nil {
 		piece, a.hit = a.stop.Push(piece)
 	}
@@ -251,18 +238,17 @@ func (a *answer) say(piece string) {
 }
 
 func (a *answer) think(raw string) {
-	var piece string
-	if !a.req.think || json.Unmarshal([]byte(raw), &piece) != nil {
-		return
-	}
+	piece := codex.Text(raw)
 	a.thinking.WriteString(piece)
 	a.line(map[string]any{"content": "", "thinking": piece})
 }
 
 func (a *answer) call(c codex.Call, arguments string) {
-	a.size += len(arguments)
 	object := json.RawMessage(arguments)
-	if c.Custom || !json.Valid(object) || bytes.TrimSpace(object)[0] != '{' {
+	switch {
+	case !c.Custom && strings.TrimSpace(arguments) == "":
+		object = json.RawMessage("{}")
+	case c.Custom, !json.Valid(object), !gjson.ParseBytes(object).IsObject():
 		object = encode(map[string]string{"input": arguments})
 	}
 	call := map[string]any{"id": c.ID, "function": map[string]any{"index": c.Number, "name": a.req.names.Original(c.Name), "arguments": object}}
@@ -335,26 +321,16 @@ func (r *request) line(fields map[string]any, chat bool, empty string) map[strin
 	return fields
 }
 
-func (h *Handler) fail(w http.ResponseWriter, req *request, out reply.Outcome, err error) reply.Outcome {
-	var e *codex.Error
-	if !errors.As(err, &e) {
-		out.Gone = true
-		return out
+func (h *Handler) fail(w http.ResponseWriter, r *codex.Request, out reply.Outcome, err error) reply.Outcome {
+	if e := out.Fail(r, err); e != nil {
+		reply.Announce(w.Header(), out.Dropped, e.Header())
+		WriteError(w, e)
 	}
-	out.Err = e
-	if req != nil {
-		reply.Announce(w.Header(), req.Dropped, e.Header())
-	}
-	WriteError(w, e)
 	return out
 }
 
 // WriteError answers with an error in Ollama's shape.
-func WriteError(w http.ResponseWriter, e *codex.Error) {
-	reply.ErrorHeader(w.Header(), e)
-	w.WriteHeader(e.Status)
-	w.Write(append(errorBody(e), '\n')) //nolint:errcheck // the caller has gone
-}
+func WriteError(w http.ResponseWriter, e *codex.Error) { reply.WriteError(w, e, errorBody(e)) }
 
 func errorBody(e *codex.Error) []byte { return encode(map[string]string{"error": e.Message}) }
 

@@ -67,7 +67,11 @@ var params = map[string]func(*request, json.RawMessage) error{
 
 func (h *Handler) parse(body []byte, chat bool) (*request, error) {
 	r := &request{stream: true, names: codex.Names{}}
-	if err := reply.ReadParams(r, body, params, r.Drop); err != nil {
+	fields, err := reply.Object(body)
+	if err == nil {
+		err = reply.ReadParams(r, fields, params, r.Drop)
+	}
+	if err != nil {
 		return r, err
 	}
 	r.shown = r.Model
@@ -146,13 +150,10 @@ func (r *request) takeOptions(v json.RawMessage) error {
 			r.Drop("options." + name)
 			continue
 		}
-		var one string
-		if json.Unmarshal(options[name], &one) == nil {
-			r.stops = []string{one}
-		} else if json.Unmarshal(options[name], &r.stops) != nil {
-			return codex.Invalid("options", "options.stop must be a string or a list of strings")
+		var err error
+		if r.stops, err = reply.Stops("options.stop", options[name]); err != nil {
+			return err
 		}
-		r.stops = slices.DeleteFunc(r.stops, func(s string) bool { return s == "" })
 	}
 	return nil
 }
@@ -175,8 +176,7 @@ func (r *request) takeThink(v json.RawMessage) error {
 // convert turns the messages into items. Tool results carry the tool's name and seldom an id, so each is given to the
 // first call of that name that has no result yet.
 func (r *request) convert(cache *codex.ReasoningCache, model string) error {
-	type open struct{ id, name string }
-	var waiting []open
+	waiting := newUnanswered()
 	for i, m := range r.messages {
 		switch m.Role {
 		case "system":
@@ -200,7 +200,7 @@ func (r *request) convert(cache *codex.ReasoningCache, model string) error {
 					r.Input = append(r.Input, cache.Before(model, c.ID)...)
 				}
 				m.ToolCalls[j].ID = c.ID
-				waiting = append(waiting, open{c.ID, c.Function.Name})
+				waiting.add(c.ID, c.Function.Name)
 			}
 			if m.Content != "" {
 				r.Input = append(r.Input, codex.Message("assistant", m.Content))
@@ -221,22 +221,55 @@ func (r *request) convert(cache *codex.ReasoningCache, model string) error {
 			if name == "" {
 				name = m.Name
 			}
-			k := slices.IndexFunc(waiting, func(o open) bool {
-				return (m.ToolID != "" && o.id == m.ToolID) || (m.ToolID == "" && (name == "" || o.name == name))
-			})
-			if k < 0 && len(waiting) > 0 {
-				k = 0
-			}
-			if k < 0 {
+			id, ok := waiting.take(m.ToolID, name)
+			if !ok {
 				continue // an answer to nothing: the history was trimmed
 			}
-			r.Input = append(r.Input, encode(map[string]string{"type": "function_call_output", "call_id": waiting[k].id, "output": m.Content}))
-			waiting = slices.Delete(waiting, k, k+1)
+			r.Input = append(r.Input, encode(map[string]string{"type": "function_call_output", "call_id": id, "output": m.Content}))
 		default:
 			return codex.Invalid("messages", "messages[%d]: the role %q is unknown. Use system, user, assistant or tool", i, m.Role)
 		}
 	}
 	return nil
+}
+
+// unanswered are the calls that have no result yet, in the order in which they were made. Each step takes the same time
+// however many there are.
+type unanswered struct {
+	all    []string            // ids; those that were taken stay in it
+	byName map[string][]string // ids, likewise
+	open   map[string]bool     // ids that were not taken
+}
+
+func newUnanswered() *unanswered {
+	return &unanswered{byName: map[string][]string{}, open: map[string]bool{}}
+}
+
+func (u *unanswered) add(id, name string) {
+	u.all, u.byName[name], u.open[id] = append(u.all, id), append(u.byName[name], id), true
+}
+
+// take returns the call that a result is for: that of its id, or the first of its name, or the first of all.
+func (u *unanswered) take(id, name string) (string, bool) {
+	found, ok := id, u.open[id]
+	if !ok && id == "" && name != "" {
+		found, u.byName[name], ok = u.first(u.byName[name])
+	}
+	if !ok {
+		found, u.all, ok = u.first(u.all)
+	}
+	delete(u.open, found)
+	return found, ok
+}
+
+// first is the first of a list that was not taken, and the list after it.
+func (u *unanswered) first(list []string) (string, []string, bool) {
+	for i, id := range list {
+		if u.open[id] {
+			return id, list[i+1:], true
+		}
+	}
+	return "", nil, false
 }
 
 // user is a message with pictures, which come as bare base64.

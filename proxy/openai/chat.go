@@ -1,13 +1,12 @@
 package openai
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
-	"io"
 	"net/http"
-	"sync"
+	"slices"
 	"time"
 
 	"codex-proxy/proxy/codex"
@@ -16,42 +15,37 @@ import (
 
 // Chat answers POST /v1/chat/completions.
 func (h *Handler) Chat(w http.ResponseWriter, r *http.Request, body []byte) reply.Outcome {
-	start := time.Now()
 	c, err := h.parseChat(body)
 	out := reply.Outcome{Model: c.Model, Streamed: c.stream, Dropped: c.Dropped}
 	if err == nil {
-		err = reply.CheckStrict(h.Strict, c.Dropped)
+		err = h.Client.CheckStrict(c.Dropped)
 	}
 	if err != nil {
 		return h.fail(w, &c.Request, out, err)
 	}
-	streams, err := h.open(r, c)
-	out.Dropped = c.Dropped
+	streams, err := h.open(r.Context(), slices.Repeat([]*codex.Request{&c.Request}, c.choices))
 	if err != nil {
 		return h.fail(w, &c.Request, out, err)
 	}
 	defer closeAll(streams)
-	head := newChatHead(h.modelName(c))
-	out.Model = head.model
+	out.Began(&c.Request, streams[0])
+	head := newChatHead(out.Model)
 	if c.stream {
-		return h.streamChat(w, c, streams, head, out, start)
+		return h.streamChat(w, c, streams, head, out)
 	}
 	return h.bufferChat(w, c, streams, head, out)
 }
 
-// open starts one call upstream for each choice.
-func (h *Handler) open(r *http.Request, c *chatRequest) ([]*codex.Stream, error) {
-	first, err := h.Client.Stream(r.Context(), &c.Request)
-	if err != nil {
-		return nil, err
-	}
-	streams := make([]*codex.Stream, c.choices)
-	streams[0] = first
-	for i := 1; i < c.choices; i++ {
-		if streams[i], err = h.Client.Stream(r.Context(), &c.Request); err != nil {
-			closeAll(streams[:i])
+// open starts a call upstream for each request.
+func (h *Handler) open(ctx context.Context, requests []*codex.Request) ([]*codex.Stream, error) {
+	var streams []*codex.Stream
+	for _, r := range requests {
+		s, err := h.Client.Stream(ctx, r)
+		if err != nil {
+			closeAll(streams)
 			return nil, err
 		}
+		streams = append(streams, s)
 	}
 	return streams, nil
 }
@@ -62,114 +56,83 @@ func closeAll(streams []*codex.Stream) {
 	}
 }
 
-func (h *Handler) modelName(c *chatRequest) string {
-	id, _ := h.Client.Models.Resolve(c.Model, "")
-	return id
+// streamTo is a stream of server-sent events that begins with what all dialects of OpenAI tell in headers.
+func streamTo(w http.ResponseWriter, r *codex.Request, s *codex.Stream) *reply.Stream {
+	to := reply.NewStream(w, func(head http.Header) {
+		reply.SSE(head)
+		reply.Announce(head, r.Dropped, s.Header)
+	})
+	s.OnQuiet(func() { to.KeepAlive(nil, reply.Comment) })
+	return to
 }
 
 // streamChat writes chunks as the events come, for several choices at once as they come from each.
-func (h *Handler) streamChat(w http.ResponseWriter, c *chatRequest, streams []*codex.Stream, head chatHead, out reply.Outcome, start time.Time) reply.Outcome {
-	to := reply.NewStream(w, start, func(hd http.Header) {
-		reply.SSE(hd)
-		reply.Announce(hd, c.Dropped, streams[0].Header)
-	})
-	usages := make([]usage, len(streams))
-	errs := make([]error, len(streams))
-	var wait sync.WaitGroup
-	for i, s := range streams {
-		if i == 0 {
-			s.OnQuiet(func() { to.KeepAlive(reply.Comment) })
-			continue
-		}
-		wait.Add(1)
-		go func() {
-			defer wait.Done()
-			usages[i], errs[i] = h.copyChat(to, s, newChatStream(c, head, i))
-		}()
-	}
-	usages[0], errs[0] = h.copyChat(to, streams[0], newChatStream(c, head, 0))
-	wait.Wait()
-	out.FirstToken = to.FirstToken()
-	total := sum(usages)
-	out.InputTokens, out.CachedTokens, out.OutputTokens = total.Prompt, total.PromptDetails.Cached, total.Completion
-	if err := errors.Join(errs...); err != nil {
-		return h.breakChat(w, c, to, out, err)
+func (h *Handler) streamChat(w http.ResponseWriter, c *chatRequest, streams []*codex.Stream, head chatHead, out reply.Outcome) reply.Outcome {
+	to := streamTo(w, &c.Request, streams[0])
+	used, err := h.copyChat(c, streams, head.model,
+		func(i int) chatWriter { return newChatChunks(c, head, i) },
+		func(p []byte, more bool) error { return to.Send(p, more && len(streams) == 1) })
+	out.Heard(streams...)
+	out.Tokens = used
+	if err != nil {
+		return h.breakStream(w, &c.Request, to, out, err)
 	}
 	var end []byte
 	if c.includeUsage {
-		end = head.usageChunk(total)
+		end = head.usageChunk(toUsage(used))
 	}
-	out.Gone = to.Send(append(end, "data: [DONE]\n\n"...), false) != nil
+	out.Gone = to.End(append(end, "data: [DONE]\n\n"...)) != nil
 	return out
 }
 
-// copyChat writes one choice to its end. The error is an *Error, or another one when the caller has gone.
-func (h *Handler) copyChat(to *reply.Stream, s *codex.Stream, t *chatStream) (usage, error) {
-	buf := make([]byte, 0, 512)
-	for {
-		ev, err := s.Next()
-		if err == io.EOF { //nolint:errorlint // Next returns it bare
-			return t.usage, nil
-		}
-		if err != nil {
-			return t.usage, err
-		}
-		buf, err = t.event(buf[:0], ev)
-		if err != nil {
-			return t.usage, err
-		}
-		if len(buf) > 0 {
-			if err := to.Send(buf, s.Buffered() && !t.finished); err != nil {
-				return t.usage, err
-			}
-		}
-		if t.finished {
-			t.remember(h.Reasoning)
-			return t.usage, nil
-		}
-	}
-}
-
-// breakChat ends an answer that failed: as an HTTP error while nothing has been sent, else by an error chunk and a
-// connection that is cut, never by [DONE].
-func (h *Handler) breakChat(w http.ResponseWriter, c *chatRequest, to *reply.Stream, out reply.Outcome, err error) reply.Outcome {
-	if !to.Began() {
-		return h.fail(w, &c.Request, out, err)
-	}
-	var e *codex.Error
-	if !errors.As(err, &e) {
-		out.Gone = true
-		return out
-	}
-	out.Err, out.Cut = e, true
-	to.Send(append(append([]byte("data: "), errorJSON(e)...), '\n', '\n'), false) //nolint:errcheck // it is cut next
-	return out
-}
-
-// bufferChat collects the whole answer. The events are the same; they are folded instead of passed on.
+// bufferChat collects the whole answer. The events are the same; they go to another writer.
 func (h *Handler) bufferChat(w http.ResponseWriter, c *chatRequest, streams []*codex.Stream, head chatHead, out reply.Outcome) reply.Outcome {
-	choices := make([]chatChoice, len(streams))
-	usages := make([]usage, len(streams))
-	errs := make([]error, len(streams))
-	var wait sync.WaitGroup
-	for i, s := range streams {
-		wait.Add(1)
-		go func() {
-			defer wait.Done()
-			f := newChatFold(c, head, i)
-			choices[i], usages[i], errs[i] = f.run(s, h.Reasoning)
-		}()
+	messages := make([]*chatMessageWriter, len(streams))
+	for i := range messages {
+		messages[i] = newChatMessageWriter(c)
 	}
-	wait.Wait()
-	if err := errors.Join(errs...); err != nil {
+	used, err := h.copyChat(c, streams, head.model, func(i int) chatWriter { return messages[i] }, reply.Discard)
+	out.Heard(streams...)
+	out.Tokens = used
+	if err != nil {
 		return h.fail(w, &c.Request, out, err)
 	}
-	total := sum(usages)
-	out.InputTokens, out.CachedTokens, out.OutputTokens = total.Prompt, total.PromptDetails.Cached, total.Completion
+	choices := make([]chatChoice, len(streams))
+	for i, m := range messages {
+		choices[i] = m.choice(i)
+	}
 	reply.Announce(w.Header(), c.Dropped, streams[0].Header)
-	w.Header().Set("Content-Type", "application/json")
-	_, err := w.Write(encode(chatCompletion{head.id, "chat.completion", head.created, head.model, choices, total}))
-	out.Gone = err != nil
+	out.Gone = writeObject(w, chatCompletion{head.id, "chat.completion", head.created, head.model, choices, toUsage(used)}) != nil
+	return out
+}
+
+// copyChat reads every choice to its end and returns what they used.
+func (h *Handler) copyChat(c *chatRequest, streams []*codex.Stream, model string, writer func(i int) chatWriter, send func([]byte, bool) error) (used codex.Tokens, err error) {
+	each := make([]codex.Tokens, len(streams))
+	err = reply.Parallel(len(streams), func(i int) error {
+		a := newChatAnswer(c, writer(i))
+		end, err := reply.Copy(streams[i], a, send)
+		if err == nil {
+			each[i] = end.Tokens
+			a.events.Remember(h.Reasoning, model)
+		}
+		return err
+	})
+	for _, t := range each {
+		used.Add(t)
+	}
+	return used, err
+}
+
+// breakStream ends an answer that failed: as an HTTP error while nothing has been sent, else by an error chunk and a
+// connection that is cut, never by [DONE].
+func (h *Handler) breakStream(w http.ResponseWriter, r *codex.Request, to *reply.Stream, out reply.Outcome, err error) reply.Outcome {
+	e := out.Break(to, r, err, func(e *codex.Error) []byte {
+		return append(append([]byte("data: "), errorJSON(e)...), '\n', '\n')
+	})
+	if e != nil {
+		writeFailure(w, r, e)
+	}
 	return out
 }
 
@@ -210,13 +173,13 @@ type chatCompletion struct {
 }
 
 type chatChoice struct {
-	Index        int        `json:"index"`
-	Message      chatAnswer `json:"message"`
-	Logprobs     *struct{}  `json:"logprobs"`
-	FinishReason string     `json:"finish_reason"`
+	Index        int       `json:"index"`
+	Message      chatReply `json:"message"`
+	Logprobs     *struct{} `json:"logprobs"`
+	FinishReason string    `json:"finish_reason"`
 }
 
-type chatAnswer struct {
+type chatReply struct {
 	Role         string            `json:"role"`
 	Content      *string           `json:"content"`
 	Refusal      *string           `json:"refusal"`
@@ -238,14 +201,8 @@ type usage struct {
 	} `json:"completion_tokens_details"`
 }
 
-func sum(all []usage) usage {
-	var t usage
-	for _, u := range all {
-		t.Prompt += u.Prompt
-		t.Completion += u.Completion
-		t.Total += u.Total
-		t.PromptDetails.Cached += u.PromptDetails.Cached
-		t.CompletionDetails.Reasoning += u.CompletionDetails.Reasoning
-	}
-	return t
+func toUsage(t codex.Tokens) usage {
+	u := usage{Prompt: t.Input, Completion: t.Output, Total: t.Input + t.Output}
+	u.PromptDetails.Cached, u.CompletionDetails.Reasoning = t.Cached, t.Reasoning
+	return u
 }

@@ -2,17 +2,13 @@ package openai
 
 import (
 	"encoding/json"
-	"maps"
-	"slices"
 	"strings"
 
 	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/reply"
 )
 
-const (
-	mostChoices = 4  // n
-	mostStops   = 16 // stop sequences; OpenAI takes 4
-)
+const mostChoices = 4 // n
 
 // chatRequest is a Chat Completions request on its way to the backend.
 // Source: OpenAI API reference, chat completions.
@@ -64,15 +60,9 @@ var chatParams = map[string]func(*chatRequest, json.RawMessage) error{
 		return nil
 	},
 	"stream": func(c *chatRequest, v json.RawMessage) error { c.stream = string(v) == "true"; return nil },
-	"stream_options": func(c *chatRequest, v json.RawMessage) error {
-		var o struct {
-			IncludeUsage bool `json:"include_usage"`
-		}
-		if json.Unmarshal(v, &o) != nil {
-			return codex.Invalid("stream_options", "stream_options must be an object")
-		}
-		c.includeUsage = o.IncludeUsage
-		return nil
+	"stream_options": func(c *chatRequest, v json.RawMessage) (err error) {
+		c.includeUsage, err = includeUsage(v)
+		return err
 	},
 	"n": func(c *chatRequest, v json.RawMessage) error {
 		if json.Unmarshal(v, &c.choices) != nil || c.choices < 1 || c.choices > mostChoices {
@@ -80,15 +70,9 @@ var chatParams = map[string]func(*chatRequest, json.RawMessage) error{
 		}
 		return nil
 	},
-	"stop": func(c *chatRequest, v json.RawMessage) error {
-		var one string
-		if json.Unmarshal(v, &one) == nil {
-			c.stops = []string{one}
-		} else if json.Unmarshal(v, &c.stops) != nil || len(c.stops) > mostStops {
-			return codex.Invalid("stop", "stop must be a string or a list of at most %d strings", mostStops)
-		}
-		c.stops = without(c.stops, "")
-		return nil
+	"stop": func(c *chatRequest, v json.RawMessage) (err error) {
+		c.stops, err = reply.Stops("stop", v)
+		return err
 	},
 	"tools":     func(c *chatRequest, v json.RawMessage) error { return c.takeTools(v, "tools") },
 	"functions": func(c *chatRequest, v json.RawMessage) error { c.legacy = true; return c.takeTools(v, "functions") },
@@ -128,6 +112,17 @@ var chatParams = map[string]func(*chatRequest, json.RawMessage) error{
 	"store":               passed("store"),
 }
 
+// includeUsage reads stream_options.
+func includeUsage(v json.RawMessage) (bool, error) {
+	var o struct {
+		IncludeUsage bool `json:"include_usage"`
+	}
+	if json.Unmarshal(v, &o) != nil {
+		return false, codex.Invalid("stream_options", "stream_options must be an object")
+	}
+	return o.IncludeUsage, nil
+}
+
 // passed hands a parameter that is the same in the Responses API on to it.
 func passed(name string) func(*chatRequest, json.RawMessage) error {
 	return func(c *chatRequest, v json.RawMessage) error { return c.SetParam(name, v) }
@@ -136,21 +131,12 @@ func passed(name string) func(*chatRequest, json.RawMessage) error {
 // parseChat reads the request and builds the one for the backend. On an error the request is as far as it got.
 func (h *Handler) parseChat(body []byte) (*chatRequest, error) {
 	c := &chatRequest{choices: 1, names: codex.Names{}}
-	params, err := readObject(body)
+	params, err := reply.Object(body)
+	if err == nil {
+		err = reply.ReadParams(c, params, chatParams, c.Drop)
+	}
 	if err != nil {
 		return c, err
-	}
-	for _, name := range slices.Sorted(maps.Keys(params)) { // sorted, so that one request goes up as one body each time
-		take, known := chatParams[name]
-		switch v := params[name]; {
-		case string(v) == "null":
-		case !known:
-			c.Drop(name)
-		default:
-			if err := take(c, v); err != nil {
-				return c, err
-			}
-		}
 	}
 	if len(c.messages) == 0 {
 		if params["input"] != nil {
@@ -174,6 +160,7 @@ func (h *Handler) parseChat(body []byte) (*chatRequest, error) {
 func (c *chatRequest) convert(cache *codex.ReasoningCache, model string) error {
 	custom := map[string]bool{}    // ids of custom tool calls
 	pending := map[string]string{} // legacy: a function's name -> the id of its last call
+	var system []string
 	for i, m := range c.messages {
 		fail := func(err error) error { return inMessage(i, err) }
 		switch m.Role {
@@ -185,7 +172,7 @@ func (c *chatRequest) convert(cache *codex.ReasoningCache, model string) error {
 			switch {
 			case text == "":
 			case len(c.Input) == 0 && m.Role == "system":
-				c.Instructions = strings.TrimPrefix(c.Instructions+"\n\n"+text, "\n\n")
+				system = append(system, text)
 			default:
 				c.Input = append(c.Input, codex.Message("developer", text))
 			}
@@ -216,6 +203,7 @@ func (c *chatRequest) convert(cache *codex.ReasoningCache, model string) error {
 			return fail(codex.Invalid("messages", "the role %s is unknown. Use system, developer, user, assistant or tool", quoteName(m.Role)))
 		}
 	}
+	c.Instructions = strings.Join(system, "\n\n")
 	return nil
 }
 
@@ -447,14 +435,4 @@ func inMessage(i int, err error) error {
 		return codex.Invalid("messages", "messages[%d]: %s", i, e.Message)
 	}
 	return err
-}
-
-func without(list []string, value string) []string {
-	out := list[:0]
-	for _, v := range list {
-		if v != value {
-			out = append(out, v)
-		}
-	}
-	return out
 }

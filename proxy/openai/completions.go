@@ -2,14 +2,9 @@ package openai
 
 import (
 	"encoding/json"
-	"errors"
-	"io"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"codex-proxy/proxy/codex"
 	"codex-proxy/proxy/reply"
@@ -26,67 +21,52 @@ type completionRequest struct {
 	stops        []string
 }
 
+// completionParams is the one table of what a caller may send. What is not here is dropped.
+var completionParams = map[string]func(*completionRequest, json.RawMessage) error{
+	"model": func(c *completionRequest, v json.RawMessage) error { return c.SetParam("model", v) },
+	"prompt": func(c *completionRequest, v json.RawMessage) error {
+		var one string
+		if json.Unmarshal(v, &one) == nil {
+			c.prompts = []string{one}
+		} else if json.Unmarshal(v, &c.prompts) != nil {
+			return codex.Invalid("prompt", "prompt must be a string or a list of strings: lists of tokens are not available with a ChatGPT plan")
+		}
+		return nil
+	},
+	"suffix": reply.ParamInto("suffix", func(c *completionRequest) any { return &c.suffix }),
+	"stream": func(c *completionRequest, v json.RawMessage) error { c.stream = string(v) == "true"; return nil },
+	"stream_options": func(c *completionRequest, v json.RawMessage) (err error) {
+		c.includeUsage, err = includeUsage(v)
+		return err
+	},
+	"n": reply.ParamInto("n", func(c *completionRequest) any { return &c.choices }),
+	"stop": func(c *completionRequest, v json.RawMessage) (err error) {
+		c.stops, err = reply.Stops("stop", v)
+		return err
+	},
+	"echo": func(_ *completionRequest, v json.RawMessage) error {
+		if string(v) == "true" {
+			return codex.Invalid("echo", "echo is not available: put the prompt in front of the answer yourself")
+		}
+		return nil
+	},
+	"best_of": func(_ *completionRequest, v json.RawMessage) error {
+		if string(v) != "1" {
+			return codex.Invalid("best_of", "best_of is not available with a ChatGPT plan. Leave it out")
+		}
+		return nil
+	},
+}
+
 func parseCompletion(body []byte) (*completionRequest, error) {
 	c := &completionRequest{choices: 1}
-	params, err := readObject(body)
-	if err != nil {
-		return c, err
-	}
-	for _, name := range slices.Sorted(maps.Keys(params)) {
-		v := params[name]
-		if string(v) == "null" {
-			continue
-		}
-		switch name {
-		case "model":
-			err = c.SetParam(name, v)
-		case "prompt":
-			var one string
-			if json.Unmarshal(v, &one) == nil {
-				c.prompts = []string{one}
-			} else if json.Unmarshal(v, &c.prompts) != nil {
-				err = codex.Invalid("prompt", "prompt must be a string or a list of strings: lists of tokens are not available with a ChatGPT plan")
-			}
-		case "suffix":
-			err = json.Unmarshal(v, &c.suffix)
-		case "stream":
-			c.stream = string(v) == "true"
-		case "stream_options":
-			var o struct {
-				IncludeUsage bool `json:"include_usage"`
-			}
-			err = json.Unmarshal(v, &o)
-			c.includeUsage = o.IncludeUsage
-		case "n":
-			err = json.Unmarshal(v, &c.choices)
-		case "stop":
-			var one string
-			if json.Unmarshal(v, &one) == nil {
-				c.stops = []string{one}
-			} else {
-				err = json.Unmarshal(v, &c.stops)
-			}
-			c.stops = without(c.stops, "")
-		case "echo":
-			if string(v) == "true" {
-				err = codex.Invalid("echo", "echo is not available: put the prompt in front of the answer yourself")
-			}
-		case "best_of":
-			if string(v) != "1" {
-				err = codex.Invalid("best_of", "best_of is not available with a ChatGPT plan. Leave it out")
-			}
-		default:
-			c.Drop(name)
-		}
-		var known *codex.Error
-		if err != nil && !errors.As(err, &known) {
-			err = codex.Invalid(name, "%s has the wrong type", name)
-		}
-		if err != nil {
-			return c, err
-		}
+	params, err := reply.Object(body)
+	if err == nil {
+		err = reply.ReadParams(c, params, completionParams, c.Drop)
 	}
 	switch {
+	case err != nil:
+		return c, err
 	case len(c.prompts) == 0 || slices.Contains(c.prompts, ""):
 		return c, codex.Invalid("prompt", "prompt is missing or empty. Send the text to be completed")
 	case c.choices < 1 || c.choices*len(c.prompts) > mostChoices:
@@ -109,142 +89,149 @@ func (c *completionRequest) request(prompt string) *codex.Request {
 
 // Completions answers POST /v1/completions.
 func (h *Handler) Completions(w http.ResponseWriter, r *http.Request, body []byte) reply.Outcome {
-	start := time.Now()
 	c, err := parseCompletion(body)
 	out := reply.Outcome{Model: c.Model, Streamed: c.stream, Dropped: c.Dropped}
 	if err == nil {
-		err = reply.CheckStrict(h.Strict, c.Dropped)
+		err = h.Client.CheckStrict(c.Dropped)
 	}
 	if err != nil {
 		return h.fail(w, &c.Request, out, err)
 	}
-	streams, err := h.openCompletions(r, c)
+	var requests []*codex.Request
+	for _, prompt := range c.prompts {
+		requests = append(requests, slices.Repeat([]*codex.Request{c.request(prompt)}, c.choices)...)
+	}
+	streams, err := h.open(r.Context(), requests)
 	if err != nil {
 		return h.fail(w, &c.Request, out, err)
 	}
 	defer closeAll(streams)
-	model, _ := h.Client.Models.Resolve(c.Model, "")
-	head := newChatHead(model)
+	out.Began(requests[0], streams[0])
+	head := newChatHead(out.Model)
 	head.id = "cmpl-" + strings.TrimPrefix(head.id, "chatcmpl-")
-	out.Model = model
-	to := reply.NewStream(w, start, func(hd http.Header) {
-		reply.SSE(hd)
-		reply.Announce(hd, c.Dropped, streams[0].Header)
-	})
-	texts, reasons, usages, errs := make([]strings.Builder, len(streams)), make([]string, len(streams)), make([]usage, len(streams)), make([]error, len(streams))
-	var wait sync.WaitGroup
-	for i, s := range streams {
-		wait.Go(func() {
-			usages[i], reasons[i], errs[i] = complete(s, c, func(text string) error {
-				if !c.stream {
-					texts[i].WriteString(text)
-					return nil
-				}
-				return to.Send(sseData(completionChunk(head, i, text, nil)), s.Buffered())
-			})
-			if c.stream && errs[i] == nil {
-				errs[i] = to.Send(sseData(completionChunk(head, i, "", &reasons[i])), false)
-			}
-		})
+	var to *reply.Stream
+	send := reply.Discard
+	if c.stream {
+		to = streamTo(w, requests[0], streams[0])
+		send = func(p []byte, more bool) error { return to.Send(p, more && len(streams) == 1) }
 	}
-	wait.Wait()
-	total := sum(usages)
-	out.InputTokens, out.CachedTokens, out.OutputTokens = total.Prompt, total.PromptDetails.Cached, total.Completion
-	out.FirstToken = to.FirstToken()
-	if err := errors.Join(errs...); err != nil {
-		return h.breakChat(w, &chatRequest{Request: c.Request}, to, out, err)
+	answers, each := make([]*completionAnswer, len(streams)), make([]codex.Tokens, len(streams))
+	err = reply.Parallel(len(streams), func(i int) error {
+		a := newCompletionAnswer(c, requests[i], head, i)
+		answers[i] = a
+		end, err := reply.Copy(streams[i], a, send)
+		if err == nil {
+			each[i] = end.Tokens
+		}
+		return err
+	})
+	out.Heard(streams...)
+	for _, t := range each {
+		out.Add(t)
+	}
+	if err != nil {
+		return h.breakStream(w, &c.Request, to, out, err)
 	}
 	if c.stream {
 		var end []byte
 		if c.includeUsage {
-			end = sseData(map[string]any{"id": head.id, "object": "text_completion", "created": head.created, "model": head.model, "choices": []any{}, "usage": total})
+			end = sseData(completionObject{head.id, "text_completion", head.created, head.model, []completionChoice{}, ptr(toUsage(out.Tokens))})
 		}
-		out.Gone = to.Send(append(end, "data: [DONE]\n\n"...), false) != nil
+		out.Gone = to.End(append(end, "data: [DONE]\n\n"...)) != nil
 		return out
 	}
-	choices := make([]any, len(streams))
-	for i := range streams {
-		choices[i] = completionChoice(i, texts[i].String(), &reasons[i])
+	choices := make([]completionChoice, len(streams))
+	for i, a := range answers {
+		choices[i] = completionChoice{Index: i, Text: a.whole.String(), Reason: &a.reason}
 	}
-	reply.Announce(w.Header(), c.Dropped, streams[0].Header)
-	w.Header().Set("Content-Type", "application/json")
-	_, err = w.Write(encode(map[string]any{"id": head.id, "object": "text_completion", "created": head.created, "model": head.model, "choices": choices, "usage": total}))
-	out.Gone = err != nil
+	reply.Announce(w.Header(), out.Dropped, streams[0].Header)
+	out.Gone = writeObject(w, completionObject{head.id, "text_completion", head.created, head.model, choices, ptr(toUsage(out.Tokens))}) != nil
 	return out
 }
 
-func (h *Handler) openCompletions(r *http.Request, c *completionRequest) ([]*codex.Stream, error) {
-	var streams []*codex.Stream
-	for _, prompt := range c.prompts {
-		for range c.choices {
-			s, err := h.Client.Stream(r.Context(), c.request(prompt))
-			if err != nil {
-				closeAll(streams)
-				return nil, err
-			}
-			streams = append(streams, s)
-		}
-	}
-	return streams, nil
+// completionAnswer is one choice on its way down.
+type completionAnswer struct {
+	events codex.EventHandler
+	req    *codex.Request
+	stop   *reply.Stopper
+	hit    bool
+	stream bool
+	head   chatHead
+	index  int
+	out    []byte          // chunks to send
+	whole  strings.Builder // of a buffered answer
+	reason string
 }
 
-// complete reads one answer to its end, or to a stop sequence.
-func complete(s *codex.Stream, c *completionRequest, write func(string) error) (usage, string, error) {
-	stop := reply.NewStopper(c.stops)
-	var failed error
-	hit, size := false, 0
-	events := &codex.EventHandler{Text: func(raw string) {
-		var piece string
-		if failed != nil || hit || json.Unmarshal([]byte(raw), &piece) != nil {
+func newCompletionAnswer(c *completionRequest, req *codex.Request, head chatHead, index int) *completionAnswer {
+	a := &completionAnswer{req: req, stop: reply.NewStopper(c.stops), stream: c.stream, head: head, index: index}
+	a.events.Text = func(raw string) {
+		if a.hit {
 			return
 		}
-		size += len(piece)
-		if stop != nil {
-			piece, hit = stop.Push(piece)
+		piece := codex.Text(raw)
+		if a.stop != nil {
+			piece, a.hit = a.stop.Push(piece)
 		}
-		if piece != "" {
-			failed = write(piece)
-		}
-	}}
-	for {
-		ev, err := s.Next()
-		if err == io.EOF { //nolint:errorlint // Next returns it bare
-			err = codex.Broken()
-		}
-		if err != nil {
-			return usage{}, "", err
-		}
-		end, err := events.Event(ev)
-		if err == nil {
-			err = failed
-		}
-		if err != nil {
-			return usage{}, "", err
-		}
-		if hit {
-			u := usage{Prompt: c.request(c.prompts[0]).Estimate(), Completion: int64(size / 4)}
-			u.Total = u.Prompt + u.Completion
-			return u, "stop", nil
-		}
-		if end != nil {
-			if stop != nil {
-				if rest := stop.Rest(); rest != "" {
-					err = write(rest)
-				}
-			}
-			return readUsage(ev.Data), end.Reason, err
-		}
+		a.write(piece, nil)
+	}
+	return a
+}
+
+func (a *completionAnswer) write(text string, reason *string) {
+	switch {
+	case text == "" && reason == nil:
+	case a.stream:
+		a.out = append(a.out, sseData(completionObject{a.head.id, "text_completion", a.head.created, a.head.model, []completionChoice{{Index: a.index, Text: text, Reason: reason}}, nil})...)
+	default:
+		a.whole.WriteString(text)
 	}
 }
 
-func completionChoice(index int, text string, reason *string) map[string]any {
-	return map[string]any{"index": index, "text": text, "logprobs": nil, "finish_reason": reason}
+// Event is reply.Encoder's, as are the next three.
+func (a *completionAnswer) Event(ev codex.Event) *codex.End { return a.events.Event(ev) }
+
+// Stopped estimates what was used until a stop sequence.
+func (a *completionAnswer) Stopped() *codex.End {
+	if !a.hit {
+		return nil
+	}
+	return a.events.Stopped(a.req)
 }
 
-func completionChunk(head chatHead, index int, text string, reason *string) map[string]any {
-	return map[string]any{"id": head.id, "object": "text_completion", "created": head.created, "model": head.model,
-		"choices": []any{completionChoice(index, text, reason)}}
+// Finish writes what was held back, and the reason.
+func (a *completionAnswer) Finish(end *codex.End, stopped bool) {
+	if a.stop != nil && !stopped {
+		a.write(a.stop.Rest(), nil)
+	}
+	a.reason = end.Reason
+	a.write("", &a.reason)
 }
+
+// Take returns the chunks to send.
+func (a *completionAnswer) Take() []byte {
+	out := a.out
+	a.out = a.out[:0]
+	return out
+}
+
+type completionObject struct {
+	ID      string             `json:"id"`
+	Object  string             `json:"object"`
+	Created int64              `json:"created"`
+	Model   string             `json:"model"`
+	Choices []completionChoice `json:"choices"`
+	Usage   *usage             `json:"usage,omitempty"`
+}
+
+type completionChoice struct {
+	Index    int       `json:"index"`
+	Text     string    `json:"text"`
+	Logprobs *struct{} `json:"logprobs"`
+	Reason   *string   `json:"finish_reason"`
+}
+
+func ptr[T any](v T) *T { return &v }
 
 func sseData(v any) []byte {
 	return append(append([]byte("data: "), encode(v)...), '\n', '\n')

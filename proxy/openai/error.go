@@ -31,10 +31,24 @@ func optional(s string) *string {
 }
 
 // WriteError answers with an error in OpenAI's shape. Nothing must have been written before.
-func WriteError(w http.ResponseWriter, e *codex.Error) {
-	reply.ErrorHeader(w.Header(), e)
-	w.WriteHeader(e.Status)
-	w.Write(append(errorJSON(e), '\n')) //nolint:errcheck // the caller has gone
+func WriteError(w http.ResponseWriter, e *codex.Error) { reply.WriteError(w, e, errorJSON(e)) }
+
+// fail answers a request for which nothing has been sent yet.
+func (h *Handler) fail(w http.ResponseWriter, r *codex.Request, out reply.Outcome, err error) reply.Outcome {
+	if e := out.Fail(r, err); e != nil {
+		writeFailure(w, r, e)
+	}
+	return out
+}
+
+// writeFailure answers with an error as the caller of r reads it.
+func writeFailure(w http.ResponseWriter, r *codex.Request, e *codex.Error) {
+	reply.Announce(w.Header(), r.Dropped, e.Header())
+	if r.Native && e.Answer != nil {
+		writeAnswer(w, e.Answer)
+	} else {
+		WriteError(w, e)
+	}
 }
 
 // writeAnswer passes the backend's own error on, for the Codex CLI, which acts on it.
@@ -49,3 +63,10 @@ func writeAnswer(w http.ResponseWriter, a *codex.Answer) {
 }
 
 func encode(v any) []byte { return reply.Encode(v) }
+
+// writeObject answers with JSON. The error is that the caller has gone.
+func writeObject(w http.ResponseWriter, v any) error {
+	w.Header().Set("Content-Type", "application/json")
+	_, err := w.Write(encode(v))
+	return err
+}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"io"
 	"maps"
 	"mime"
@@ -13,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -35,60 +33,38 @@ type imageRequest struct {
 
 // Images answers POST /v1/images/generations, and edits: the backend makes pictures by a tool of its own.
 func (h *Handler) Images(w http.ResponseWriter, r *http.Request, body []byte) reply.Outcome {
-	start := time.Now()
 	req, err := parseImages(r.Header.Get("Content-Type"), body, strings.HasSuffix(r.URL.Path, "/edits"))
 	out := reply.Outcome{Dropped: req.Dropped, Streamed: req.stream}
 	if err == nil {
-		err = reply.CheckStrict(h.Strict, req.Dropped, "model")
+		err = h.Client.CheckStrict(req.Dropped, "model")
 	}
 	if err != nil {
 		return h.fail(w, &req.Request, out, err)
 	}
-	streams := make([]*codex.Stream, 0, req.count)
-	defer func() { closeAll(streams) }()
-	for range req.count {
-		s, err := h.Client.Stream(r.Context(), req.call())
-		if err != nil {
-			return h.fail(w, &req.Request, out, err)
-		}
-		streams = append(streams, s)
+	streams, err := h.open(r.Context(), slices.Repeat([]*codex.Request{req.call()}, req.count))
+	if err != nil {
+		return h.fail(w, &req.Request, out, err)
 	}
-	pictures, errs := make([]gjson.Result, req.count), make([]error, req.count)
-	usages := make([]codex.End, req.count)
-	to := reply.NewStream(w, start, reply.SSE)
-	var wait sync.WaitGroup
-	for i, s := range streams {
-		if req.stream && i == 0 {
-			s.OnQuiet(func() { to.KeepAlive(reply.Comment) })
-		}
-		wait.Go(func() {
-			said := ""
-			events := &codex.EventHandler{
-				Text: func(raw string) { said += gjson.Parse(raw).String() },
-				Made: func(item gjson.Result) {
-					if item.Get("type").Str == "image_generation_call" && item.Get("result").Str != "" {
-						pictures[i] = item
-					}
-				},
-			}
-			end, err := events.ReadAll(s)
-			if err == nil && !pictures[i].Exists() {
-				err = &codex.Error{Status: http.StatusBadGateway, Type: "server_error", Code: "no_image", Message: strings.TrimSpace("The model made no picture. " + said)}
-			}
-			if errs[i] = err; err == nil {
-				usages[i] = *end
-			}
-		})
+	defer closeAll(streams)
+	out.Model, out.Effort = streams[0].Model, streams[0].Effort
+	to := reply.NewStream(w, reply.SSE)
+	if req.stream {
+		streams[0].OnQuiet(func() { to.KeepAlive(nil, reply.Comment) })
 	}
-	wait.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return h.breakChat(w, &chatRequest{Request: req.Request}, to, out, err)
+	pictures, each := make([]gjson.Result, req.count), make([]codex.Tokens, req.count)
+	err = reply.Parallel(req.count, func(i int) (err error) {
+		pictures[i], each[i], err = readPicture(streams[i])
+		return err
+	})
+	out.Heard(streams...)
+	for _, t := range each {
+		out.Add(t)
 	}
-	for _, u := range usages {
-		out.InputTokens, out.CachedTokens, out.OutputTokens = out.InputTokens+u.Input, out.CachedTokens+u.Cached, out.OutputTokens+u.Output
+	if err != nil {
+		return h.breakStream(w, &req.Request, to, out, err)
 	}
-	use := map[string]any{"input_tokens": out.InputTokens, "output_tokens": out.OutputTokens, "total_tokens": out.InputTokens + out.OutputTokens,
-		"input_tokens_details": map[string]any{"text_tokens": out.InputTokens, "image_tokens": 0}}
+	use := map[string]any{"input_tokens": out.Input, "output_tokens": out.Output, "total_tokens": out.Input + out.Output,
+		"input_tokens_details": map[string]any{"text_tokens": out.Input, "image_tokens": 0}}
 	if req.stream {
 		for _, p := range pictures {
 			event := map[string]any{"type": "image_generation.completed", "b64_json": p.Get("result").Str, "created_at": time.Now().Unix(), "usage": use}
@@ -115,8 +91,33 @@ func (h *Handler) Images(w http.ResponseWriter, r *http.Request, body []byte) re
 	}
 	answer["data"] = data
 	reply.Announce(w.Header(), req.Dropped, streams[0].Header)
-	writeObject(w, answer)
+	out.Gone = writeObject(w, answer) != nil
 	return out
+}
+
+// readPicture reads an answer to its end. It is an error when it has no picture.
+func readPicture(s *codex.Stream) (picture gjson.Result, used codex.Tokens, err error) {
+	var said strings.Builder
+	events := codex.EventHandler{
+		Text: func(raw string) { said.WriteString(codex.Text(raw)) },
+		Other: func(item gjson.Result) {
+			if item.Get("type").Str == "image_generation_call" && item.Get("result").Str != "" {
+				picture = item
+			}
+		},
+	}
+	for {
+		ev, err := s.Read()
+		if err != nil {
+			return picture, used, err
+		}
+		if end := events.Event(ev); end != nil {
+			if !picture.Exists() {
+				err = &codex.Error{Status: http.StatusBadGateway, Type: "server_error", Code: "no_image", Message: strings.TrimSpace("The model made no picture. " + said.String())}
+			}
+			return picture, end.Tokens, err
+		}
+	}
 }
 
 // call is the request for one picture.
@@ -138,7 +139,7 @@ func parseImages(contentType string, body []byte, edit bool) (*imageRequest, err
 			return r, err
 		}
 	} else {
-		fields, err := readObject(body)
+		fields, err := reply.Object(body)
 		if err != nil {
 			return r, err
 		}

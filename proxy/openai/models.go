@@ -26,8 +26,8 @@ func toModelObject(m codex.Model) modelObject {
 // Models answers GET /v1/models. The Codex CLI, which names its version in the query, gets the backend's own list.
 func (h *Handler) Models(w http.ResponseWriter, r *http.Request) {
 	h.Client.Models.Fetch(r.Context(), h.Client) //nolint:errcheck // the list at hand is used
-	w.Header().Set("Content-Type", "application/json")
 	if r.URL.Query().Has("client_version") {
+		w.Header().Set("Content-Type", "application/json")
 		w.Write(h.Client.Models.Raw()) //nolint:errcheck // the caller has gone
 		return
 	}
@@ -38,11 +38,12 @@ func (h *Handler) Models(w http.ResponseWriter, r *http.Request) {
 	for _, m := range h.Client.Models.All() {
 		list.Data = append(list.Data, toModelObject(m))
 	}
-	w.Write(encode(list)) //nolint:errcheck // the caller has gone
+	writeObject(w, list) //nolint:errcheck // the caller has gone
 }
 
 // Model answers GET /v1/models/{id}, also for a name with an effort.
-func (h *Handler) Model(w http.ResponseWriter, r *http.Request, id string) {
+func (h *Handler) Model(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
 	h.Client.Models.Fetch(r.Context(), h.Client) //nolint:errcheck // the list at hand is used
 	base, _ := h.Client.Models.Resolve(id, "")
 	m, ok := h.Client.Models.Find(base)
@@ -53,8 +54,7 @@ func (h *Handler) Model(w http.ResponseWriter, r *http.Request, id string) {
 	}
 	object := toModelObject(m)
 	object.ID = id
-	w.Header().Set("Content-Type", "application/json")
-	w.Write(encode(object)) //nolint:errcheck // the caller has gone
+	writeObject(w, object) //nolint:errcheck // the caller has gone
 }
 
 func quoteName(s string) string {

@@ -3,13 +3,15 @@ package openai
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
-	"github.com/jellydator/ttlcache/v3"
 	"github.com/tidwall/gjson"
 
 	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/expiring"
 	"codex-proxy/proxy/reply"
 )
 
@@ -17,48 +19,40 @@ import (
 // memory only, bounded by count, bytes and age; an answer that is gone is an error, never an answer without its
 // context. Safe for concurrent use.
 type ResponseStore struct {
-	answers *ttlcache.Cache[string, *kept]
-	items   *ttlcache.Cache[string, json.RawMessage] // finished items by id, for item_reference
+	answers *expiring.Cache[*storedTurn]
+	items   *expiring.Cache[json.RawMessage] // finished items by id, for item_reference
+	last    atomic.Int64                     // number of the newest turn
 }
 
-// kept is one turn. The turns before it are found by their ids, so that a long conversation is kept once.
-type kept struct {
+// storedTurn is one turn. The turns before it are found by their ids, so that a long conversation is kept once.
+type storedTurn struct {
+	number   int64 // grows from turn to turn
 	previous string
 	input    []json.RawMessage // of this turn
 	output   []json.RawMessage
 	object   []byte // the response
 }
 
-const (
-	memoryAge   = 2 * time.Hour
-	memoryCount = 1000
-	memoryBytes = 64 << 20
-)
-
-// NewResponseStore returns an empty store.
+// NewResponseStore returns an empty store: two hours, 1000 answers, 64 MB, and half as much for single items.
 func NewResponseStore() *ResponseStore {
-	size := func(items []json.RawMessage) (n uint64) {
-		for _, item := range items {
-			n += uint64(len(item))
-		}
-		return n
-	}
+	const age, count, bytes = 2 * time.Hour, 1000, 64 << 20
 	return &ResponseStore{
-		answers: ttlcache.New(
-			ttlcache.WithTTL[string, *kept](memoryAge),
-			ttlcache.WithCapacity[string, *kept](memoryCount),
-			ttlcache.WithMaxCost(memoryBytes, func(i ttlcache.CostItem[string, *kept]) uint64 {
-				return size(i.Value.input) + size(i.Value.output) + uint64(len(i.Value.object))
-			}),
-		),
-		items: ttlcache.New(
-			ttlcache.WithTTL[string, json.RawMessage](memoryAge),
-			ttlcache.WithCapacity[string, json.RawMessage](8*memoryCount),
-			ttlcache.WithMaxCost(memoryBytes/2, func(i ttlcache.CostItem[string, json.RawMessage]) uint64 {
-				return uint64(len(i.Key) + len(i.Value))
-			}),
-		),
+		answers: expiring.New(expiring.Limits{Age: age, Count: count, Bytes: bytes}, func(t *storedTurn) int {
+			n := len(t.object)
+			for _, item := range slices.Concat(t.input, t.output) {
+				n += len(item)
+			}
+			return n
+		}),
+		items: expiring.New(expiring.Limits{Age: age, Count: 8 * count, Bytes: bytes / 2}, func(item json.RawMessage) int { return len(item) }),
 	}
+}
+
+// storeScope is the part of a store in which ids are looked up: the one of all HTTP requests, or that of one
+// WebSocket, which sees its own turns only.
+type storeScope struct {
+	*ResponseStore
+	prefix string // of keys
 }
 
 func gone(what, id string) *codex.Error {
@@ -66,84 +60,102 @@ func gone(what, id string) *codex.Error {
 		Message: "The " + strings.ReplaceAll(what, "_", " ") + " " + quoteName(id) + " is not here (any more): this proxy keeps answers in memory for two hours, the ChatGPT backend keeps none. Send the whole conversation in input"}
 }
 
-// before returns the conversation up to and with the answer of that id.
-func (s *ResponseStore) before(id string) ([]json.RawMessage, error) {
-	var turns []*kept
+// before returns the conversation up to and with the answer of that id. An id that came twice does not lead in a
+// circle: each turn was kept after the one before it.
+func (s storeScope) before(id string) ([]json.RawMessage, error) {
+	var turns []*storedTurn
 	for at := id; at != ""; {
-		item := s.answers.Get(at)
-		if item == nil {
+		t, ok := s.answers.Get(s.prefix + at)
+		if !ok || (len(turns) > 0 && t.number >= turns[len(turns)-1].number) {
 			return nil, gone("previous_response", id)
 		}
-		turns = append(turns, item.Value())
-		at = item.Value().previous
+		turns = append(turns, t)
+		at = t.previous
 	}
 	var items []json.RawMessage
-	for i := len(turns) - 1; i >= 0; i-- {
-		items = append(append(items, turns[i].input...), turns[i].output...)
+	for _, t := range slices.Backward(turns) {
+		items = append(append(items, t.input...), t.output...)
 	}
 	return items, nil
 }
 
 // keep remembers a finished answer under its id.
-func (s *ResponseStore) keep(previous string, input, output []json.RawMessage, object []byte) {
+func (s storeScope) keep(t *turn, output []json.RawMessage, object []byte) {
 	id := gjson.GetBytes(object, "id").Str
 	if id == "" {
 		return
 	}
-	s.answers.Set(id, &kept{previous, input, output, object}, ttlcache.DefaultTTL)
-	s.keepItems(output)
-}
-
-func (s *ResponseStore) keepItems(items []json.RawMessage) {
-	for _, item := range items {
+	s.answers.Set(s.prefix+id, &storedTurn{s.last.Add(1), t.previous, t.own, output, object})
+	for _, item := range output {
 		if id := gjson.GetBytes(item, "id").Str; id != "" {
-			s.items.Set(id, item, ttlcache.DefaultTTL)
+			s.items.Set(s.prefix+id, item)
 		}
 	}
 }
 
 // resolve puts the items themselves in the place of references to them.
-func (s *ResponseStore) resolve(input []json.RawMessage) error {
+func (s storeScope) resolve(input []json.RawMessage) error {
 	for i, item := range input {
 		if gjson.GetBytes(item, "type").Str != "item_reference" {
 			continue
 		}
 		id := gjson.GetBytes(item, "id").Str
-		found := s.items.Get(id)
-		if found == nil {
+		found, ok := s.items.Get(s.prefix + id)
+		if !ok {
 			return gone("item", id)
 		}
-		input[i] = found.Value()
+		input[i] = found
 	}
 	return nil
 }
 
-// Stored answers GET and DELETE /v1/responses/{id}, GET …/input_items and POST …/cancel.
-func (h *Handler) Stored(w http.ResponseWriter, r *http.Request, path string) reply.Outcome {
-	id, what, _ := strings.Cut(path, "/")
-	item := h.Store.answers.Get(id)
-	var out reply.Outcome
-	switch {
-	case item == nil:
-		out.Err = gone("response", id)
-	case what == "" && r.Method == http.MethodDelete:
-		h.Store.answers.Delete(id)
-		writeObject(w, map[string]any{"id": id, "object": "response", "deleted": true})
-		return out
-	case what == "" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+// forget gives back all that the scope holds.
+func (s storeScope) forget() {
+	s.answers.DeletePrefix(s.prefix)
+	s.items.DeletePrefix(s.prefix)
+}
+
+// StoredResponse answers GET /v1/responses/{id}.
+func (h *Handler) StoredResponse(w http.ResponseWriter, r *http.Request) reply.Outcome {
+	return h.stored(w, r, func(_ string, t *storedTurn) {
 		w.Header().Set("Content-Type", "application/json")
-		w.Write(item.Value().object) //nolint:errcheck // the caller has gone
-		return out
-	case what == "input_items" && r.Method == http.MethodGet:
-		writeObject(w, inputItems(item.Value().input))
-		return out
-	case what == "cancel" && r.Method == http.MethodPost:
+		w.Write(t.object) //nolint:errcheck // the caller has gone
+	})
+}
+
+// InputItems answers GET /v1/responses/{id}/input_items.
+func (h *Handler) InputItems(w http.ResponseWriter, r *http.Request) reply.Outcome {
+	return h.stored(w, r, func(_ string, t *storedTurn) { writeObject(w, inputItems(t.input)) }) //nolint:errcheck // the caller has gone
+}
+
+// DeleteResponse answers DELETE /v1/responses/{id}.
+func (h *Handler) DeleteResponse(w http.ResponseWriter, r *http.Request) reply.Outcome {
+	return h.stored(w, r, func(id string, _ *storedTurn) {
+		h.Store.answers.Delete(id)
+		writeObject(w, map[string]any{"id": id, "object": "response", "deleted": true}) //nolint:errcheck // the caller has gone
+	})
+}
+
+// CancelResponse answers POST /v1/responses/{id}/cancel: whatever is stored is over.
+func (h *Handler) CancelResponse(w http.ResponseWriter, r *http.Request) (out reply.Outcome) {
+	over := false
+	if out = h.stored(w, r, func(string, *storedTurn) { over = true }); over {
 		out.Err = codex.Invalid("", "This answer is over. Only answers in the background can be cancelled, and those are not available: close the connection to end one")
-	default:
-		w.Header().Set("Allow", "GET, DELETE")
-		out.Err = &codex.Error{Status: http.StatusMethodNotAllowed, Type: "invalid_request_error", Code: "method_not_allowed", Message: r.Method + " does not work here"}
+		WriteError(w, out.Err)
 	}
-	WriteError(w, out.Err)
+	return out
+}
+
+// stored finds the answer that the path names.
+func (h *Handler) stored(w http.ResponseWriter, r *http.Request, found func(id string, t *storedTurn)) (out reply.Outcome) {
+	id := r.PathValue("id")
+	t, ok := h.Store.answers.Get(id)
+	if !ok || strings.HasPrefix(id, socketScope) {
+		out.Err = gone("response", id)
+		WriteError(w, out.Err)
+		return out
+	}
+	found(id, t)
 	return out
 }
 
@@ -155,11 +167,6 @@ func inputItems(items []json.RawMessage) map[string]any {
 	return list
 }
 
-func writeObject(w http.ResponseWriter, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Write(encode(v)) //nolint:errcheck // the caller has gone
-}
-
 // InputTokens answers POST /v1/responses/input_tokens by an estimate, and says so in a header.
 func (h *Handler) InputTokens(w http.ResponseWriter, r *http.Request, body []byte) reply.Outcome {
 	t, err := h.parseResponses(r, body)
@@ -168,20 +175,21 @@ func (h *Handler) InputTokens(w http.ResponseWriter, r *http.Request, body []byt
 		return h.fail(w, t.req, out, err)
 	}
 	w.Header().Set("X-Codex-Proxy-Estimated", "true")
-	writeObject(w, map[string]any{"object": "response.input_tokens", "input_tokens": t.req.Estimate()})
+	writeObject(w, map[string]any{"object": "response.input_tokens", "input_tokens": t.req.Estimate()}) //nolint:errcheck // the caller has gone
 	return out
 }
 
-// Forward answers what else lies under /v1/responses, such as POST …/compact: the backend does.
-func (h *Handler) Forward(w http.ResponseWriter, r *http.Request, path string, body []byte) reply.Outcome {
+// Compact answers POST /v1/responses/compact: the backend does.
+func (h *Handler) Compact(w http.ResponseWriter, r *http.Request, body []byte) reply.Outcome {
 	out := reply.Outcome{Model: gjson.GetBytes(body, "model").Str}
-	status, header, answer, err := h.Client.Forward(r.Context(), "/"+path, body, r.Header)
+	req := &codex.Request{}
+	req.RecogniseNative(r.Header)
+	header, answer, err := h.Client.Forward(r.Context(), "/compact", body, r.Header)
 	if err != nil {
-		return h.fail(w, &codex.Request{}, out, err)
+		return h.fail(w, req, out, err)
 	}
-	reply.Announce(w.Header(), nil, header)
+	reply.Announce(w.Header(), codex.Dropped{}, header)
 	w.Header().Set("Content-Type", header.Get("Content-Type"))
-	w.WriteHeader(status)
 	w.Write(answer) //nolint:errcheck // the caller has gone
 	return out
 }

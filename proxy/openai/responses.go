@@ -3,12 +3,10 @@ package openai
 
 import (
 	"encoding/json"
-	"errors"
 	"io"
 	"maps"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/tidwall/gjson"
 	"github.com/tidwall/sjson"
@@ -20,8 +18,6 @@ import (
 // Handler answers OpenAI's API. Its fields are set before use and not changed. Safe for concurrent use.
 type Handler struct {
 	Client *codex.Client
-	// Strict turns the dropping of a parameter into an error that names it.
-	Strict bool
 	// Reasoning keeps the reasoning of tool calls for Chat Completions; see codex.NewReasoningCache.
 	Reasoning *codex.ReasoningCache
 	// Store keeps answers for clients that go on from one by its id; see NewResponseStore.
@@ -39,24 +35,22 @@ type turn struct {
 
 // Responses answers POST /v1/responses: what the backend sends goes through as it is, with the last object completed.
 func (h *Handler) Responses(w http.ResponseWriter, r *http.Request, body []byte) reply.Outcome {
-	start := time.Now()
 	t, err := h.parseResponses(r, body)
 	out := reply.Outcome{Model: t.req.Model, Streamed: t.stream, Dropped: t.req.Dropped}
 	if err == nil {
-		err = reply.CheckStrict(h.Strict, t.req.Dropped)
+		err = h.Client.CheckStrict(t.req.Dropped)
 	}
 	if err != nil {
 		return h.fail(w, t.req, out, err)
 	}
 	s, err := h.Client.Stream(r.Context(), t.req)
-	out.Dropped = t.req.Dropped
 	if err != nil {
 		return h.fail(w, t.req, out, err)
 	}
 	defer s.Close()
-	out.Model, _ = h.Client.Models.Resolve(t.req.Model, "")
+	out.Began(t.req, s)
 	if t.stream {
-		return h.streamResponses(w, t, s, out, start)
+		return h.streamResponses(w, t, s, out)
 	}
 	return h.bufferResponses(w, t, s, out)
 }
@@ -64,15 +58,15 @@ func (h *Handler) Responses(w http.ResponseWriter, r *http.Request, body []byte)
 func (h *Handler) parseResponses(r *http.Request, body []byte) (*turn, error) {
 	t := &turn{req: &codex.Request{}, store: true}
 	t.req.RecogniseNative(r.Header)
-	params, err := readObject(body)
+	params, err := reply.Object(body)
 	if err != nil {
 		return t, err
 	}
-	return t, h.readTurn(t, params)
+	return t, readTurn(t, params, storeScope{ResponseStore: h.Store})
 }
 
 // readTurn takes a request's parameters, and puts before its input what was said before.
-func (h *Handler) readTurn(t *turn, params map[string]json.RawMessage) error {
+func readTurn(t *turn, params map[string]json.RawMessage, store storeScope) error {
 	if params["input"] == nil && params["messages"] != nil {
 		return codex.Invalid("messages", "This is a Chat Completions request. Send it to /v1/chat/completions")
 	}
@@ -90,14 +84,14 @@ func (h *Handler) readTurn(t *turn, params map[string]json.RawMessage) error {
 		}
 	}
 	t.stream = string(params["stream"]) == "true"
-	if err := h.Store.resolve(t.req.Input); err != nil {
+	if err := store.resolve(t.req.Input); err != nil {
 		return err
 	}
 	t.own = slices.Clone(t.req.Input)
 	if t.previous == "" {
 		return nil
 	}
-	before, err := h.Store.before(t.previous)
+	before, err := store.before(t.previous)
 	t.req.Input = append(before, t.req.Input...)
 	return err
 }
@@ -111,86 +105,46 @@ func (h *Handler) remember(t *turn, items *codex.Items, data []byte) (object str
 		}
 	}
 	if t.store {
-		h.Store.keep(t.previous, t.own, items.All(), []byte(object))
+		storeScope{ResponseStore: h.Store}.keep(t, items.All(), []byte(object))
 	}
 	return object
 }
 
-// readObject reads a request's body.
-func readObject(body []byte) (map[string]json.RawMessage, error) {
-	var params map[string]json.RawMessage
-	if err := json.Unmarshal(body, &params); err != nil || params == nil {
-		return nil, &codex.Error{Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "invalid_json", Message: "The request's body is not a JSON object" + where(err)}
-	}
-	return params, nil
-}
-
-func where(err error) string {
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) {
-		return " (" + syntax.Error() + ", after " + string(encode(syntax.Offset)) + " bytes)"
-	}
-	return ""
-}
-
-// fail answers a request for which nothing has been sent yet.
-func (h *Handler) fail(w http.ResponseWriter, req *codex.Request, out reply.Outcome, err error) reply.Outcome {
-	var e *codex.Error
-	if !errors.As(err, &e) {
-		out.Gone = true
-		return out
-	}
-	out.Err = e
-	reply.Announce(w.Header(), req.Dropped, e.Header())
-	if req.Native && e.Answer != nil {
-		writeAnswer(w, e.Answer)
-	} else {
-		WriteError(w, e)
-	}
-	return out
-}
-
-func (h *Handler) streamResponses(w http.ResponseWriter, t *turn, s *codex.Stream, out reply.Outcome, start time.Time) reply.Outcome {
-	req := t.req
-	to := reply.NewStream(w, start, func(head http.Header) {
-		reply.SSE(head)
-		reply.Announce(head, req.Dropped, s.Header)
-	})
-	s.OnQuiet(func() { to.KeepAlive(reply.Comment) })
+func (h *Handler) streamResponses(w http.ResponseWriter, t *turn, s *codex.Stream, out reply.Outcome) reply.Outcome {
+	to := streamTo(w, t.req, s)
 	var items codex.Items
 	var held []byte // events that say nothing yet: the status waits for the first that does
 	for {
 		ev, err := s.Next()
+		out.Heard(s)
 		if err == io.EOF { //nolint:errorlint // Next returns it bare
-			break
+			return out
 		}
 		if err != nil {
-			return h.breakResponses(w, req, to, out, err, held)
+			return h.breakResponses(w, t.req, to, out, err, held)
 		}
 		raw := ev.Raw
 		switch ev.Type {
 		case codex.TypeTextDelta:
-		case codex.TypeCreated, codex.TypeInProgress, "codex.rate_limits", "response.metadata":
-			if !to.Began() {
-				held = append(held, raw...)
-				continue
-			}
 		case codex.TypeItemDone:
 			items.Add(ev)
 		case codex.TypeFailed, codex.TypeError:
-			e := codex.FailureOf(ev.Data, time.Now())
-			if !to.Began() && !req.Native {
-				return h.fail(w, req, out, e)
+			e := s.Failure(ev)
+			if !t.req.Native && to.Withdraw() {
+				return h.fail(w, t.req, out, e)
 			}
 			out.Err = e
 		case codex.TypeCompleted, codex.TypeIncomplete:
-			out.Count(ev.Data)
+			out.Tokens = codex.TokensOf(ev)
 			data := items.Complete(ev.Data)
-			if ev.Type == codex.TypeCompleted {
-				h.remember(t, &items, data)
-			}
+			h.remember(t, &items, data)
 			if len(data) != len(ev.Data) {
 				raw = append(append([]byte("event: "+ev.Type+"\ndata: "), data...), '\n', '\n')
+			}
+		default:
+			if ev.Prelude() && !to.Began() {
+				held = append(held, raw...)
+				continue
 			}
 		}
 		if held != nil {
@@ -202,39 +156,28 @@ func (h *Handler) streamResponses(w http.ResponseWriter, t *turn, s *codex.Strea
 			return out
 		}
 	}
-	to.Send(nil, false) //nolint:errcheck // the answer is over either way
-	out.FirstToken = to.FirstToken()
-	return out
 }
 
 // breakResponses ends an answer that broke off: with an HTTP error when nothing was sent, else with an error event and
 // a connection that is cut, so that no client takes what it has for the whole.
 func (h *Handler) breakResponses(w http.ResponseWriter, req *codex.Request, to *reply.Stream, out reply.Outcome, err error, held []byte) reply.Outcome {
-	if !to.Began() {
-		return h.fail(w, req, out, err)
-	}
-	var e *codex.Error
-	if !errors.As(err, &e) {
-		out.Gone = true
-		return out
-	}
-	out.Err = e
-	var event []byte
-	if req.Native { // Codex passes over a bare error event
-		event = sseEvent(codex.TypeFailed, struct {
-			Type     string         `json:"type"`
-			Response failedResponse `json:"response"`
-		}{codex.TypeFailed, failedResponse{"failed", failedError{e.Code, e.Message}}})
-	} else {
-		event = sseEvent(codex.TypeError, struct {
+	e := out.Break(to, req, err, func(e *codex.Error) []byte {
+		if req.Native { // Codex passes over a bare error event
+			return append(held, sseEvent(codex.TypeFailed, struct {
+				Type     string         `json:"type"`
+				Response failedResponse `json:"response"`
+			}{codex.TypeFailed, failedResponse{"failed", failedError{e.Code, e.Message}}})...)
+		}
+		return append(held, sseEvent(codex.TypeError, struct {
 			Type    string  `json:"type"`
 			Code    string  `json:"code"`
 			Message string  `json:"message"`
 			Param   *string `json:"param"`
-		}{codex.TypeError, e.Code, e.Message, nil})
+		}{codex.TypeError, e.Code, e.Message, nil})...)
+	})
+	if e != nil {
+		writeFailure(w, req, e)
 	}
-	to.Send(append(held, event...), false) //nolint:errcheck // the connection is cut next
-	out.Cut = true
 	return out
 }
 
@@ -254,23 +197,22 @@ func sseEvent(name string, data any) []byte {
 }
 
 func (h *Handler) bufferResponses(w http.ResponseWriter, t *turn, s *codex.Stream, out reply.Outcome) reply.Outcome {
-	req := t.req
 	var items codex.Items
 	for {
-		ev, err := s.Next()
+		ev, err := s.Read()
+		out.Heard(s)
 		if err != nil {
-			return h.fail(w, req, out, err)
+			return h.fail(w, t.req, out, err)
 		}
 		switch ev.Type {
 		case codex.TypeItemDone:
 			items.Add(ev)
-		case codex.TypeFailed, codex.TypeError:
-			return h.fail(w, req, out, codex.FailureOf(ev.Data, time.Now()))
 		case codex.TypeCompleted, codex.TypeIncomplete:
-			out.Count(ev.Data)
-			reply.Announce(w.Header(), req.Dropped, s.Header)
+			out.Tokens = codex.TokensOf(ev)
+			reply.Announce(w.Header(), t.req.Dropped, s.Header)
 			w.Header().Set("Content-Type", "application/json")
-			w.Write([]byte(h.remember(t, &items, items.Complete(ev.Data)))) //nolint:errcheck // the caller has gone
+			_, err := w.Write([]byte(h.remember(t, &items, items.Complete(ev.Data))))
+			out.Gone = err != nil
 			return out
 		}
 	}

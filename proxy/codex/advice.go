@@ -1,0 +1,44 @@
+package codex
+
+// Remedy names something that a person can do about an error.
+type Remedy string
+
+// The remedies that errors speak of.
+const (
+	RemedySignIn      Remedy = "sign_in"       // sign in again
+	RemedySignInCodex Remedy = "sign_in_codex" // sign in the Codex way, which may do more than "Sign in with ChatGPT"
+	RemedyIdleTimeout Remedy = "idle_timeout"  // allow the backend a longer silence
+	RemedyStrict      Remedy = "strict"        // have parameters dropped instead of refused
+	RemedyAllowOrigin Remedy = "allow_origin"  // let a web page in
+	RemedyAllowHost   Remedy = "allow_host"    // answer to another name
+	RemedyAPIKey      Remedy = "api_key"       // give the proxy's own key to a tool
+	RemedyPort        Remedy = "port"          // listen on another port
+	RemedyListen      Remedy = "listen"        // listen on another address
+)
+
+// Advice gives the words for a remedy, which differ with where a person meets it: a terminal, a menu, a Worker's
+// dashboard. They are a whole sentence without its full stop. An empty answer, or a nil Advice, means those for a
+// terminal. It must be safe for concurrent use.
+type Advice func(Remedy) string
+
+var terminalAdvice = map[Remedy]string{
+	RemedySignIn:      "Run `codex-proxy login`",
+	RemedySignInCodex: "Run `codex-proxy login --codex` to sign in the Codex way",
+	RemedyIdleTimeout: "Send the request again, or raise --idle-timeout",
+	RemedyStrict:      "Leave it out, or run codex-proxy without --strict",
+	RemedyAllowOrigin: "To allow it, start the proxy with --allow-origin",
+	RemedyAllowHost:   "To use another name for it, start it with --allow-host",
+	RemedyAPIKey:      "Set it as the API key in your tool: the one that the proxy was started with, not OpenAI's",
+	RemedyPort:        "Choose another port with --port",
+	RemedyListen:      "Choose another address with --listen",
+}
+
+// For returns the words for a remedy.
+func (a Advice) For(r Remedy) string {
+	if a != nil {
+		if words := a(r); words != "" {
+			return words
+		}
+	}
+	return terminalAdvice[r]
+}

@@ -1,0 +1,177 @@
+package codex
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tidwall/gjson"
+)
+
+// Stream is an answer that is coming. One goroutine uses it; it must be closed.
+type Stream struct {
+	Header http.Header // of the backend's answer
+	Model  string      // that was asked, as the backend calls it
+	Effort string      // that was asked for; empty for the model's default
+
+	dec     *Decoder
+	body    io.ReadCloser
+	cancel  context.CancelCauseFunc
+	ctx     context.Context
+	advice  Advice
+	done    bool      // the last event was handed out
+	first   time.Time // when the first event came that says something
+	compact bytes.Buffer
+	idle    *idle
+}
+
+// OnQuiet has f called, from another goroutine, each time the backend has been silent for the keep-alive time. It is
+// not called after Close has returned. A panic in f ends the stream with an error.
+func (s *Stream) OnQuiet(f func()) { s.idle.onQuiet(f) }
+
+// Buffered reports whether a further event has come already, at least in part.
+func (s *Stream) Buffered() bool { return s.dec.Buffered() }
+
+// First is when the first event came that says something of the answer; zero as long as there was none.
+func (s *Stream) First() time.Time { return s.first }
+
+// Next returns the next event, valid until the following call. After the one that ends an answer the error is io.EOF;
+// when the stream ends before that it is an *Error, or ctx's error when the caller went away.
+func (s *Stream) Next() (Event, error) {
+	if s.done {
+		return Event{}, io.EOF
+	}
+	ev, err := s.dec.Next()
+	s.idle.alive()
+	if err != nil {
+		return Event{}, s.broken(err)
+	}
+	if ev.lines > 1 { // one line of JSON is what the translators work with
+		s.compact.Reset()
+		if json.Compact(&s.compact, ev.Data) != nil {
+			return Event{}, Broken()
+		}
+		ev.Data = s.compact.Bytes()
+	}
+	switch ev.Type {
+	case TypeTextDelta:
+	case TypeCompleted, TypeIncomplete, TypeFailed, TypeError:
+		if !gjson.ValidBytes(ev.Data) {
+			return Event{}, Broken()
+		}
+		s.done = true
+	}
+	if s.first.IsZero() && !ev.Prelude() {
+		s.first = time.Now()
+	}
+	return ev, nil
+}
+
+// Read is Next for who does not pass events on: one that tells of a failure is an *Error, and so is an end without the
+// event that ends an answer.
+func (s *Stream) Read() (Event, error) {
+	ev, err := s.Next()
+	switch {
+	case err == io.EOF: //nolint:errorlint // Next returns it bare
+		return ev, Broken()
+	case err == nil && (ev.Type == TypeFailed || ev.Type == TypeError):
+		return ev, s.Failure(ev)
+	}
+	return ev, err
+}
+
+// Failure is what a response.failed or error event tells.
+func (s *Stream) Failure(ev Event) *Error { return failureOf(ev.Data, time.Now(), s.advice) }
+
+func (s *Stream) broken(err error) error {
+	switch cause := context.Cause(s.ctx); {
+	case errors.Is(cause, errIdle):
+		return Silent(s.idle.timeout, s.advice)
+	case cause != nil:
+		return cause
+	case errors.Is(err, errEventTooLarge):
+		e := Broken()
+		e.Message = "ChatGPT sent an event that is too large to pass on"
+		return e
+	}
+	return Broken()
+}
+
+// Done reports whether the answer has come to its end.
+func (s *Stream) Done() bool { return s.done }
+
+// Close ends the request at the backend.
+func (s *Stream) Close() {
+	s.idle.stop()
+	s.cancel(nil)
+	s.body.Close()
+	s.dec.Release()
+}
+
+var errIdle = errors.New("the backend is silent")
+
+// idle watches for silence with one timer and no work on the way of an event but a flag.
+type idle struct {
+	every, timeout time.Duration
+	cancel         context.CancelCauseFunc
+	heard          atomic.Bool
+	quiet          atomic.Pointer[func()]
+	timer          *time.Timer
+	silence        time.Duration // used by the timer only
+	mu             sync.Mutex    // held while the timer acts
+	stopped        bool
+}
+
+func newIdle(every, timeout time.Duration, cancel context.CancelCauseFunc) *idle {
+	if every <= 0 || every > timeout {
+		every = timeout
+	}
+	i := &idle{every: every, timeout: timeout, cancel: cancel}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.timer = time.AfterFunc(every, i.look)
+	return i
+}
+
+func (i *idle) alive() {
+	if !i.heard.Load() {
+		i.heard.Store(true)
+	}
+}
+
+func (i *idle) onQuiet(f func()) { i.quiet.Store(&f) }
+
+func (i *idle) look() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	defer func() {
+		if cause := recover(); cause != nil {
+			i.cancel(Crashed(cause))
+		}
+	}()
+	if i.stopped {
+		return
+	}
+	if i.heard.Swap(false) {
+		i.silence = 0
+	} else if i.silence += i.every; i.silence >= i.timeout {
+		i.cancel(errIdle)
+		return
+	} else if f := i.quiet.Load(); f != nil {
+		(*f)()
+	}
+	i.timer.Reset(i.every)
+}
+
+func (i *idle) stop() {
+	i.timer.Stop()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.stopped = true
+}
