@@ -17,8 +17,25 @@ import (
 var version = "dev"
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	code := cli.Run(ctx, cli.Process{Version: version, Args: os.Args[1:], In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
-	stop()
-	os.Exit(code)
+	ctx, hurry := interrupts()
+	os.Exit(cli.Run(ctx, cli.Process{Version: version, Args: os.Args[1:], In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Hurry: hurry}))
+}
+
+// interrupts turns the first Ctrl-C, SIGTERM or end of the terminal into the end of ctx, upon which the program ends in
+// good order, and the second into the closing of hurry, upon which it waits for nothing but a refresh that was sent:
+// the sign-in would be lost with its answer.
+func interrupts() (ctx context.Context, hurry <-chan struct{}) {
+	ctx, end := context.WithCancel(context.Background())
+	now := make(chan struct{})
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		<-signals
+		end()
+		<-signals
+		close(now)
+		for range signals { // more of them change nothing
+		}
+	}()
+	return ctx, now
 }

@@ -41,6 +41,8 @@ type Service struct {
 	Port    int    // 0 for a free one
 	Errors  *log.Logger
 	Advice  codex.Advice // words what can be done when it can't listen
+	// Hurry, once closed, has Stop cut what is under way at once; nil for never.
+	Hurry <-chan struct{}
 
 	// SameUser refuses callers that are programs of another user of this machine, where the system tells whose they are
 	// (see package peer). Root's are let in, and so are, with a line in Errors, those that can't be told.
@@ -209,8 +211,8 @@ func (s *Service) explain(e *listenError) error {
 	return fmt.Errorf("can't listen on %s: %w. %s", net.JoinHostPort(e.host, strconv.Itoa(e.port)), e.err, s.Advice.For(codex.RemedyListen))
 }
 
-// Stop takes no new requests, lets those under way end for a few seconds, WebSockets among them, then cuts them with an
-// error in their dialect. It returns when none runs any more.
+// Stop takes no new requests, lets those under way end for a few seconds (unless there is a Hurry), WebSockets among
+// them, then cuts them with an error in their dialect. It returns when none runs any more.
 func (s *Service) Stop() {
 	s.life.Lock()
 	defer s.life.Unlock()
@@ -231,6 +233,7 @@ func (s *Service) Stop() {
 	select {
 	case <-ended:
 	case <-patience.Done():
+	case <-s.Hurry:
 	}
 	cancel()
 	cut(codex.Stopped())

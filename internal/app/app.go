@@ -23,14 +23,26 @@ import (
 	"codex-proxy/proxy/codex"
 )
 
+// Program is what the program is built for.
+type Program struct {
+	Version string
+	Log     *logrus.Logger
+	// Icon means that it has the icon and the menu: a port that is taken does not end it, since the menu can mend that,
+	// and advice speaks of clicks.
+	Icon bool
+}
+
 // App is the program. Make one with New; Run is its life as a server, and without it the verbs work on what is stored,
 // as commands do. Close must be called in the end. Safe for concurrent use.
 type App struct {
 	Settings Settings
-	Version  string
 	// Steps hears of the sign-in's life, step by step, in words for people. Set before use.
 	Steps func(creds.Step)
+	// Waiting is called when Close must wait for a refresh that was sent, with the time that it may take; nil for
+	// nobody to be told. Set before use.
+	Waiting func(most time.Duration)
 
+	program  Program
 	log      *logrus.Logger
 	manager  *creds.Manager
 	importer *creds.Importer
@@ -41,7 +53,8 @@ type App struct {
 	imports  bool   // the store takes what the Codex CLI has
 	endDemo  func() // nil without a demo
 	changes  changes
-	running  bool // this is the program itself, not a command beside it
+	advice   advice
+	origins  *origins
 
 	mu       sync.Mutex
 	trouble  string // why the proxy does not listen, or empty
@@ -50,6 +63,8 @@ type App struct {
 	icon     string // how the icon is, for status; empty without a menu
 	attempt  *attempt
 	meter    bool // the icon shows the fuller limit
+
+	failed Failure // the last request that failed
 
 	pausedUntil time.Time
 	pause       *time.Timer // ends the pause
@@ -64,7 +79,15 @@ func (a *App) Open(ctx context.Context) {
 // Close waits for a change of the sign-in that is under way, so that no answer of the auth server is lost, and ends
 // what New started.
 func (a *App) Close() {
-	if err := a.manager.Close(); err != nil {
+	a.endPause()
+	soon := time.AfterFunc(time.Second/2, func() {
+		if a.Waiting != nil {
+			a.Waiting(creds.CloseLimit)
+		}
+	})
+	err := a.manager.Close()
+	soon.Stop()
+	if err != nil {
 		a.log.Errorf("❌ %v", err)
 	}
 	if a.endDemo != nil {

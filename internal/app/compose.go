@@ -3,19 +3,22 @@ package app
 import (
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/adrg/xdg"
-	"github.com/sirupsen/logrus"
 
 	"codex-proxy/creds"
 	"codex-proxy/internal/atomicfile"
+	"codex-proxy/internal/peer"
 	"codex-proxy/proxy"
 	"codex-proxy/proxy/codex"
 )
 
 // New builds the program from checked settings. Nothing runs yet, but for the demo's backend.
-func New(s Settings, version string, log *logrus.Logger) (*App, error) {
-	a := &App{Settings: s, Version: version, Steps: logSteps(log), log: log, http: newHTTPClient(), identity: codex.NewIdentity(version), meter: s.IconMeter}
+func New(s Settings, p Program) (*App, error) {
+	a := &App{Settings: s, program: p, Steps: logSteps(p.Log), log: p.Log, http: newHTTPClient(), identity: codex.NewIdentity(p.Version), meter: s.IconMeter}
+	a.advice = adviceFor(p.Icon, s.CredsStore)
+	a.origins = &origins{allow: slices.Clone(s.AllowOrigin), deny: slices.Clone(s.DeniedOrigins)}
 	store, cache := a.openStore(), codex.ModelCache(modelFile(filepath.Join(xdg.CacheHome, "codex-proxy", "models.json")))
 	if s.Demo {
 		tokens, err := a.startDemo()
@@ -27,7 +30,7 @@ func New(s Settings, version string, log *logrus.Logger) (*App, error) {
 	a.manager = a.newManager(store)
 	server := a.newServer(cache)
 	a.client = server.Client
-	a.service = &proxy.Service{Handler: server, Host: s.Listen, Port: int(s.Port), Errors: standardLogger(log)}
+	a.service = &proxy.Service{Handler: server, Host: s.Listen, Port: int(s.Port), Errors: standardLogger(p.Log), Advice: a.advice.remedy, SameUser: s.SameUser && peer.Supported}
 	return a, nil
 }
 
@@ -55,7 +58,7 @@ func (a *App) newManager(store creds.Store) *creds.Manager {
 		Store:     store,
 		Refresher: &creds.Refresher{HTTP: a.http, AuthURL: a.Settings.AuthURL, UserAgent: a.identity.UserAgent},
 		TakeOver:  !a.Settings.DisableMigrateRefresh,
-		Advice:    terminalAdvice(a.Settings.CredsStore),
+		Advice:    a.advice.cause,
 		Tell:      say,
 	}
 	if a.imports {
@@ -77,10 +80,10 @@ func (a *App) newServer(cache codex.ModelCache) *proxy.Server {
 		Model: s.Model, Aliases: s.ModelAlias, ModelCache: cache,
 		Guard: proxy.Guard{
 			Keys: proxy.KeyList(s.APIKey), KeyRequired: func() bool { return len(s.APIKey) > 0 },
-			Hosts: s.AllowHost, Origins: func() []string { return s.AllowOrigin },
+			Hosts: s.AllowHost, Origins: a.origins.allowed, Asked: a.pageAsked, Advice: a.advice.remedy,
 		},
-		Admin:   admin,
-		Version: a.Version,
+		Admin: admin, Advice: a.advice.remedy, OnRequest: a.noteRequest,
+		Version: a.program.Version,
 		Demo:    s.Demo,
 		Log:     a.log,
 	})

@@ -90,7 +90,7 @@ func (a *App) listen() error {
 	if err != nil {
 		return err
 	}
-	a.log.WithField("version", a.Version).Infof("🚀 Codex Proxy listens at http://%s/v1", display(a.service.Addr()))
+	a.log.WithField("version", a.program.Version).Infof("🚀 Codex Proxy listens at http://%s/v1", display(a.service.Addr()))
 	if a.Settings.Demo {
 		a.log.Warn("⚠️ This is the demo: answers come from a built-in stand-in, not from ChatGPT")
 	}

@@ -75,6 +75,10 @@ func (s State) tray(now time.Time) tray.State {
 		creds.StatusRefreshing: tray.Refreshing, creds.StatusRefreshFailing: tray.Failing, creds.StatusSignInAgain: tray.SignInAgain,
 	}[in.Status]
 	t.ByUser = in.Cause == creds.CauseSignedOut
+	t.ClockOff, t.AskedOrigin = in.ClockOff, s.Asked
+	if f := s.Failed; f != nil {
+		t.LastError, t.LastErrorAt = f.Client+": "+f.Error, f.Time
+	}
 	if in.Starting {
 		t.SignIn = tray.Starting
 	}
@@ -122,6 +126,10 @@ func (m *Menu) Do(ctx context.Context, action tray.Action) (string, error) {
 			return "", m.copy(p.Address)
 		}
 		return "", nil
+	case tray.AllowOrigin, tray.DenyOrigin:
+		if origin := a.State().Asked; origin != "" {
+			return "", a.AllowOrigin(origin, action == tray.AllowOrigin)
+		}
 	case tray.SignOut:
 		_, err := a.SignOut(ctx)
 		return "", err
@@ -136,7 +144,7 @@ func (m *Menu) Do(ctx context.Context, action tray.Action) (string, error) {
 	case tray.OpenLog:
 		return "", browser.OpenFile(LogFile())
 	case tray.About:
-		return "Version " + a.Version + ". Your ChatGPT plan for your editors, on this machine only.", nil
+		return "Version " + a.program.Version + ". Your ChatGPT plan for your editors, on this machine only.", nil
 	case tray.Quit:
 		m.quit()
 	}

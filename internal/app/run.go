@@ -14,17 +14,18 @@ import (
 
 // Life is how a running program is to live.
 type Life struct {
-	Icon bool // with the icon: a port that is taken does not end the program, since the menu can mend it
 	// Quit ends the program: it cancels the context that Run was given.
 	Quit func()
 	// Entered is called once this program is on the list of those that run; may be nil.
 	Entered func()
+	// Hurry is closed when the user wants the end at once; nil for never.
+	Hurry <-chan struct{}
 }
 
 // Run serves until ctx ends, then lets the answers under way end, and then waits for what the sign-in is doing. A port
 // that can't be listened on is an error without the icon.
 func (a *App) Run(ctx context.Context, life Life) error {
-	a.running = true
+	a.service.Hurry = life.Hurry
 	for _, warning := range a.Settings.Warnings {
 		a.log.Warn("⚠️ " + warning)
 	}
@@ -33,12 +34,12 @@ func (a *App) Run(ctx context.Context, life Life) error {
 	if err != nil {
 		a.log.Errorf("❌ %v", err)
 	}
-	if a.Settings.Demo || !life.Icon || !saved.Stopped() {
-		if err := a.listen(); err != nil && !life.Icon {
+	if a.Settings.Demo || !a.program.Icon || !saved.Stopped() {
+		if err := a.listen(); err != nil && !a.program.Icon {
 			return err
 		}
 	}
-	door, err := control.Open(RunFolder(), a.about(life.Icon), a.verbs(life.Quit), standardLogger(a.log))
+	door, err := control.Open(RunFolder(), a.about(), a.verbs(life.Quit), standardLogger(a.log))
 	if err != nil {
 		a.log.Warnf("⚠️ The commands can't reach this program while it runs: %v", err)
 	} else {
@@ -73,8 +74,8 @@ func (a *App) Run(ctx context.Context, life Life) error {
 	return nil
 }
 
-func (a *App) about(icon bool) control.About {
-	return control.About{PID: os.Getpid(), Version: a.Version, Store: a.manager.State().Store, Demo: a.Settings.Demo, Icon: icon, Started: time.Now()}
+func (a *App) about() control.About {
+	return control.About{PID: os.Getpid(), Version: a.program.Version, Store: a.manager.State().Store, Demo: a.Settings.Demo, Icon: a.program.Icon, Started: time.Now()}
 }
 
 // verbs are what commands can have the running program do.

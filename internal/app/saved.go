@@ -41,6 +41,17 @@ func ReadSaved() (Saved, error) {
 // Stopped reports whether the user stopped the proxy.
 func (s Saved) Stopped() bool { stopped, _ := s["stopped"].(bool); return stopped }
 
+// DeniedOrigins are the pages of this machine that the user does not want to be asked about.
+func (s Saved) DeniedOrigins() (out []string) {
+	list, _ := s["denied-origins"].([]any)
+	for _, v := range list {
+		if origin, ok := v.(string); ok {
+			out = append(out, origin)
+		}
+	}
+	return out
+}
+
 // change reads the settings file, has f change it, and writes it back. The demo keeps nothing.
 func (a *App) change(f func(Saved)) error {
 	if a.Settings.Demo {

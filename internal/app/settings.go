@@ -33,7 +33,8 @@ type Settings struct {
 	APIKey      []string `env:"PROXY_API_KEY" placeholder:"KEY" group:"Access" help:"Ask callers for this key, or one of these, comma-separated (${env})."`
 	AdminAPIKey string   `env:"ADMIN_API_KEY" name:"admin-api-key" placeholder:"KEY" group:"Access" help:"Serve the admin API (/admin/credentials) to who brings this key (${env})."`
 	AllowHost   []string `env:"CODEX_PROXY_ALLOW_HOST" placeholder:"NAME" group:"Access" help:"Also answer to this Host name, such as host.docker.internal (${env})."`
-	AllowOrigin []string `env:"CODEX_PROXY_ALLOW_ORIGIN" placeholder:"ORIGIN" group:"Access" help:"Also answer to pages of this origin, such as https://chat.example.com. A web origin needs --api-key (${env})."`
+	AllowOrigin []string `env:"CODEX_PROXY_ALLOW_ORIGIN" placeholder:"ORIGIN" group:"Access" help:"Also answer to pages of this origin, such as http://localhost:3000 or https://chat.example.com. One that is not of this machine needs --api-key (${env})."`
+	SameUser    bool     `env:"CODEX_PROXY_SAME_USER" default:"true" negatable:"" group:"Access" help:"Refuse programs of other users of this machine, where the system tells whose a caller is (${env})."`
 
 	Model       string            `env:"CODEX_PROXY_MODEL" placeholder:"ID" group:"Answers" help:"Model for requests that name none. By default the first of your plan's list (${env})."`
 	ModelAlias  map[string]string `env:"CODEX_PROXY_MODEL_ALIAS" mapsep:"," placeholder:"NAME=ID" group:"Answers" help:"Another name for a model, such as claude-sonnet=gpt-5.5; it also stands for names that begin with it. Names of Claude models mean the default model without one (${env})."`
@@ -47,6 +48,9 @@ type Settings struct {
 	BackendURL string `env:"CODEX_PROXY_BACKEND_URL" default:"https://chatgpt.com/backend-api" placeholder:"URL" group:"OpenAI" help:"Where ChatGPT's backend is (${env})."`
 	APIURL     string `env:"CODEX_PROXY_API_URL" name:"api-url" default:"https://api.openai.com/v1" placeholder:"URL" group:"OpenAI" help:"Where OpenAI's public API is (${env})."`
 	AuthURL    string `env:"CODEX_PROXY_AUTH_URL" default:"https://auth.openai.com" placeholder:"URL" group:"OpenAI" help:"Where OpenAI's auth server is (${env})."`
+
+	// DeniedOrigins are pages of this machine that the user does not want to be asked about.
+	DeniedOrigins []string `kong:"-"`
 
 	// From says where each setting's value comes from, by the name of its flag; nil counts as FromDefault for all.
 	From map[string]Source `kong:"-"`
@@ -138,7 +142,7 @@ func (s *Settings) checkAccess() error {
 		if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" {
 			return fmt.Errorf("--allow-origin %s is not an origin. Write it like https://chat.example.com", origin)
 		}
-		if strings.HasPrefix(u.Scheme, "http") && len(s.APIKey) == 0 {
+		if proxy.WebOrigin(origin) && !proxy.Loopback(u.Hostname()) && len(s.APIKey) == 0 {
 			return fmt.Errorf("--allow-origin %s lets its pages spend your plan. Set --api-key too", origin)
 		}
 	}

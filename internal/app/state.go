@@ -18,9 +18,11 @@ type State struct {
 	SignIn    SignInState `json:"sign_in"`
 	SigningIn *Prompt     `json:"signing_in,omitempty"` // what the user must do to finish a sign-in under way
 	Usage     codex.Usage `json:"usage"`
-	Model     string      `json:"model"`           // id that tools may use
-	Menu      string      `json:"menu,omitempty"`  // how the icon is; empty without a menu
-	Meter     bool        `json:"meter,omitempty"` // the icon shows the fuller limit
+	Model     string      `json:"model"`                  // id that tools may use
+	Menu      string      `json:"menu,omitempty"`         // how the icon is; empty without a menu
+	Meter     bool        `json:"meter,omitempty"`        // the icon shows the fuller limit
+	Asked     string      `json:"asked_origin,omitempty"` // a page of this origin wants to use the plan, and nobody has decided
+	Failed    *Failure    `json:"last_failure,omitempty"`
 }
 
 // ProxyState is how the proxy is.
@@ -56,18 +58,19 @@ type SignInState struct {
 	Advice       string          `json:"advice,omitempty"`  // in a terminal's words
 	FailingSince time.Time       `json:"failing_since,omitzero"`
 	NextAttempt  time.Time       `json:"next_attempt,omitzero"`
+	ClockOff     time.Duration   `json:"clock_ahead_ns,omitempty"` // of this machine, against OpenAI's
 }
 
 // State describes the program as it is now.
 func (a *App) State() State {
 	s := a.manager.State()
 	out := State{
-		Version: a.Version, Demo: a.Settings.Demo,
+		Version: a.program.Version, Demo: a.Settings.Demo,
 		Proxy: ProxyState{URL: "http://localhost:" + itoa(a.service.WantedPort()) + "/v1"},
 		SignIn: SignInState{
 			Status: s.Status, Usable: s.Usable, Kind: s.Kind, Email: s.Email, Plan: s.Plan, AccountID: s.AccountID,
 			ExpiresAt: s.ExpiresAt, LastRefresh: s.LastRefresh, Store: s.Store, ImportedFrom: s.ImportedFrom, CanImport: a.imports,
-			Ownership: s.Ownership, Cause: s.Cause, Problem: s.Problem, Advice: s.Advice, FailingSince: s.FailingSince, NextAttempt: s.NextAttempt,
+			Ownership: s.Ownership, Cause: s.Cause, Problem: s.Problem, Advice: s.Advice, FailingSince: s.FailingSince, NextAttempt: s.NextAttempt, ClockOff: s.ClockOff,
 			Starting: !a.manager.Started() && s.Status == creds.StatusNone,
 		},
 		SigningIn: a.SigningIn(),
@@ -76,7 +79,11 @@ func (a *App) State() State {
 	}
 	a.mu.Lock()
 	out.Menu, out.Meter, out.Proxy.Problem, out.Proxy.Spare, out.SignIn.Imported = a.icon, a.meter, a.trouble, a.spare, a.imported
-	out.Proxy.PausedUntil = a.pausedUntil
+	out.Proxy.PausedUntil, out.Asked = a.pausedUntil, a.origins.first()
+	if !a.failed.Time.IsZero() {
+		failed := a.failed
+		out.Failed = &failed
+	}
 	a.mu.Unlock()
 	if addr := a.service.Addr(); addr != "" {
 		out.Proxy = ProxyState{Running: true, URL: "http://" + display(addr) + "/v1", PID: os.Getpid()}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -24,6 +25,8 @@ type Process struct {
 	In      io.Reader
 	Out     io.Writer
 	Err     io.Writer
+	// Hurry is closed when the user wants the end at once, after ctx has ended; nil for never.
+	Hurry <-chan struct{}
 }
 
 // commandLine is what can be typed.
@@ -80,7 +83,7 @@ func Run(ctx context.Context, p Process) int {
 		return code
 	}
 	if err == nil {
-		cl.Settings.From = sources(parsed, saved)
+		cl.Settings.From, cl.Settings.DeniedOrigins = sources(parsed, saved), saved.DeniedOrigins()
 		if unreadable != nil {
 			cl.Settings.Warnings = append(cl.Settings.Warnings, unreadable.Error())
 		}
@@ -196,13 +199,19 @@ func (c *console) open() (*app.App, error) {
 
 // openDemoToo is open for what can be asked of a demo that runs, too.
 func (c *console) openDemoToo() (*app.App, error) {
-	a, err := app.New(c.settings, c.process.Version, app.NewLogger(io.Discard, c.settings.Env, "error"))
+	a, err := app.New(c.settings, app.Program{Version: c.process.Version, Log: app.NewLogger(io.Discard, c.settings.Env, "error")})
 	if err != nil {
 		return nil, err
 	}
+	a.Waiting = c.waiting
 	a.Steps = func(s creds.Step) { c.printf("%s %s\n", s.Icon, s.Text) }
 	a.Open(c.ctx)
 	return a, nil
+}
+
+// waiting says why a program that was told to end does not do so yet.
+func (c *console) waiting(most time.Duration) {
+	c.warnf("⏳ Waiting for OpenAI's answer to a refresh, for %s at most: without it the sign-in would be lost\n", most.Round(time.Second))
 }
 
 // running is the running program that uses the same sign-in.

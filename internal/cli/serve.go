@@ -27,12 +27,13 @@ func (s *serveCommand) Run(c *console) error {
 		return c.service(s.InstallService)
 	}
 	log := app.NewLogger(c.process.Err, c.settings.Env, c.settings.LogLevel)
-	a, err := app.New(c.settings, c.process.Version, log)
+	a, err := app.New(c.settings, app.Program{Version: c.process.Version, Log: log})
 	if err == nil {
+		a.Waiting = c.waiting
 		defer a.Close()
 		ctx, cancel := context.WithCancel(c.ctx)
 		defer cancel()
-		err = a.Run(ctx, app.Life{Quit: cancel})
+		err = a.Run(ctx, app.Life{Quit: cancel, Hurry: c.process.Hurry})
 	}
 	if err != nil {
 		log.Errorf("❌ %v", err)
@@ -132,11 +133,12 @@ func (m *menuCommand) Run(c *console) error {
 		return (&serveCommand{}).Run(c)
 	}
 	log := app.NewLogger(io.MultiWriter(c.process.Err, logFile()), c.settings.Env, c.settings.LogLevel)
-	a, err := app.New(c.settings, c.process.Version, log)
+	a, err := app.New(c.settings, app.Program{Version: c.process.Version, Log: log, Icon: true})
 	if err != nil {
 		log.Errorf("❌ %v", err)
 		return errSilent
 	}
+	a.Waiting = c.waiting
 	defer a.Close()
 	entered, shown, err := c.alone(a)
 	switch {
@@ -151,7 +153,7 @@ func (m *menuCommand) Run(c *console) error {
 	served, closed := make(chan error, 1), make(chan struct{})
 	go func() {
 		defer cancel()
-		served <- a.Run(ctx, app.Life{Icon: true, Quit: cancel, Entered: entered})
+		served <- a.Run(ctx, app.Life{Quit: cancel, Entered: entered, Hurry: c.process.Hurry})
 	}()
 	go func() {
 		defer close(closed)

@@ -252,7 +252,7 @@ func TestModelNamesChooseTheEffort(t *testing.T) {
 			t.Errorf("%s went up as %s", c.body, up)
 		}
 	}
-	if status, _, answer := p.post("/v1/chat/completions", `{"model":"nonsense","messages":[{"role":"user","content":"hi"}]}`); status != 400 || !strings.Contains(answer, "not supported when using Codex") {
+	if status, _, answer := p.post("/v1/chat/completions", `{"model":"nonsense","messages":[{"role":"user","content":"hi"}]}`); status != 404 || !strings.Contains(answer, "model_not_found") || !strings.Contains(answer, "There are: gpt-6.1-sol") {
 		t.Errorf("an unknown model: %d %s", status, answer)
 	}
 }
@@ -537,9 +537,9 @@ func TestTheGuard(t *testing.T) {
 		{[]string{"Origin", "https://evil.example", "Content-Type", "text/plain"}, 403},
 		{[]string{"Origin", "null"}, 403},
 		{[]string{"Origin", "http://localhost.evil.example"}, 403},
-		{[]string{"Origin", "http://localhost:3000"}, 200},
-		{[]string{"Origin", "http://127.0.0.1:5173"}, 200},
-		{[]string{"Origin", "http://[::1]:5173"}, 200},
+		{[]string{"Origin", "http://localhost:3000"}, 403},
+		{[]string{"Origin", "http://127.0.0.1:5173"}, 403},
+		{[]string{"Origin", "http://[::1]:5173"}, 403},
 		{[]string{"Origin", "app://obsidian.md"}, 200},
 		{[]string{"Origin", "vscode-webview://1a2b3c"}, 200},
 		{[]string{"Origin", "tauri://localhost"}, 200},
@@ -554,7 +554,7 @@ func TestTheGuard(t *testing.T) {
 			t.Errorf("%v: no CORS header", c.header)
 		}
 	}
-	if n := b.Counts().Responses; n != 11 {
+	if n := b.Counts().Responses; n != 8 {
 		t.Errorf("%d requests went up", n)
 	}
 	req, _ := http.NewRequest(http.MethodOptions, p.url+"/v1/chat/completions", nil)

@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -86,6 +87,7 @@ type program struct {
 	backend string
 	log     *output
 	done    chan error
+	key     string // that it asks for; empty for none
 }
 
 // output collects what a program prints.
@@ -128,6 +130,9 @@ func start(t testing.TB, home string, env []string, args ...string) *program {
 func launch(t testing.TB, home string, env []string, args ...string) *program {
 	t.Helper()
 	p := &program{t: t, home: home, log: &output{}, done: make(chan error, 1)}
+	if i := slices.Index(args, "--api-key"); i >= 0 {
+		p.key, _, _ = strings.Cut(args[i+1], ",")
+	}
 	p.cmd = exec.Command(binary, args...)
 	runtime := filepath.Join(home, "run")
 	if err := os.MkdirAll(runtime, 0o700); err != nil {
@@ -251,7 +256,14 @@ func (p *program) waitForState(state string) {
 
 func (p *program) health() map[string]any {
 	p.t.Helper()
-	resp, err := http.Get(p.url + "/health")
+	req, err := http.NewRequest(http.MethodGet, p.url+"/health", nil)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if p.key != "" {
+		req.Header.Set("Authorization", "Bearer "+p.key)
+	}
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -1,0 +1,25 @@
+package app
+
+import (
+	"time"
+
+	"codex-proxy/proxy"
+)
+
+// Failure is a request that failed, for the menu.
+type Failure struct {
+	Time   time.Time `json:"time"`
+	Client string    `json:"client"`
+	Error  string    `json:"error"` // a sentence
+}
+
+// noteRequest hears of each request that has ended. It is on the request's path and must not wait.
+func (a *App) noteRequest(r proxy.Record) {
+	if r.Code == "" || r.Gone || r.Status == 401 && r.Model == "" {
+		return
+	}
+	a.mu.Lock()
+	a.failed = Failure{Time: time.Now(), Client: r.Client, Error: r.Error}
+	a.mu.Unlock()
+	a.changed(false)
+}
