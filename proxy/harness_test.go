@@ -188,3 +188,14 @@ func sseEvents(stream string) (types []string, data []string) {
 }
 
 func get(doc, path string) gjson.Result { return gjson.Get(doc, path) }
+
+// eventually waits for something that happens on another goroutine.
+func eventually(t testing.TB, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		if f() {
+			return
+		}
+	}
+	t.Fatalf("%s: never", what)
+}

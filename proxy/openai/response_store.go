@@ -193,3 +193,6 @@ func (h *Handler) Compact(w http.ResponseWriter, r *http.Request, body []byte) r
 	w.Write(answer) //nolint:errcheck // the caller has gone
 	return out
 }
+
+// Len is how many answers are kept, those of WebSockets among them.
+func (s *ResponseStore) Len() int { return s.answers.Len() }
