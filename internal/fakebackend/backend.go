@@ -368,6 +368,9 @@ func (b *Backend) refuse(w http.ResponseWriter, r *http.Request) bool {
 		writeJSON(w, 429, map[string]any{"error": "rate_limited"})
 	case "hang":
 		<-r.Context().Done()
+	case "slow": // granted after a while, whether or not the caller is still there
+		time.Sleep(time.Second)
+		return false
 	case "drop":
 		panic(http.ErrAbortHandler)
 	case "invalid_grant":

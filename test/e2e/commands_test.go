@@ -120,7 +120,7 @@ func TestSignInWithChatGPT(t *testing.T) {
 	}
 	for scenario, want := range map[string]string{
 		"[[sharing]]":     "plan usage limit reached",
-		"[[ineligible]]":  "login --codex",
+		"[[ineligible]]":  "the Codex way",
 		"[[unavailable]]": "in a minute",
 	} {
 		if _, _, body := proxy.post("/v1/chat/completions", chat(scenario)); !strings.Contains(body, want) {
@@ -128,7 +128,7 @@ func TestSignInWithChatGPT(t *testing.T) {
 		}
 	}
 	status, _, body = proxy.post("/v1/responses", respond("hello", `"tools":[{"type":"image_generation"}]`))
-	if status != 400 || !strings.Contains(body, "login --codex") {
+	if status != 400 || !strings.Contains(body, "the Codex way") {
 		t.Errorf("image generation: %d %s", status, body)
 	}
 	if len(b.Requests("/backend-api/codex/responses")) > 0 {

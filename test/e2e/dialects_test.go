@@ -352,7 +352,7 @@ func TestModelAliases(t *testing.T) {
 			t.Errorf("%s went up as %s, want %s", name, got, want)
 		}
 	}
-	if status, _, body := p.post("/v1/chat/completions", `{"model":"mystery","messages":[{"role":"user","content":"hi"}]}`); status != 400 || !strings.Contains(body, "not supported when using Codex") {
+	if status, _, body := p.post("/v1/chat/completions", `{"model":"mystery","messages":[{"role":"user","content":"hi"}]}`); status != 404 || !strings.Contains(body, "model_not_found") {
 		t.Errorf("an unknown model: %d %s", status, body)
 	}
 }

@@ -47,7 +47,7 @@ func golden(t *testing.T, name, text string) {
 
 var (
 	dated   = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d( \S+)?`)
-	waits   = regexp.MustCompile(`\(in \d+s\)`)
+	waits   = regexp.MustCompile(`in \d+ seconds?`)
 	ports   = regexp.MustCompile(`localhost:\d+`)
 	message = regexp.MustCompile(`msg="((?:[^"\\]|\\.)*)"`)
 )
@@ -58,7 +58,7 @@ func (p *program) steps() string {
 	for line := range strings.Lines(p.log.String()) {
 		if m := message.FindStringSubmatch(line); m != nil && !strings.Contains(line, "level=debug") {
 			text := strings.NewReplacer(p.home, "~", `\"`, `"`).Replace(m[1])
-			b.WriteString(ports.ReplaceAllString(waits.ReplaceAllString(dated.ReplaceAllString(text, "DATE"), "(in a moment)"), "localhost:PORT") + "\n")
+			b.WriteString(ports.ReplaceAllString(waits.ReplaceAllString(dated.ReplaceAllString(text, "DATE"), "in a moment"), "localhost:PORT") + "\n")
 		}
 	}
 	return b.String()

@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // TestABrowserThatStaysInTheForegroundDoesNotHoldTheSignIn: some xdg-open return only when the browser ends.
@@ -85,5 +87,70 @@ func TestVersionAndHelpAreCommandsToo(t *testing.T) {
 	}
 	if out, code := command(t, home, nil, "help"); code != 0 || !strings.Contains(out, "workspace") {
 		t.Errorf("%d %s", code, out)
+	}
+}
+
+// TestCtrlCLosesNoRefreshThatWasSent: the auth server has spent the old refresh token by then, so that its answer is
+// waited for and stored, however often the user asks for the end.
+func TestCtrlCLosesNoRefreshThatWasSent(t *testing.T) {
+	for name, test := range map[string]struct {
+		args    []string
+		signals []os.Signal
+	}{
+		"refresh, Ctrl-C":           {[]string{"refresh"}, []os.Signal{os.Interrupt}},
+		"refresh, Ctrl-C twice":     {[]string{"refresh"}, []os.Signal{os.Interrupt, os.Interrupt}},
+		"refresh, SIGTERM":          {[]string{"refresh"}, []os.Signal{syscall.SIGTERM}},
+		"import, Ctrl-C":            {[]string{"import"}, []os.Signal{os.Interrupt}},
+		"the first launch, SIGHUP":  {[]string{"serve", "--port", "0"}, []os.Signal{syscall.SIGHUP}},
+		"the first launch, SIGTERM": {[]string{"serve", "--port", "0"}, []os.Signal{syscall.SIGTERM, syscall.SIGTERM}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, url := startBackend(t)
+			home, tokens := signedIn(t, b)
+			stored := filepath.Join(home, ".config", "codex-proxy", "auth.json")
+			if test.args[0] == "refresh" {
+				writeFile(t, stored, tokens.AuthJSON())
+			}
+			b.RefuseRefresh("slow")
+			p := launch(t, home, at(url), test.args...)
+			eventually(t, "the refresh is sent", func() bool { return len(b.Requests("/oauth/token")) == 1 })
+			for _, s := range test.signals {
+				p.cmd.Process.Signal(s) //nolint:errcheck // it is there
+			}
+			eventually(t, "the program ends", p.exited)
+			raw, _ := os.ReadFile(stored)
+			if b.Newest(tokens) == tokens.Refresh || !strings.Contains(string(raw), b.Newest(tokens)) {
+				t.Errorf("the newest refresh token is not stored: %s", raw)
+			}
+			if out, code := command(t, home, at(url), "status"); code != 0 {
+				t.Errorf("afterwards: %d %s", code, out)
+			}
+		})
+	}
+}
+
+// TestASecondCtrlCEndsAtOnce: an answer that is under way is cut then.
+func TestASecondCtrlCEndsAtOnce(t *testing.T) {
+	p, b := startSignedIn(t)
+	done := make(chan string, 1)
+	go func() {
+		_, _, body := p.post("/v1/chat/completions", chat("[[stall]]", `"stream":true`))
+		done <- body
+	}()
+	eventually(t, "an answer is under way", func() bool { return b.Counts().Open == 1 })
+	begin := time.Now()
+	p.cmd.Process.Signal(os.Interrupt) //nolint:errcheck // it is there
+	eventually(t, "it drains", func() bool { return strings.Contains(p.log.String(), "Stopping") })
+	if p.exited() {
+		t.Fatal("it did not wait for the answer")
+	}
+	p.cmd.Process.Signal(os.Interrupt) //nolint:errcheck // it is there
+	eventually(t, "it ends", p.exited)
+	if took := time.Since(begin); took > 3*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if body := <-done; !strings.Contains(body, "proxy_stopping") {
+		t.Errorf("the caller got %s", body)
 	}
 }
