@@ -8,7 +8,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 export CGO_ENABLED ?= 0
 export GOFLAGS ?= -buildvcs=false
 
-.PHONY: help build run demo test lint check-go check-e2e check-platforms check-vulnerabilities check-clients test-clients tools check-desktop build-windows test-windows worker worker-dev check-worker bench-worker release icons bench test-kill test-soak fuzz clean
+.PHONY: help build run demo test lint check-go check-e2e check-platforms check-vulnerabilities check-clients test-clients tools check-desktop check-desktop-faults build-windows test-windows worker worker-dev check-worker bench-worker release icons bench test-kill test-soak fuzz clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24
 
@@ -55,9 +55,11 @@ check-clients: build ## the SDKs, Codex CLI and Claude Code against the built bi
 test-clients: build ## all clients, opencode, Qwen Code, Continue and Cline too; writes docs/clients.md
 	test/clients/run --all --write
 
-check-desktop: build ## the icon, the menu and the notifications on a real desktop (Xvfb, xfce4-panel, dunst, gnome-keyring)
-	go build -o build/stand-in ./internal/standin
+check-desktop: build ## the icon, the menu and the notifications on a real desktop, light and dark (Xvfb, xfce4-panel, dunst, gnome-keyring)
 	test/desktop/run
+
+check-desktop-faults: ## plant faults in a copy, and have the desktop tests find each (about 10 minutes)
+	test/desktop/faults
 
 build-windows: ## build/codex-proxy.exe for the console, build/codex-proxy-tray.exe with the icon
 	cd packaging/windows && go run $(GOWINRES) make --arch amd64 --in winres.json --out ../../rsrc --product-version 0.0.0.0 --file-version 0.0.0.0

@@ -230,16 +230,21 @@ func (p *player) header() {
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
 	h.Set("X-Request-Id", "req_"+random())
 	h.Set("Set-Cookie", "__cf_bm=secret; path=/; HttpOnly")
+	p.limits(strconv.FormatFloat(p.b.usedPercent(), 'f', -1, 64), 2*time.Hour)
+	p.w.WriteHeader(200)
+}
+
+// limits sets the headers that say how much of the plan is used; left is the time until the 5-hour limit resets.
+func (p *player) limits(used string, left time.Duration) {
 	now := time.Now()
 	for window, v := range map[string][3]string{
-		"primary":   {strconv.FormatFloat(p.b.usedPercent(), 'f', -1, 64), "300", strconv.FormatInt(now.Add(2*time.Hour).Unix(), 10)},
+		"primary":   {used, "300", strconv.FormatInt(now.Add(left).Unix(), 10)},
 		"secondary": {"61", "10080", strconv.FormatInt(now.Add(72*time.Hour).Unix(), 10)},
 	} {
-		h.Set("X-Codex-"+window+"-Used-Percent", v[0])
-		h.Set("X-Codex-"+window+"-Window-Minutes", v[1])
-		h.Set("X-Codex-"+window+"-Reset-At", v[2])
+		p.w.Header().Set("X-Codex-"+window+"-Used-Percent", v[0])
+		p.w.Header().Set("X-Codex-"+window+"-Window-Minutes", v[1])
+		p.w.Header().Set("X-Codex-"+window+"-Reset-At", v[2])
 	}
-	p.w.WriteHeader(200)
 }
 
 func (p *player) start() {

@@ -215,7 +215,7 @@ var httpErrors = map[string]func(*player){
 		writeJSON(p.w, 401, map[string]any{"error": map[string]any{"code": "token_expired", "message": "Provided authentication token is expired."}})
 	}),
 	"limit": func(p *player) {
-		p.w.Header().Set("X-Codex-Primary-Used-Percent", "100")
+		p.limits("100", 30*time.Minute)
 		writeJSON(p.w, 429, map[string]any{"error": map[string]any{"type": "usage_limit_reached", "message": "The usage limit has been reached",
 			"plan_type": "plus", "resets_at": time.Now().Add(30 * time.Minute).Unix(), "resets_in_seconds": 1800}})
 	},

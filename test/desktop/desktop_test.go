@@ -388,13 +388,12 @@ func (s *screen) badge() string {
 			}
 		}
 	}
-	best, most := "none", 8
-	for state, n := range counts {
-		if n > most {
-			best, most = state, n
+	for _, state := range []string{"attention", "running", "stopped"} { // grey is also what colours blend into
+		if counts[state] > 6 {
+			return state
 		}
 	}
-	return best
+	return "none"
 }
 
 // is waits for a state: the badge of the icon, and the lines that the menu begins with; those that it must not have
@@ -459,6 +458,8 @@ func TestTheFirstLaunchOnARealDesktop(t *testing.T) {
 	s.is("stopped", "Stopped", "Start the proxy", "!Pause")
 	s.click("Start the proxy")
 	s.is("running", "Running at")
+	s.click("Refresh tokens")
+	s.is("running", "Running at")
 	s.click("Pause for an hour")
 	s.is("stopped", "Paused until", "Go on now")
 	s.click("Go on now")
@@ -470,9 +471,16 @@ func TestTheFirstLaunchOnARealDesktop(t *testing.T) {
 	})
 	s.picture("meter")
 	s.click("Show the fuller limit in the icon")
-	s.click("Refresh tokens")
-	s.is("running", "Running at")
 	s.shown() // what a click does shows by itself
+	// The Codex CLI's copy was spent by the first launch.
+	s.click("Re-import from Codex CLI")
+	s.shown("That did not work")
+	if told := s.told(); !strings.Contains(told[len(told)-1].body, "older than yours") || !strings.Contains(told[len(told)-1].body, "nothing was changed") {
+		t.Errorf("told: %+v", told[len(told)-1])
+	}
+	s.is("running", "Running at", "renews itself")
+	s.post("gpt-5.5", "hello")
+	s.is("running", "Running at", "renews itself", "!ChatGPT")
 
 	s.click("Sign out")
 	s.is("stopped", "Running, and nobody is signed in", "Sign in…", "!Signed in as")
