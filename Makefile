@@ -8,7 +8,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 export CGO_ENABLED ?= 0
 export GOFLAGS ?= -buildvcs=false
 
-.PHONY: help build run demo test lint check-go check-e2e check-platforms check-vulnerabilities check-clients test-clients tools check-desktop check-desktop-faults build-windows test-windows worker worker-dev check-worker bench-worker release icons bench test-kill test-soak fuzz clean
+.PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*/\1/p' $(MAKEFILE_LIST))
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24
 
@@ -93,6 +93,13 @@ release: build-windows ## archives for Linux and Windows in build/release; macOS
 	  tar -C build/release -czf build/release/codex-proxy-linux-$$arch.tar.gz codex-proxy && rm build/release/codex-proxy || exit 1; done
 	cd build && zip -q release/codex-proxy-windows-amd64.zip codex-proxy.exe codex-proxy-tray.exe
 	cd build/release && sha256sum * > SHA256SUMS
+
+page: ## bundle the page's sources into internal/page/dist
+	cd page && npm ci --no-audit --no-fund --ignore-scripts --silent
+	go run ./internal/page/bundle
+
+test-kill-history: ## 200 histories ended by kill -9 (make test runs 4)
+	KILL_ROUNDS=200 go test -run TestKill -timeout 30m -v ./internal/history
 
 icons: ## draw assets/icons from assets/icon.svg (needs rsvg-convert)
 	go run ./internal/icons

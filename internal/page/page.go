@@ -1,0 +1,294 @@
+// Package page serves the page on which the user sees what the proxy does, and mends it. It is an http.Handler over an
+// App, the program's own seam, and over the history.
+//
+// Loopback is not the user, and a page of another port is not this page. The program opens the page with a one-time
+// code; that becomes a cookie and a token for this browser. Without them there is a plain page that says how to open it.
+// Every call must come from this very origin and carry both.
+//
+// The page's sources are in the folder page; `make page` bundles them into dist, which is built in.
+package page
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"html/template"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+
+	"codex-proxy/internal/history"
+)
+
+//go:embed dist shell.html
+var files embed.FS
+
+// Config is what a Page needs.
+type Config struct {
+	App     App
+	History *history.Store   // nil hides Activity and Usage
+	Hosts   []string         // names besides localhost's that it may be opened by
+	Now     func() time.Time // time.Now when nil
+}
+
+// Page is the handler. Safe for concurrent use. Close ends it.
+type Page struct {
+	config   Config
+	sessions *sessions
+	shell    *template.Template
+	assets   map[string]asset
+	version  string // of the assets
+	mux      *http.ServeMux
+	outlook  outlooks
+
+	mu      sync.Mutex
+	streams map[*stream]struct{}
+	closed  bool
+}
+
+// asset is a file of the bundle, as it is sent.
+type asset struct {
+	kind         string
+	plain, small []byte // small is gzipped
+}
+
+// New builds the page. Nothing runs until a browser asks.
+func New(c Config) *Page {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	p := &Page{config: c, sessions: newSessions(c.Now), assets: map[string]asset{}, streams: map[*stream]struct{}{}}
+	p.shell = template.Must(template.ParseFS(files, "shell.html"))
+	p.load()
+	p.mux = http.NewServeMux()
+	p.mux.HandleFunc("GET /{$}", p.serveShell)
+	p.mux.HandleFunc("GET /page/{file}", p.serveAsset)
+	p.mux.HandleFunc("GET /page/api/events", p.guarded(p.serveEvents))
+	p.mux.HandleFunc("GET /page/api/requests", p.guarded(p.withHistory(p.serveRequests)))
+	p.mux.HandleFunc("GET /page/api/names", p.guarded(p.withHistory(p.serveNames)))
+	p.mux.HandleFunc("GET /page/api/usage", p.guarded(p.withHistory(p.serveUsage)))
+	p.mux.HandleFunc("GET /page/api/windows", p.guarded(p.withHistory(p.serveWindows)))
+	p.mux.HandleFunc("GET /page/api/export", p.guarded(p.withHistory(p.serveExport)))
+	p.mux.HandleFunc("POST /page/api/do/{action}", p.guarded(p.serveAction))
+	return p
+}
+
+// Wants reports whether a request is one for the page: a browser that opens the root, or anything of the page's own.
+// Whoever asks for / without wanting HTML is a program, and gets what it always got.
+func Wants(r *http.Request) bool {
+	if strings.HasPrefix(r.URL.Path, "/page/") {
+		return true
+	}
+	return r.URL.Path == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead) && strings.Contains(r.Header.Get("Accept"), "text/html")
+}
+
+// NewCode returns a code that lets one browser in, within 30 seconds. Open opens the page with it.
+func (p *Page) NewCode() string { return p.sessions.newCode() }
+
+// Open is the address, with a fresh code, that the program opens in the browser. root is like http://localhost:9879.
+func (p *Page) Open(root string) string { return root + "/?code=" + url.QueryEscape(p.NewCode()) }
+
+// ServeHTTP answers what Wants reports.
+func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	for _, name := range []string{"Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Access-Control-Expose-Headers"} {
+		h.Del(name) // no other origin reads the page, whatever it may read elsewhere
+	}
+	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+	if !p.hostAllowed(r.Host) {
+		http.Error(w, "The page answers for localhost only.", http.StatusMisdirectedRequest)
+		return
+	}
+	p.mux.ServeHTTP(w, r)
+}
+
+func (p *Page) hostAllowed(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	name = strings.ToLower(strings.Trim(name, "[]"))
+	return name == "localhost" || name == "127.0.0.1" || name == "::1" || slices.ContainsFunc(p.config.Hosts, func(h string) bool { return strings.EqualFold(h, name) })
+}
+
+// cookieName has the port in it: browsers don't keep the cookies of ports apart.
+func cookieName(r *http.Request) string {
+	_, port, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		port = "80"
+	}
+	return "codex-proxy-page-" + port
+}
+
+func cookie(r *http.Request) string {
+	c, err := r.Cookie(cookieName(r))
+	if err != nil {
+		return ""
+	}
+	return c.Value
+}
+
+// serveShell answers with the page for who has a code or the cookie, and says to everybody else how to open it.
+func (p *Page) serveShell(w http.ResponseWriter, r *http.Request) {
+	view := struct {
+		Version, Token string
+		In, Spent      bool
+	}{Version: p.version}
+	// A code is for a browser that was sent here by the program, not by a page, and not in a frame.
+	site, dest := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Sec-Fetch-Dest")
+	direct := (site == "" || site == "none" || site == "same-origin") && (dest == "" || dest == "document")
+	if code := r.URL.Query().Get("code"); code != "" && direct && r.Method == http.MethodGet {
+		cookie, token, ok := p.sessions.redeem(code)
+		if ok {
+			http.SetCookie(w, &http.Cookie{Name: cookieName(r), Value: cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: int(sessionLife / time.Second)})
+			view.In, view.Token = true, token
+		}
+		view.Spent = !ok
+	}
+	if !view.In && p.sessions.known(cookie(r)) {
+		view.In = true
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if !view.In {
+		w.WriteHeader(http.StatusForbidden)
+	}
+	p.shell.Execute(w, view) //nolint:errcheck // the browser has gone
+}
+
+// load reads the bundle and compresses it once.
+func (p *Page) load() {
+	entries, err := files.ReadDir("dist")
+	if err != nil {
+		panic(err) // it is built in
+	}
+	all := sha256.New()
+	for _, e := range entries {
+		raw, err := files.ReadFile("dist/" + e.Name())
+		if err != nil {
+			panic(err)
+		}
+		all.Write(raw)
+		var small bytes.Buffer
+		z, err := gzip.NewWriterLevel(&small, gzip.BestCompression)
+		if err == nil {
+			z.Write(raw) //nolint:errcheck // to memory
+			z.Close()    //nolint:errcheck // as above
+		}
+		kind := map[string]string{".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml", ".txt": "text/plain; charset=utf-8"}[path.Ext(e.Name())]
+		p.assets[e.Name()] = asset{kind: kind, plain: raw, small: small.Bytes()}
+	}
+	p.version = hex.EncodeToString(all.Sum(nil))[:12]
+}
+
+// serveAsset answers with a file of the bundle. It is the same for everybody, so it needs no cookie.
+func (p *Page) serveAsset(w http.ResponseWriter, r *http.Request) {
+	a, ok := p.assets[r.PathValue("file")]
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", a.kind)
+	h.Set("Vary", "Accept-Encoding")
+	if r.URL.Query().Get("v") == p.version {
+		h.Set("Cache-Control", "private, max-age=31536000, immutable")
+	}
+	body := a.plain
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		h.Set("Content-Encoding", "gzip")
+		body = a.small
+	}
+	w.Write(body) //nolint:errcheck // the browser has gone
+}
+
+// guarded lets a call through that comes from the page itself: from this origin, with cookie and token.
+func (p *Page) guarded(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		origin, site := r.Header.Get("Origin"), r.Header.Get("Sec-Fetch-Site")
+		own := origin == "http://"+r.Host || origin == "https://"+r.Host
+		switch {
+		case origin != "" && !own, r.Method != http.MethodGet && !own, site != "" && site != "same-origin":
+			fail(w, http.StatusForbidden, "Only the page itself may ask that.")
+		case !p.sessions.check(cookie(r), r.Header.Get("X-Page-Token")):
+			fail(w, http.StatusUnauthorized, "Open the page from the menu, or with `codex-proxy open`.")
+		default:
+			next(w, r)
+		}
+	}
+}
+
+// actionTime bounds an action. It goes on when the browser leaves: a refresh that was sent is waited for.
+const actionTime = 3 * time.Minute
+
+func (p *Page) serveAction(w http.ResponseWriter, r *http.Request) {
+	if kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); kind != "application/json" {
+		fail(w, http.StatusUnsupportedMediaType, "The body must be JSON.")
+		return
+	}
+	args, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
+	if err != nil || !json.Valid(args) {
+		fail(w, http.StatusBadRequest, "The body must be JSON, and short.")
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), actionTime)
+	defer cancel()
+	result, err := p.do(ctx, Action(r.PathValue("action")), args)
+	switch {
+	case errors.Is(err, ErrUnknownAction):
+		fail(w, http.StatusNotFound, err.Error())
+	case err != nil:
+		fail(w, http.StatusUnprocessableEntity, err.Error())
+	default:
+		answer(w, result)
+	}
+}
+
+func (p *Page) do(ctx context.Context, action Action, args json.RawMessage) (any, error) {
+	if action != ActionDeleteHistory {
+		return p.config.App.Do(ctx, action, args)
+	}
+	if p.config.History == nil {
+		return nil, ErrUnknownAction
+	}
+	if err := p.config.History.Delete(ctx); err != nil {
+		return nil, err
+	}
+	return Message{"The history is deleted."}, nil
+}
+
+func answer(w http.ResponseWriter, result any) {
+	if result == nil {
+		result = struct{}{}
+	}
+	raw, err := json.Marshal(result)
+	if err != nil {
+		fail(w, http.StatusInternalServerError, "The answer can't be written down.")
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(raw) //nolint:errcheck // the browser has gone
+}
+
+func fail(w http.ResponseWriter, status int, sentence string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(map[string]string{"error": sentence}) //nolint:errcheck // the browser has gone
+}

@@ -1,0 +1,96 @@
+import { useEffect, useState } from 'preact/hooks';
+import { can, run } from '../state.js';
+import { Card, Do, Page, Select } from '../ui.jsx';
+
+export function Settings({ snapshot: s }) {
+  const groups = new Map();
+  for (const setting of s.settings ?? []) groups.set(setting.group, [...(groups.get(setting.group) ?? []), setting]);
+  const waiting = (s.settings ?? []).some((x) => x.waiting);
+  const origins = (s.origins ?? []).filter((o) => o.state !== 'asks');
+  return (
+    <Page title="Settings" lead="Changes are kept, and take effect at once unless a restart is asked for.">
+      {waiting && (
+        <div class="card alert warn" role="status">
+          <div><b>A change waits for a restart</b><p>Answers under way are finished first.</p></div>
+          <Do action="restart" main>Restart now</Do>
+        </div>
+      )}
+      {[...groups].map(([group, list]) => (
+        <Card key={group} title={group}>
+          {list.map((x) => <Setting key={x.name} setting={x} />)}
+        </Card>
+      ))}
+      {origins.length > 0 && (
+        <Card title="Web pages that asked">
+          <ul class="list">
+            {origins.map((o) => (
+              <li key={o.origin}>
+                <div class="what"><b class="wrap">{o.origin}</b><span class="dim">{o.state}</span></div>
+                <div class="buttons">
+                  {o.state === 'denied' ? <Do action="allow-origin" args={{ origin: o.origin }}>Allow</Do> : <Do action="deny-origin" args={{ origin: o.origin }}>Don’t allow</Do>}
+                  <Do action="forget-origin" args={{ origin: o.origin }}>Forget</Do>
+                </div>
+              </li>
+            ))}
+          </ul>
+        </Card>
+      )}
+    </Page>
+  );
+}
+
+const from = (x) => ({ flag: `set by ${x.flag || 'a flag'}`, environment: `set by ${x.env || 'the environment'}`, file: 'changed', default: '' })[x.source] ?? x.source;
+
+// shown is a value as text.
+const shown = (x, v) => (Array.isArray(v) ? v.join('\n') : v == null ? '' : String(v));
+
+function Setting({ setting: x }) {
+  const fixed = x.source === 'flag' || x.source === 'environment' || !can('set');
+  const id = `set-${x.name}`;
+  const help = `help-${x.name}`;
+  const save = (value) => run('set', { name: x.name, value });
+  const source = from(x);
+  return (
+    <div class={`setting ${x.kind === 'list' ? 'tall' : ''}`}>
+      <div>
+        <label for={id}><b>{x.label}</b></label>
+        <p class="dim" id={help}>
+          {x.help}{' '}
+          {source && <span class="source">{source}{fixed && x.source !== 'file' && x.source !== 'default' ? ': change it there' : ''}</span>}
+          {x.waiting && <span class="warn"> waits for a restart</span>}
+          {!x.waiting && x.restart && !fixed && <span class="source"> needs a restart</span>}
+        </p>
+      </div>
+      <div class="control">
+        <Control setting={x} id={id} help={help} fixed={fixed} save={save} />
+        {x.source === 'file' && can('reset') && <button type="button" class="quiet small" aria-label={`${x.label}: back to the default`} onClick={() => run('reset', { name: x.name })}>Default</button>}
+      </div>
+    </div>
+  );
+}
+
+function Control({ setting: x, id, help, fixed, save }) {
+  const value = shown(x, x.value);
+  const [draft, setDraft] = useState(value);
+  useEffect(() => setDraft(value), [value]);
+  const common = { id, disabled: fixed, 'aria-describedby': help };
+  if (x.secret) return <span id={id} class="dim">{x.value ? 'set' : 'not set'}</span>;
+  if (x.kind === 'switch') return <input {...common} type="checkbox" role="switch" checked={!!x.value} onChange={(e) => save(e.currentTarget.checked)} />;
+  if (x.kind === 'choice') {
+    const choices = (x.choices ?? []).includes(x.value) ? x.choices : [x.value, ...(x.choices ?? [])];
+    return <Select {...common} label={x.label} value={x.value} onChange={save} choices={choices.map((c) => [c, c === '' ? 'none' : c])} />;
+  }
+  // Text is saved when it is left or Enter is pressed, and what was typed is given up with Escape.
+  const keep = async () => {
+    if (draft === value) return;
+    const typed = x.kind === 'number' ? Number(draft) : x.kind === 'list' ? draft.split('\n').map((l) => l.trim()).filter(Boolean) : draft.trim();
+    if (!(await save(typed))) setDraft(value);
+  };
+  const keys = (e) => {
+    if (e.key === 'Escape') setDraft(value);
+    else if (e.key === 'Enter' && x.kind !== 'list') e.currentTarget.blur();
+  };
+  const field = { ...common, value: draft, onInput: (e) => setDraft(e.currentTarget.value), onBlur: keep, onKeyDown: keys, placeholder: shown(x, x.default), spellcheck: false, autocomplete: 'off' };
+  if (x.kind === 'list') return <textarea {...field} rows={Math.min(6, Math.max(2, draft.split('\n').length))} />;
+  return <input {...field} type={x.kind === 'number' ? 'number' : 'text'} class={x.kind === 'number' ? 'short' : ''} />;
+}

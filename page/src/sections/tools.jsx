@@ -1,0 +1,160 @@
+import { useState } from 'preact/hooks';
+import { ago, seconds } from '../format.js';
+import { can, run } from '../state.js';
+import { Card, Copy, Dialog, Do, Empty, Icon, Page } from '../ui.jsx';
+
+export function Tools({ snapshot: s }) {
+  const tools = s.tools ?? [];
+  const here = tools.filter((t) => t.found || t.connected);
+  const others = tools.filter((t) => !t.found && !t.connected);
+  const base = `${s.root}/v1`;
+  const [result, setResult] = useState(null);
+  return (
+    <Page title="Tools" lead={can('tool-connect') ? 'A connected tool is pointed at this proxy by its own settings file. Disconnecting puts the file back as it was.' : 'Copy a recipe into the tool’s settings to point it at this proxy.'}>
+      <Card title="For any tool">
+        <div class="any">
+          <dl class="facts">
+            <div><dt>Base URL</dt><dd><code>{base}</code></dd></div>
+            <div><dt>API key</dt><dd>any text{s.keys?.length > 0 && ', or one of the keys below'}</dd></div>
+          </dl>
+          <div class="buttons">
+            <Copy text={base} what="The address">Copy URL</Copy>
+            <Do action="test" args={{ id: '' }} then={setResult}>Send a test request</Do>
+          </div>
+        </div>
+        {result && <TestAnswer result={result} />}
+      </Card>
+      {here.length > 0 && <Card title="Found on this machine"><ToolList tools={here} /></Card>}
+      {others.length > 0 && <Card title={here.length > 0 ? 'Others' : 'Tools'}><ToolList tools={others} /></Card>}
+      {(can('key-create') || s.keys?.length > 0) && <Keys keys={s.keys ?? []} />}
+    </Page>
+  );
+}
+
+// ToolList has a row for each tool; plain leaves out all but the one button that gets it going.
+export function ToolList({ tools, plain }) {
+  return <ul class="list">{tools.map((t) => <Tool key={t.id} tool={t} plain={plain} />)}</ul>;
+}
+
+function Tool({ tool: t, plain }) {
+  const [preview, setPreview] = useState(null);
+  const [result, setResult] = useState(null);
+  const [recipe, setRecipe] = useState(false);
+  const connects = t.has_file && can('tool-connect') && can('tool-preview');
+  const state = t.trouble ? <span class="warn">{t.trouble}</span>
+    : t.connected ? <span class="good"><Icon name="good" />connected</span>
+    : connects ? 'not connected' : t.has_file ? 'connect by its settings file' : 'set in its own window';
+  return (
+    <li>
+      <div class="what">
+        <b>{t.name}</b>
+        <span class="dim">{state}{t.last_used && !plain && `, last asked ${ago(t.last_used)}`}</span>
+      </div>
+      <div class="buttons">
+        {!plain && t.run && <Copy text={t.run} what="The command" title={t.run}>Copy command</Copy>}
+        {(t.recipe && (!connects || !plain)) && <button type="button" aria-haspopup="dialog" onClick={() => setRecipe(true)}>Recipe</button>}
+        {t.connected && !plain && <Do action="test" args={{ id: t.id }} then={setResult}>Test</Do>}
+        {connects && !t.connected && <Do action="tool-preview" args={{ id: t.id }} then={setPreview} main={plain && t.found} aria-label={`Connect ${t.name}`}>Connect…</Do>}
+        {t.connected && <Do action="tool-disconnect" args={{ id: t.id }} aria-label={`Disconnect ${t.name}`}>Disconnect</Do>}
+      </div>
+      {result && <div class="below"><TestAnswer result={result} /></div>}
+      {preview && <Connect tool={t} preview={preview} onClose={() => setPreview(null)} />}
+      {recipe && (
+        <Dialog title={t.name} wide onClose={() => setRecipe(false)}>
+          {t.where && <p>{t.where}</p>}
+          <pre class="code" tabIndex={0}>{t.recipe}</pre>
+          <div class="buttons">
+            <button type="button" onClick={() => setRecipe(false)}>Close</button>
+            <Copy text={t.recipe} what="The recipe" class="main">Copy</Copy>
+          </div>
+        </Dialog>
+      )}
+    </li>
+  );
+}
+
+const kind = (line) => (line.startsWith('@@') ? 'hunk' : line.startsWith('+') ? 'add' : line.startsWith('-') ? 'cut' : '');
+
+function Connect({ tool, preview, onClose }) {
+  return (
+    <Dialog title={`Connect ${tool.name}`} wide onClose={onClose}>
+      <p>{preview.files?.length === 1 ? 'This file is changed. ' : 'These files are changed. '}Disconnecting puts {preview.files?.length === 1 ? 'it' : 'them'} back.</p>
+      {(preview.files ?? []).map((f) => (
+        <figure key={f.path}>
+          <figcaption><code>{f.path}</code></figcaption>
+          <pre class="code diff" tabIndex={0} aria-label={`Change of ${f.path}`}>
+            {f.diff.replace(/\n$/, '').split('\n').filter((l) => !/^(---|\+\+\+) /.test(l)).map((l, i) => <span key={i} class={kind(l)}>{l}{'\n'}</span>)}
+          </pre>
+        </figure>
+      ))}
+      {preview.note && <p class="dim">{preview.note}</p>}
+      <div class="buttons">
+        <button type="button" onClick={onClose}>Cancel</button>
+        <Do action="tool-connect" args={{ id: tool.id }} then={onClose} main>Connect</Do>
+      </div>
+    </Dialog>
+  );
+}
+
+export function TestAnswer({ result: r }) {
+  return (
+    <div class={`answer ${r.ok ? 'good' : 'bad'}`} role="status">
+      <p class="verdict"><Icon name={r.ok ? 'good' : 'bad'} />
+        <b>{r.ok ? `Answered in ${seconds(r.duration_ms)}` : r.status ? `Failed with ${r.status}` : 'No answer'}</b>
+        {r.first_token_ms > 0 && <span class="dim">first word after {seconds(r.first_token_ms)}</span>}
+      </p>
+      <p class="dim"><code>{r.request}</code></p>
+      <blockquote>{r.answer}</blockquote>
+      {r.advice && <p>{r.advice}</p>}
+      {r.action && <Do action={r.action} main>{r.action_label}</Do>}
+    </div>
+  );
+}
+
+function Keys({ keys }) {
+  const [name, setName] = useState('');
+  const [made, setMade] = useState(null);
+  const create = async (e) => {
+    e.preventDefault();
+    const result = await run('key-create', { name });
+    if (result) {
+      setMade({ name, key: result.key });
+      setName('');
+    }
+  };
+  return (
+    <Card title="Keys">
+      <p class="dim">A key of its own tells a tool apart in Activity and Usage, and can be taken away. Tools on this machine work without one, unless you ask for keys in Settings.</p>
+      {keys.length > 0 ? (
+        <ul class="list">
+          {keys.map((k) => (
+            <li key={k.id}>
+              <div class="what"><b>{k.name}</b><span class="dim">{k.hint && <code>{k.hint}… </code>}{k.last_used ? `last used ${ago(k.last_used)}` : 'not used yet'}</span></div>
+              {!k.fixed && (
+                <div class="buttons">
+                  <Do action="key-revoke" args={{ id: k.id }} danger aria-label={`Revoke ${k.name}`} confirm={{ title: `Revoke ${k.name}?`, text: 'The tool that uses it is refused at once.', label: 'Revoke' }}>Revoke</Do>
+                </div>
+              )}
+            </li>
+          ))}
+        </ul>
+      ) : <Empty>No keys yet.</Empty>}
+      {can('key-create') && (
+        <form class="inline" onSubmit={create}>
+          <input type="text" required maxLength={60} placeholder="Name of the tool" aria-label="Name of the new key" value={name} onInput={(e) => setName(e.currentTarget.value)} />
+          <button type="submit">Create a key</button>
+        </form>
+      )}
+      {made && (
+        <Dialog title={`Key for ${made.name}`} onClose={() => setMade(null)}>
+          <p>It is shown only now: only its hash is stored.</p>
+          <pre class="code" tabIndex={0}>{made.key}</pre>
+          <div class="buttons">
+            <button type="button" onClick={() => setMade(null)}>Close</button>
+            <Copy text={made.key} what="The key" class="main">Copy</Copy>
+          </div>
+        </Dialog>
+      )}
+    </Card>
+  );
+}
