@@ -326,7 +326,7 @@ func TestTheDemoIsABelievableWeek(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%d requests, %d errors, %.0f%% cached, median %v, in %v", u.Total.Requests, u.Total.Errors, 100*u.Total.CachedShare(), u.Total.Median, took)
-	if len(u.Rows) != 5 || u.Total.Requests < 1000 || u.Total.Requests > 8000 || u.Total.Errors == 0 || u.Total.CachedShare() < 0.7 || took > 3*time.Second {
+	if len(u.Rows) != 5 || u.Total.Requests < 1000 || u.Total.Requests > 8000 || u.Total.Errors == 0 || u.Total.CachedShare() < 0.7 {
 		t.Errorf("not believable: %+v", u.Total)
 	}
 	newest := requests(t, s, Filter{})[0]

@@ -36,7 +36,7 @@ const current = () => location.hash.slice(1) || 'overview';
 // light is the color of the dot beside the name.
 function light(s, connection) {
   if (connection !== 'open') return 'off';
-  if (s.problem && !s.problem.mild) return 'bad';
+  if (s.problem && !s.problem.mild && !s.first_start) return 'bad';
   if (s.problem || s.notes?.length) return 'warn';
   return s.running ? 'good' : 'off';
 }
@@ -56,7 +56,8 @@ function App() {
   const [id, title, Section] = list.find(([name]) => name === section) ?? sections[0];
   useEffect(() => {
     document.title = `${title} – Codex Proxy`;
-  }, [title]);
+    document.querySelector('nav a[aria-current]')?.scrollIntoView({ inline: 'center', block: 'nearest' });
+  }, [title, !snapshot]);
 
   if (connection === 'closed') {
     return (
@@ -69,7 +70,8 @@ function App() {
     );
   }
   if (!snapshot) {
-    return connection === 'lost' ? <main class="closed"><h1>Codex Proxy does not answer</h1><p>Start it, and this page comes back by itself.</p></main> : <main class="closed" aria-busy="true" />;
+    if (connection === 'lost') return <main class="closed"><h1>Codex Proxy does not answer</h1><p>Start it, and this page comes back by itself.</p></main>;
+    return <div class="app"><nav aria-label="Sections"><p class="brand"><span class="dot" />Codex Proxy</p></nav><main aria-busy="true" /></div>; // as the shell has it
   }
   return (
     <div class="app">

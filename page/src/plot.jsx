@@ -56,7 +56,7 @@ export function Plot({ times, series, bars, step, text, value, most, height = 18
       {
         width: element.clientWidth,
         height,
-        padding: [8, 26, 0, 0],
+        padding: [8, 34, 0, 0],
         legend: { show: false },
         cursor: { y: false, points: { show: !bars, size: 7 }, drag: { x: false, y: false } },
         hooks: { setCursor: [(u) => setHovered(u.cursor.idx ?? null)] },
@@ -78,7 +78,7 @@ export function Plot({ times, series, bars, step, text, value, most, height = 18
               if (latest.current.dates || (date.getHours() === 0 && date.getMinutes() === 0)) return day(date);
               return clock(date);
             }),
-            incrs: step >= 86_400_000 ? [86400, 172800, 604800, 1209600, 2592000] : undefined,
+            incrs: step >= 86_400_000 ? [1, 2, 7, 14, 28, 56, 91, 182, 364].map((days) => days * 86_400) : undefined,
           },
           {
             stroke: p.text,
@@ -99,7 +99,7 @@ export function Plot({ times, series, bars, step, text, value, most, height = 18
             fill: bars ? tone(i) : undefined,
             width: bars ? 0 : 2,
             paths: bars ? uPlot.paths.bars({ size: [0.72, 40], radius: 0.12 }) : undefined,
-            points: { show: !bars && times.length < 200, size: 5, width: 0, fill: tone(i) },
+            points: { show: !bars && times.length <= 60, size: 5, width: 0, fill: tone(i) },
           })),
         ],
       },

@@ -33,6 +33,7 @@ export function useApp() {
   useEffect(() => {
     const f = () => draw((n) => n + 1);
     listeners.add(f);
+    f(); // something may have come since it was drawn
     return () => listeners.delete(f);
   }, []);
   return { snapshot, connection, notice };

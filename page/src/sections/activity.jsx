@@ -137,14 +137,14 @@ function Rows({ rows, active, more, load, open }) {
       <table class="requests" aria-rowcount={more ? -1 : all + 1}>
         <thead>
           <tr>
-            <th scope="col" class="time">Time</th><th scope="col" class="tool">Tool</th><th scope="col" class="model wide">Model</th><th scope="col">Result</th>
+            <th scope="col" class="time">Time</th><th scope="col" class="tool">Tool</th><th scope="col" class="model wide">Model</th><th scope="col" class="result">Result</th>
             <th scope="col" class="n wide first">First word</th><th scope="col" class="n wider">Tokens/s</th><th scope="col" class="n">In</th><th scope="col" class="n wide">Cached</th><th scope="col" class="n wide">Out</th>
           </tr>
         </thead>
         <tbody>
-          {first > 0 && <tr aria-hidden="true" class="space"><td colSpan={9} style={{ height: `${first * rowHeight}px` }} /></tr>}
+          {first > 0 && <tr aria-hidden="true" class="space"><td colSpan={4} style={{ height: `${first * rowHeight}px` }} /></tr>}
           {drawn}
-          {last < all && <tr aria-hidden="true" class="space"><td colSpan={9} style={{ height: `${(all - last) * rowHeight}px` }} /></tr>}
+          {last < all && <tr aria-hidden="true" class="space"><td colSpan={4} style={{ height: `${(all - last) * rowHeight}px` }} /></tr>}
         </tbody>
       </table>
     </div>
@@ -199,7 +199,7 @@ const Details = ({ request: r, onClose }) => (
     <h3>Tokens</h3>
     <Facts list={[
       ['In', count(r.input_tokens)],
-      ['of them cached', `${count(r.cached_tokens)} (${percent(r.cached_tokens, r.input_tokens)})`],
+      ['of them cached', r.cached_tokens > 0 ? `${count(r.cached_tokens)} (${percent(r.cached_tokens, r.input_tokens)})` : '0'],
       ['Out', count(r.output_tokens)],
       ['of them reasoning', count(r.reasoning_tokens)],
     ]} />

@@ -38,7 +38,7 @@ export function FirstStart({ snapshot: s }) {
         </Step>
       </ol>
       {step === 4 && (
-        <div class="done">
+        <div class="all-set">
           <p>All set. {connected.length > 0 && `Restart ${connected[0].name} if it was open.`}</p>
           {can('first-start-done') && <button type="button" class="main" onClick={() => run('first-start-done')}>Show the overview</button>}
         </div>

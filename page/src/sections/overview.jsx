@@ -177,13 +177,14 @@ function Now({ active }) {
       ) : (
         <table class="now">
           <caption class="hidden">The newest requests</caption>
-          <thead class="hidden"><tr><th scope="col">Time</th><th scope="col">Tool</th><th scope="col">Model</th><th scope="col">Result</th><th scope="col">Tokens</th></tr></thead>
+          <colgroup><col class="time" /><col class="tool" /><col class="model wide" /><col /><col class="tokens wide" /></colgroup>
+          <thead class="hidden"><tr><th scope="col">Time</th><th scope="col">Tool</th><th scope="col" class="wide">Model</th><th scope="col">Result</th><th scope="col" class="wide">Tokens</th></tr></thead>
           <tbody>
             {active.slice(0, 4).map((r) => (
               <tr key={r.id}>
                 <td>{clockWithSeconds(r.since)}</td><td>{r.client}</td><td class="wide">{model(r)}</td>
                 <td class="live">answering</td>
-                <td class="n">{r.tokens > 0 && `${brief(r.tokens)} out`}</td>
+                <td class="n wide">{r.tokens > 0 && `${brief(r.tokens)} out`}</td>
               </tr>
             ))}
             {rows.map((r) => (
@@ -192,7 +193,7 @@ function Now({ active }) {
                 <td class={r.status >= 400 || r.error_code ? 'bad clip' : 'clip'} title={r.error}>
                   {r.status >= 400 || r.error_code ? r.error || `${r.status} ${r.error_code ?? ''}` : `first word ${seconds(r.first_token_ms)}`}
                 </td>
-                <td class="n">{r.input_tokens > 0 && `${brief(r.input_tokens)} in, ${brief(r.output_tokens)} out`}</td>
+                <td class="n wide">{r.input_tokens > 0 && `${brief(r.input_tokens)} in, ${brief(r.output_tokens)} out`}</td>
               </tr>
             ))}
           </tbody>

@@ -63,7 +63,7 @@ function Setting({ setting: x }) {
       </div>
       <div class="control">
         <Control setting={x} id={id} help={help} fixed={fixed} save={save} />
-        {x.source === 'file' && can('reset') && <button type="button" class="quiet small" aria-label={`${x.label}: back to the default`} onClick={() => run('reset', { name: x.name })}>Default</button>}
+        {x.source === 'file' && can('reset') && <button type="button" class="quiet small" aria-label={`Use default for ${x.label}`} onClick={() => run('reset', { name: x.name })}>Use default</button>}
       </div>
     </div>
   );

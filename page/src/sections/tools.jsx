@@ -33,10 +33,10 @@ export function Tools({ snapshot: s }) {
 
 // ToolList has a row for each tool; plain leaves out all but the one button that gets it going.
 export function ToolList({ tools, plain }) {
-  return <ul class="list">{tools.map((t) => <Tool key={t.id} tool={t} plain={plain} />)}</ul>;
+  return <ul class="list">{tools.map((t, i) => <Tool key={t.id} tool={t} plain={plain} main={plain && i === 0} />)}</ul>;
 }
 
-function Tool({ tool: t, plain }) {
+function Tool({ tool: t, plain, main }) {
   const [preview, setPreview] = useState(null);
   const [result, setResult] = useState(null);
   const [recipe, setRecipe] = useState(false);
@@ -54,7 +54,7 @@ function Tool({ tool: t, plain }) {
         {!plain && t.run && <Copy text={t.run} what="The command" title={t.run}>Copy command</Copy>}
         {(t.recipe && (!connects || !plain)) && <button type="button" aria-haspopup="dialog" onClick={() => setRecipe(true)}>Recipe</button>}
         {t.connected && !plain && <Do action="test" args={{ id: t.id }} then={setResult}>Test</Do>}
-        {connects && !t.connected && <Do action="tool-preview" args={{ id: t.id }} then={setPreview} main={plain && t.found} aria-label={`Connect ${t.name}`}>Connect…</Do>}
+        {connects && !t.connected && <Do action="tool-preview" args={{ id: t.id }} then={setPreview} main={main} aria-label={`Connect ${t.name}`}>Connect…</Do>}
         {t.connected && <Do action="tool-disconnect" args={{ id: t.id }} aria-label={`Disconnect ${t.name}`}>Disconnect</Do>}
       </div>
       {result && <div class="below"><TestAnswer result={result} /></div>}

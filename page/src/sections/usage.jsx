@@ -54,8 +54,11 @@ function names(list) {
 const called = (name) => (name === null ? 'others' : name || 'unknown');
 
 function Plots({ data: { by, split, parts, whole, windows: samples }, windows }) {
-  const { step, ms, text } = spans[by];
-  const times = steps(by, Date.now() - ms);
+  const { step, text } = spans[by];
+  // A young history doesn't need the whole span; a few steps are drawn all the same.
+  const first = new Date(whole.rows[0].time).getTime();
+  const from = Math.max(Date.now() - spans[by].ms, Math.min(first, Date.now() - 8 * step));
+  const times = steps(by, from);
   const index = new Map(times.map((t, i) => [t, i]));
   const top = names(parts.names);
   const stack = (f) => top.map((name) => {
@@ -105,12 +108,13 @@ function Plots({ data: { by, split, parts, whole, windows: samples }, windows })
           text={`Time to the first token by ${by}: median ${seconds(all.first_token_median_ms)}, 95th percentile ${seconds(all.first_token_p95_ms)}.`}
         />
       </Part>
-      {samples.length > 0 && <Plan samples={samples} windows={windows} step={step} from={Date.now() - ms} text={text} />}
+      {samples.length > 0 && <Plan samples={samples} windows={windows} step={step} from={from} text={text} />}
     </>
   );
 }
 
-// Plan draws how full the plan's windows were: the fullest in each quarter of an hour, and each hour or day over longer times.
+// Plan draws how full the plan's windows were: the fullest in each quarter of an hour, or in each few hours or each day
+// over longer times.
 function Plan({ samples, windows, step, from, text }) {
   const grain = step === 3_600_000 ? 900_000 : step === 86_400_000 ? 3_600_000 * 3 : 86_400_000;
   const kinds = [...new Set([...windows, ...samples].map((w) => w.name))].filter((name) => samples.some((w) => w.name === name));
@@ -120,12 +124,13 @@ function Plan({ samples, windows, step, from, text }) {
   const series = kinds.map((name) => {
     const own = samples.filter((w) => w.name === name);
     let i = 0;
-    let now = null;
+    let last = null; // the newest sample so far: it holds until its window resets
     const values = times.map((t) => {
-      let fullest = now?.resets_at && new Date(now.resets_at) <= t ? 0 : (now?.used ?? null);
-      while (i < own.length && new Date(own[i].time).getTime() <= t) {
-        now = own[i++];
-        fullest = new Date(now.resets_at ?? 8.64e15) <= t ? Math.max(fullest ?? 0, 0) : now.used;
+      let fullest = last && (last.resets_at && new Date(last.resets_at) <= t - grain ? 0 : last.used);
+      for (let began = false; i < own.length && new Date(own[i].time).getTime() <= t; i++) {
+        fullest = began ? Math.max(fullest, own[i].used) : own[i].used;
+        began = true;
+        last = own[i];
       }
       return fullest;
     });
