@@ -62,7 +62,7 @@ type Options struct {
 }
 
 const (
-	queueLength = 1024
+	queueLength = 512
 	batchLength = 256
 
 	longestName  = 80  // bytes of a client's or a model's name that are kept

@@ -47,15 +47,20 @@ type Config struct {
 type Page struct {
 	config   Config
 	sessions *sessions
-	shell    *template.Template
-	assets   map[string]asset
-	version  string // of the assets
+	bundle   func() bundle // made ready when somebody asks first
 	mux      *http.ServeMux
 	outlook  outlooks
 
 	mu      sync.Mutex
 	streams map[*stream]struct{}
 	closed  bool
+}
+
+// bundle is what browsers load.
+type bundle struct {
+	shell   *template.Template
+	assets  map[string]asset
+	version string // of the assets
 }
 
 // asset is a file of the bundle, as it is sent.
@@ -69,9 +74,7 @@ func New(c Config) *Page {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	p := &Page{config: c, sessions: newSessions(c.Now), assets: map[string]asset{}, streams: map[*stream]struct{}{}}
-	p.shell = template.Must(template.ParseFS(files, "shell.html"))
-	p.load()
+	p := &Page{config: c, sessions: newSessions(c.Now), bundle: sync.OnceValue(load), streams: map[*stream]struct{}{}}
 	p.mux = http.NewServeMux()
 	p.mux.HandleFunc("GET /{$}", p.serveShell)
 	p.mux.HandleFunc("GET /page/{file}", p.serveAsset)
@@ -148,10 +151,11 @@ func cookie(r *http.Request) string {
 
 // serveShell answers with the page for who has a code or the cookie, and says to everybody else how to open it.
 func (p *Page) serveShell(w http.ResponseWriter, r *http.Request) {
+	b := p.bundle()
 	view := struct {
 		Version, Token string
 		In, Spent      bool
-	}{Version: p.version}
+	}{Version: b.version}
 	// A code is for a browser that was sent here by the program, not by a page, and not in a frame.
 	site, dest := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Sec-Fetch-Dest")
 	direct := (site == "" || site == "none" || site == "same-origin") && (dest == "" || dest == "document")
@@ -170,11 +174,12 @@ func (p *Page) serveShell(w http.ResponseWriter, r *http.Request) {
 	if !view.In {
 		w.WriteHeader(http.StatusForbidden)
 	}
-	p.shell.Execute(w, view) //nolint:errcheck // the browser has gone
+	b.shell.Execute(w, view) //nolint:errcheck // the browser has gone
 }
 
-// load reads the bundle and compresses it once.
-func (p *Page) load() {
+// load reads the bundle and compresses it.
+func load() bundle {
+	b := bundle{shell: template.Must(template.ParseFS(files, "shell.html")), assets: map[string]asset{}}
 	entries, err := files.ReadDir("dist")
 	if err != nil {
 		panic(err) // it is built in
@@ -193,14 +198,16 @@ func (p *Page) load() {
 			z.Close()    //nolint:errcheck // as above
 		}
 		kind := map[string]string{".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml", ".txt": "text/plain; charset=utf-8"}[path.Ext(e.Name())]
-		p.assets[e.Name()] = asset{kind: kind, plain: raw, small: small.Bytes()}
+		b.assets[e.Name()] = asset{kind: kind, plain: raw, small: small.Bytes()}
 	}
-	p.version = hex.EncodeToString(all.Sum(nil))[:12]
+	b.version = hex.EncodeToString(all.Sum(nil))[:12]
+	return b
 }
 
 // serveAsset answers with a file of the bundle. It is the same for everybody, so it needs no cookie.
 func (p *Page) serveAsset(w http.ResponseWriter, r *http.Request) {
-	a, ok := p.assets[r.PathValue("file")]
+	b := p.bundle()
+	a, ok := b.assets[r.PathValue("file")]
 	if !ok {
 		http.NotFound(w, r)
 		return
@@ -208,7 +215,7 @@ func (p *Page) serveAsset(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", a.kind)
 	h.Set("Vary", "Accept-Encoding")
-	if r.URL.Query().Get("v") == p.version {
+	if r.URL.Query().Get("v") == b.version {
 		h.Set("Cache-Control", "private, max-age=31536000, immutable")
 	}
 	body := a.plain

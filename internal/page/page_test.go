@@ -401,7 +401,7 @@ func TestWithoutAHistoryThereIsNone(t *testing.T) {
 }
 
 func TestTheBundleIsSmall(t *testing.T) {
-	p := New(Config{})
+	p := load()
 	total := 0
 	for _, a := range p.assets {
 		total += len(a.small)

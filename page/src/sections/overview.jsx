@@ -148,21 +148,25 @@ function LastDay() {
         <li><b>{brief(today.output_tokens)}</b> tokens out</li>
         <li class={today.errors ? 'bad' : ''}><b>{count(today.errors)}</b> {today.errors === 1 ? 'error' : 'errors'}</li>
       </ul>
-      <h3>Tokens by hour, last 24 hours</h3>
-      <Plot
-        bars
-        times={times}
-        step={3_600_000}
-        dates={false}
-        height={150}
-        value={brief}
-        series={[
-          { name: 'in, cached', values: column((r) => r.cached_tokens) },
-          { name: 'in, new', values: column((r) => r.input_tokens - r.cached_tokens) },
-          { name: 'out', values: column((r) => r.output_tokens) },
-        ]}
-        text={`Tokens by hour over the last 24 hours: ${plural(day.requests, 'request')}, ${brief(day.input_tokens)} in, ${percent(day.cached_tokens, day.input_tokens)} cached, ${brief(day.output_tokens)} out.`}
-      />
+      {day.requests > 0 && (
+        <>
+          <h3>Tokens by hour, last 24 hours</h3>
+          <Plot
+            bars
+            times={times}
+            step={3_600_000}
+            dates={false}
+            height={150}
+            value={brief}
+            series={[
+              { name: 'in, cached', values: column((r) => r.cached_tokens) },
+              { name: 'in, new', values: column((r) => r.input_tokens - r.cached_tokens) },
+              { name: 'out', values: column((r) => r.output_tokens) },
+            ]}
+            text={`Tokens by hour over the last 24 hours: ${plural(day.requests, 'request')}, ${brief(day.input_tokens)} in, ${percent(day.cached_tokens, day.input_tokens)} cached, ${brief(day.output_tokens)} out.`}
+          />
+        </>
+      )}
     </Card>
   );
 }
