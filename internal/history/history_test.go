@@ -147,6 +147,7 @@ func TestFiltersAndPages(t *testing.T) {
 		"text in the error":     {Filter{Text: "of the plan"}, 5},
 		"a sign of LIKE":        {Filter{Text: "100%"}, 5},
 		"no sign of LIKE":       {Filter{Text: "Z_d"}, 0},
+		"nor the other":         {Filter{Text: "of % plan"}, 0},
 		"since":                 {Filter{Since: sample.Time.Add(20 * time.Second)}, 5},
 		"until":                 {Filter{Until: sample.Time.Add(20 * time.Second)}, 20},
 		"what is new":           {Filter{After: 20}, 5},

@@ -3,6 +3,7 @@ package page
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/csv"
 	"encoding/json"
 	"io"
@@ -34,7 +35,9 @@ var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, C
 
 func (b *browser) ask(method, path, body string, headers ...string) (*http.Response, string) {
 	b.t.Helper()
-	req, err := http.NewRequestWithContext(b.t.Context(), method, b.root+path, strings.NewReader(body))
+	ctx, cancel := context.WithTimeout(b.t.Context(), 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, b.root+path, strings.NewReader(body))
 	if err != nil {
 		b.t.Fatal(err)
 	}
