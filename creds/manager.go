@@ -248,6 +248,7 @@ func (m *Manager) Run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(m.life, cancel)()
+	var looked time.Time // when it was last looked whether somebody has mended what only they can
 	for {
 		s := m.now.Load()
 		timer := time.NewTimer(m.patience(s))
@@ -262,7 +263,9 @@ func (m *Manager) Run(ctx context.Context) {
 		m.publish() // time alone may have changed the state
 		s = m.now.Load()
 		now := s.clock.at(m.cfg.Now())
-		if (s.due(now) || s.unsaved || s.helpless()) && !now.Before(s.next) {
+		look := s.helpless() && time.Since(looked) >= tickHelp
+		if (s.due(now) || s.unsaved || look) && !now.Before(s.next) {
+			looked = time.Now()
 			m.change(ctx, m.refreshFor(request{why: whenDue, seen: s})) //nolint:errcheck // it is in the state
 		} else if stamp := m.cfg.Store.Stamp(); stamp != *m.owner.stamp.Load() {
 			m.Reload(ctx) //nolint:errcheck // it is in the state

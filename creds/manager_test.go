@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -634,4 +635,26 @@ func TestUnreachableAuthServerIsTransient(t *testing.T) {
 	if s := m.State(); s.Status != StatusRefreshFailing || !strings.Contains(s.Problem, "not reached") {
 		t.Errorf("%+v", s)
 	}
+}
+
+// refuser is a network on which nothing is reached, until it has a next.
+type refuser struct {
+	calls int
+	next  Doer
+}
+
+func (r *refuser) Do(req *http.Request) (*http.Response, error) {
+	if r.next != nil {
+		return r.next.Do(req)
+	}
+	r.calls++
+	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
+}
+
+// slowly is the auth server with this much time before each answer.
+func (w *world) slowly(d time.Duration) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		time.Sleep(d)
+		w.backend.ServeHTTP(rw, r)
+	})
 }

@@ -82,6 +82,9 @@ func (m *Manager) refresh(ctx context.Context, r request) error {
 	switch {
 	case c.IsZero() || o.unfit || o.dead:
 		return m.refusal()
+	case r.why == whenDue && !o.due(m.time()): // it is unsaved, and still can't be saved
+		m.backOff(0)
+		return m.refusal()
 	case r.why == whenRejected && o.trial == r.refused:
 		m.reject(r.refused)
 		return m.refusal()
@@ -325,7 +328,7 @@ func (m *Manager) failed(err error) error {
 		least = backoffUnanswered
 	}
 	m.backOff(least)
-	m.cfg.Tell(Step{"⚠️", fmt.Sprintf("%s. It is tried again by itself, in %s", t.problem, duration(o.next.Sub(m.time())))})
+	m.cfg.Tell(Step{"⚠️", fmt.Sprintf("%s. It is tried again by itself (in %s)", t.problem, o.next.Sub(m.time()).Round(time.Second))})
 	return m.refusal()
 }
 

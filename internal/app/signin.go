@@ -306,7 +306,7 @@ func (a *App) firstImport(ctx context.Context) {
 		say(creds.Step{Icon: "❌", Text: "Nothing imported: " + err.Error()})
 		return
 	}
-	if s := a.manager.State(); s.Usable {
+	if s := a.manager.State(); s.Usable && (s.Cause == creds.CauseNone || s.Cause == creds.CauseClock) {
 		say(creds.Step{Icon: "✅", Text: "Imported: signed in as " + Who(s)})
 		a.mu.Lock()
 		a.imported = s.Ownership == creds.Own

@@ -1,0 +1,373 @@
+package creds
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"codex-proxy/internal/fakebackend"
+)
+
+// candidate is a sign-in of the Codex CLI's, read from its file.
+func (w *world) candidate(life time.Duration) (Credentials, fakebackend.Tokens) {
+	tokens := w.backend.SignIn(life)
+	w.write(w.cli(), tokens.AuthJSON())
+	c, err := (&Importer{CodexHome: filepath.Dir(w.cli()), Tell: func(Step) {}}).FromFile(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return c, tokens
+}
+
+func TestAnImportNeverReplacesAWorkingSignInByOneThatIsNotProven(t *testing.T) {
+	for name, test := range map[string]struct {
+		spent    bool
+		refusals []string
+		leave    bool // to the CLI
+		life     time.Duration
+		want     string
+	}{
+		"spent":                         {true, nil, false, time.Hour, "older than yours; nothing was changed"},
+		"revoked":                       {false, []string{"refresh_token_invalidated"}, false, time.Hour, "revoked or has expired; nothing was changed"},
+		"not to be proven now":          {false, []string{"500"}, false, time.Hour, "could not be tried; nothing was changed"},
+		"the answer is lost":            {false, []string{"drop"}, false, time.Hour, "could not be tried; nothing was changed"},
+		"left to the CLI, and ended":    {false, nil, true, -time.Minute, "has ended; nothing was changed"},
+		"left to the CLI, and is older": {false, nil, true, time.Hour, "older than yours; nothing was changed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				c, _ := w.candidate(test.life)
+				if test.spent {
+					if _, _, err := w.refresher().Refresh(t.Context(), c); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(2 * time.Hour)
+				if test.life > 0 && test.leave {
+					c.ExpiresAt = time.Now().Add(time.Hour)
+				}
+				own := w.own(100 * time.Hour)
+				before, _ := os.ReadFile(w.path())
+				m := w.manager(NewFileStore(w.path()), func(c *Config) { c.TakeOver = !test.leave })
+				w.backend.RefuseRefresh(test.refusals...)
+				for range 3 { // whoever clicks again gets no further
+					if err := m.Import(t.Context(), c); err == nil || (!strings.Contains(err.Error(), test.want) && !strings.Contains(err.Error(), "moment ago")) {
+						t.Errorf("got %v", err)
+					}
+				}
+				after, _ := os.ReadFile(w.path())
+				if string(before) != string(after) || mustToken(t, m).Access != own.Access || !m.State().Usable || m.State().Problem != "" {
+					t.Errorf("something was changed: %+v", m.State())
+				}
+				if n := len(w.backend.Requests("/oauth/token")); n > 2 {
+					t.Errorf("it was tried %d times", n)
+				}
+			})
+		})
+	}
+}
+
+func TestAProvenImportReplacesWhatIsThere(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own(100 * time.Hour)
+		m := w.manager(NewFileStore(w.path()))
+		c, tokens := w.candidate(time.Hour)
+		if err := m.Import(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.stored(w.path()); got.RefreshToken != w.backend.Newest(tokens) || got.Ownership != Own || got.ImportedFrom != w.cli() {
+			t.Errorf("stored: %v", got)
+		}
+		if raw, _ := os.ReadFile(w.cli()); string(raw) != string(tokens.AuthJSON()) {
+			t.Log("the time in it differs") // AuthJSON tells the present
+		}
+	})
+}
+
+func TestAnImportWithNobodySignedInIsUsedWhileTheServerIsAway(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		c, tokens := w.candidate(2 * time.Hour)
+		w.backend.RefuseRefresh("500")
+		m := w.manager(NewFileStore(w.path()))
+		if err := m.Import(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		if s := m.State(); s.Status != StatusRefreshFailing || !s.Usable || s.Ownership != Shared {
+			t.Errorf("%+v", s)
+		}
+		defer run(t, m)()
+		time.Sleep(time.Minute)
+		if s := m.State(); s.Status != StatusSignedIn || s.Ownership != Own || w.stored(w.path()).RefreshToken != w.backend.Newest(tokens) {
+			t.Errorf("it is not taken over: %+v", s)
+		}
+	})
+}
+
+func TestATransferHappensUnderOneLock(t *testing.T) {
+	fails := errors.New("no such Worker")
+	for name, result := range map[string]error{"given": nil, "refused": fails, "unknown": ErrOutcomeUnknown} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				own := w.own(-time.Minute)
+				here := w.manager(NewFileStore(w.path())) // the running proxy
+				command := w.manager(NewFileStore(w.path()))
+				var given Credentials
+				err := command.Transfer(t.Context(), func(_ context.Context, c Credentials) error {
+					given = c
+					go here.Token(t.Context()) //nolint:errcheck // a request that needs a refresh comes in between
+					time.Sleep(10 * time.Second)
+					return result
+				})
+				if !errors.Is(err, result) {
+					t.Errorf("got %v", err)
+				}
+				if given.RefreshToken != own.Refresh {
+					t.Error("another sign-in was given")
+				}
+				synctest.Wait()
+				time.Sleep(time.Second)
+				refreshes := w.backend.Counts().Refreshes
+				_, stored := NewFileStore(w.path()).Load(t.Context())
+				if result == nil && (!errors.Is(stored, ErrSignedOut) || refreshes != 0 || here.State().Cause != CauseSignedOut) {
+					t.Errorf("after it was given: %v, %d refreshes, %+v", stored, refreshes, here.State())
+				}
+				if result != nil && (stored != nil || refreshes != 1 || !here.State().Usable) {
+					t.Errorf("after a failure: %v, %d refreshes, %+v", stored, refreshes, here.State())
+				}
+				if w.backend.Counts().Revoked != 0 {
+					t.Error("it was revoked")
+				}
+			})
+		})
+	}
+}
+
+func TestReloadKeepsWhatIsNewerAndNotYetStored(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		first := w.backend.SignIn(30 * time.Minute)
+		c := FromTokens(first.Access, first.Refresh, first.ID, "")
+		c.LastRefresh = time.Now().Add(-time.Hour)
+		store := &failingStore{MemoryStore: NewMemoryStore(c), fail: true}
+		m := w.manager(store)
+		m.Refresh(t.Context()) //nolint:errcheck // it is not stored
+		newest := mustToken(t, m).Access
+		for _, full := range []bool{true, false} {
+			store.fail = full
+			m.Reload(t.Context()) //nolint:errcheck // see below
+			if mustToken(t, m).Access != newest || newest == first.Access {
+				t.Fatal("the spent token is back")
+			}
+		}
+		if c, _ := store.Load(t.Context()); c.AccessToken != newest || m.State().Problem != "" {
+			t.Errorf("not stored: %+v", m.State())
+		}
+	})
+}
+
+func TestWhatAnotherProcessDoesIsNoticedWithinSeconds(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own(100 * time.Hour)
+		m := w.manager(NewFileStore(w.path()))
+		defer run(t, m)()
+		synctest.Wait()
+		other := w.manager(NewFileStore(w.path()))
+		if err := other.SelectWorkspace(t.Context(), "acct-team"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		if got := mustToken(t, m).AccountID; got != "acct-team" {
+			t.Errorf("workspace %q", got)
+		}
+		if _, err := other.SignOut(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		if _, err := m.Token(t.Context()); !errors.Is(err, ErrSignIn) || m.State().Cause != CauseSignedOut {
+			t.Errorf("after a sign-out: %v, %+v", err, m.State())
+		}
+		w.own(100 * time.Hour)
+		time.Sleep(15 * time.Second)
+		mustToken(t, m)
+		if err := os.Remove(w.path()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		if _, err := m.Token(t.Context()); !errors.Is(err, ErrSignIn) || m.State().Cause != CauseRemoved {
+			t.Errorf("after it was deleted: %v, %+v", err, m.State())
+		}
+	})
+}
+
+func TestSignOutAndSignInAreRefusedBeforeAnythingIsDone(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		tokens := w.backend.SignIn(time.Hour)
+		env := w.manager(NewEnvStore(tokens.Access, ""))
+		if _, err := env.SignOut(t.Context()); !errors.Is(err, ErrReadOnly) {
+			t.Errorf("signing out: %v", err)
+		}
+		if n := len(w.backend.Requests("/oauth/revoke")); n != 0 || !env.State().Usable {
+			t.Errorf("revoked %d times, %+v", n, env.State())
+		}
+		for _, kind := range []Kind{KindCodex, KindChatGPT} {
+			if !errors.Is(env.Accepts(kind), ErrReadOnly) {
+				t.Errorf("a %s sign-in would be asked for", kind)
+			}
+		}
+		if err := env.Adopt(t.Context(), FromTokens(tokens.Access, tokens.Refresh, tokens.ID, "")); !errors.Is(err, ErrReadOnly) {
+			t.Errorf("adopted: %v", err)
+		}
+		legacy := w.manager(NewLegacyStore(w.cli()))
+		if legacy.Accepts(KindCodex) != nil || legacy.Accepts(KindChatGPT) == nil {
+			t.Error("the Codex CLI's file takes its own kind only")
+		}
+	})
+}
+
+func TestASignInToTheLegacyStoreIsStoredAsTheCLIDoes(t *testing.T) {
+	for name, before := range map[string]string{"empty": "", "an API key": `{"auth_mode":"apikey","OPENAI_API_KEY":"sk-x","future":1}`} {
+		bubble(t, func(t *testing.T, w *world) {
+			os.Mkdir(filepath.Dir(w.cli()), 0o700) //nolint:errcheck // the next line notices
+			if before != "" {
+				w.write(w.cli(), []byte(before))
+			}
+			tokens := w.backend.SignIn(100 * time.Hour)
+			c := FromTokens(tokens.Access, tokens.Refresh, tokens.ID, "")
+			c.LastRefresh = time.Now()
+			m := w.manager(NewLegacyStore(w.cli()))
+			if err := m.Adopt(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+			m.Close()
+			raw, _ := os.ReadFile(w.cli())
+			if strings.Contains(string(raw), "codex_proxy") || !strings.Contains(string(raw), `"auth_mode": "chatgpt"`) || (before != "" && !strings.Contains(string(raw), "future")) {
+				t.Errorf("%s: %s", name, raw)
+			}
+			if got, err := NewLegacyStore(w.cli()).Load(t.Context()); err != nil || got.RefreshToken != tokens.Refresh || got.AccountID != fakebackend.AccountID {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+}
+
+func TestCloseWaitsForTheRefreshThatWasSentAndForNothingElse(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		before := w.own(-time.Minute)
+		slow := w.slowly(10 * time.Second)
+		w.http.set(slow)
+		m := w.manager(NewFileStore(w.path()))
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		start := time.Now()
+		if _, err := m.Token(ctx); !errors.Is(err, context.Canceled) || time.Since(start) != time.Second {
+			t.Errorf("the caller got %v after %s", err, time.Since(start))
+		}
+		if err := m.Close(); err != nil || time.Since(start) != 10*time.Second {
+			t.Errorf("closed after %s: %v", time.Since(start), err)
+		}
+		if w.stored(w.path()).RefreshToken != w.backend.Newest(before) || w.backend.Counts().Refreshes != 1 {
+			t.Error("the new token is lost")
+		}
+		mustToken(t, m) // the answers under way may go on
+		if err := m.Refresh(t.Context()); !errors.Is(err, ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	})
+	bubble(t, func(t *testing.T, w *world) { // another program has the lock
+		w.own(-time.Minute)
+		release, err := NewFileStore(w.path()).Lock(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer release()
+		m := w.manager(NewFileStore(w.path()))
+		go m.Token(t.Context()) //nolint:errcheck // it waits for the lock
+		time.Sleep(time.Second)
+		start := time.Now()
+		if err := m.Close(); err != nil || time.Since(start) > time.Second {
+			t.Errorf("closed after %s: %v", time.Since(start), err)
+		}
+	})
+	bubble(t, func(t *testing.T, w *world) { // the auth server hangs
+		w.own(-time.Minute)
+		w.backend.RefuseRefresh("hang")
+		m := w.manager(NewFileStore(w.path()))
+		go m.Token(t.Context()) //nolint:errcheck // it hangs
+		time.Sleep(time.Second)
+		start := time.Now()
+		if m.Close(); time.Since(start) > CloseLimit {
+			t.Errorf("closed after %s", time.Since(start))
+		}
+	})
+}
+
+func TestALostAnswerIsNotBlamedOnAnotherProgram(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own(-time.Minute)
+		c := w.stored(w.path())
+		// An earlier process sent the token and was killed before the answer was stored.
+		if _, _, err := w.refresher().Refresh(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		store := NewFileStore(w.path())
+		if err := store.Note(t.Context(), Attempt{Token: hash(c.RefreshToken), At: time.Now(), Open: true}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		m := w.manager(store)
+		var u *UnavailableError
+		if _, err := m.Token(t.Context()); !errors.As(err, &u) || u.Cause != CauseAnswerLost || strings.Contains(u.Problem, "nother program") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestWhatIsLeftOfASaveIsNotLostToAClockThatWasSetBack(t *testing.T) {
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "own", "auth.json")
+	s := NewFileStore(path)
+	old := Credentials{AccessToken: "a1", RefreshToken: "r1", Ownership: Own, LastRefresh: time.Now()}
+	newer := Credentials{AccessToken: "a2", RefreshToken: "r2", Ownership: Own, LastRefresh: time.Now().Add(-240 * time.Hour)}
+	if err := s.Save(ctx, old); err != nil {
+		t.Fatal(err)
+	}
+	doc, err := encodeAuthFile(newer, nil, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.second(), doc, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// Nothing is known of it: it stays, whatever is written.
+	if got, err := s.Load(ctx); err != nil || got.RefreshToken != "r1" {
+		t.Errorf("%v %v", got, err)
+	}
+	if err := s.Reserve(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if raw, err := os.ReadFile(s.beside("old")); err != nil || string(raw) != string(doc) {
+		t.Errorf("it is gone: %v", err)
+	}
+	// It came for the very token that is there: it is the newer one.
+	s = NewFileStore(path)
+	if err := os.Rename(s.beside("old"), s.second()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	if err := s.Note(ctx, Attempt{Token: hash("r1"), At: time.Now(), Open: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Load(ctx); err != nil || got.RefreshToken != "r2" {
+		t.Errorf("%v %v", got, err)
+	}
+	if err := s.Reserve(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Load(ctx); err != nil || got.RefreshToken != "r2" {
+		t.Errorf("after the next write: %v %v", got, err)
+	}
+}
