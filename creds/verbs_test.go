@@ -35,8 +35,8 @@ func TestAnImportNeverReplacesAWorkingSignInByOneThatIsNotProven(t *testing.T) {
 	}{
 		"spent":                         {true, nil, false, time.Hour, "older than yours; nothing was changed"},
 		"revoked":                       {false, []string{"refresh_token_invalidated"}, false, time.Hour, "revoked or has expired; nothing was changed"},
-		"not to be proven now":          {false, []string{"500"}, false, time.Hour, "could not be tried; nothing was changed"},
-		"the answer is lost":            {false, []string{"drop"}, false, time.Hour, "could not be tried; nothing was changed"},
+		"not to be proven now":          {false, []string{"500"}, false, 5 * time.Hour, "could not be tried; nothing was changed"},
+		"the answer is lost":            {false, []string{"drop"}, false, 5 * time.Hour, "could not be tried; nothing was changed"},
 		"left to the CLI, and ended":    {false, nil, true, -time.Minute, "has ended; nothing was changed"},
 		"left to the CLI, and is older": {false, nil, true, time.Hour, "older than yours; nothing was changed"},
 	} {
