@@ -22,6 +22,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
 
 	"codex-proxy/creds"
@@ -62,35 +63,78 @@ type Login struct {
 	ClientID   string // the app's id from an earlier sign-in with ChatGPT, or empty
 	Workspace  string // account id to sign in to, or empty for the user's choice
 	Now        func() time.Time
-	Show       func(address string) // called once with the page that the user must open
+	// Registrations keep the app's ids of "Sign in with ChatGPT" for the next sign-in; nil to keep none.
+	Registrations *Registrations
+	AskAgain      bool // ask for leave that was not given before; only with ChatGPT
+	// Show is called once, from a goroutine of its own, with the page that the user must open. It may take its time.
+	Show func(address string)
 }
 
-// ChatGPT signs in by "Sign in with ChatGPT": the user's plan, through OpenAI's public API.
-// Errors are *Error or ctx's.
+// ChatGPT signs in by "Sign in with ChatGPT": the user's plan, through OpenAI's public API. The browser is told of
+// success only after the id token has been verified. What the auth server granted is in the Scope: see
+// creds.Credentials.IdentityOnly. Errors are *Error or ctx's.
 func (l *Login) ChatGPT(ctx context.Context) (creds.Credentials, error) {
 	nonce := randomText()
+	known := Registration{ClientID: l.ClientID, HostID: l.HostID}
+	if known.ClientID == "" {
+		if r, ok := l.Registrations.last(); ok {
+			known = r
+		}
+	}
 	config := oauth2.Config{
-		ClientID: first(l.ClientID, siwcNewApp),
+		ClientID: first(known.ClientID, siwcNewApp),
 		Endpoint: oauth2.Endpoint{AuthURL: l.AuthURL + "/api/accounts/authorize", TokenURL: l.AuthURL + "/api/accounts/oauth/token", AuthStyle: oauth2.AuthStyleInParams},
 		Scopes:   siwcScopes,
 	}
-	token, config, err := l.browser(ctx, config, []int{0},
-		[]oauth2.AuthCodeOption{param("nonce", nonce), param("resource", creds.SharedResource), param("agent_name_hint", siwcName), param("ext_agent_host_id", l.HostID)},
-		[]oauth2.AuthCodeOption{param("resource", creds.SharedResource)})
+	authorize := []oauth2.AuthCodeOption{param("nonce", nonce), param("resource", creds.SharedResource), param("ext_agent_host_id", known.HostID)}
+	if known.ClientID == "" {
+		authorize = append(authorize, param("agent_name_hint", siwcName))
+	}
+	if l.AskAgain {
+		authorize = append(authorize, param("prompt", "consent"))
+	}
+	var c creds.Credentials
+	err := l.browser(ctx, config, []int{0}, authorize, []oauth2.AuthCodeOption{param("resource", creds.SharedResource)},
+		func(token *oauth2.Token, clientID string) error {
+			raw, _ := token.Extra("id_token").(string)
+			id, err := l.verify(ctx, raw, clientID, nonce)
+			if err != nil {
+				return err
+			}
+			c = creds.FromTokens(token.AccessToken, token.RefreshToken, raw, "")
+			c.Kind, c.ClientID, c.LastRefresh = creds.KindChatGPT, clientID, l.Now().UTC()
+			c.Scope, _ = token.Extra("scope").(string)
+			if c.ExpiresAt.IsZero() {
+				c.ExpiresAt = token.Expiry
+			}
+			if err := c.Check(); err != nil {
+				return &Error{"refused", "The tokens were issued to another program. Sign in again"}
+			}
+			l.Registrations.keep(Registration{ClientID: clientID, HostID: known.HostID, Subject: id.Subject})
+			return nil
+		})
 	if err != nil {
 		return creds.Credentials{}, err
 	}
-	id, _ := token.Extra("id_token").(string)
-	if got, err := parseNonce(id); err != nil || subtle.ConstantTimeCompare([]byte(got), []byte(nonce)) != 1 {
-		return creds.Credentials{}, &Error{"refused", "The answer does not belong to this sign-in. Run `codex-proxy login` again"}
-	}
-	c := creds.FromTokens(token.AccessToken, token.RefreshToken, id, "")
-	c.Kind, c.ClientID, c.LastRefresh = creds.KindChatGPT, config.ClientID, l.Now().UTC()
-	c.Scope, _ = token.Extra("scope").(string)
-	if c.ExpiresAt.IsZero() {
-		c.ExpiresAt = token.Expiry
-	}
 	return c, nil
+}
+
+// verify checks an id token: the signature by the keys that the auth server publishes, and its issuer, audience, expiry,
+// nonce and subject. Source: OpenID Connect Core 1.0, 3.1.3.7.
+func (l *Login) verify(ctx context.Context, raw, clientID, nonce string) (*oidc.IDToken, error) {
+	client := *l.HTTP
+	client.Transport, client.Timeout = &clockReader{next: l.HTTP.Transport, userAgent: l.UserAgent}, exchangeTimeout
+	ctx = oidc.ClientContext(ctx, &client)
+	refused := &Error{"refused", "The answer could not be verified: it may not come from OpenAI, or not belong to this sign-in. Sign in again"}
+	provider, err := oidc.NewProvider(ctx, l.AuthURL)
+	if err != nil {
+		return nil, &Error{"unreachable", "The auth server's keys could not be read, so that its answer is not verified. Check the network, then sign in again"}
+	}
+	id, err := provider.Verifier(&oidc.Config{ClientID: clientID, Now: l.Now}).Verify(ctx, raw)
+	if err != nil || id.Subject == "" || subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(nonce)) != 1 {
+		return nil, refused
+	}
+	return id, nil
 }
 
 // Codex signs in as the Codex CLI does, for the Codex backend. Errors are *Error or ctx's.
@@ -100,11 +144,12 @@ func (l *Login) Codex(ctx context.Context) (creds.Credentials, error) {
 	if l.Workspace != "" {
 		authorize = append(authorize, param("allowed_workspace_id", l.Workspace))
 	}
-	token, _, err := l.browser(ctx, l.codexConfig(), codexPorts, authorize, nil)
-	if err != nil {
-		return creds.Credentials{}, err
-	}
-	return l.codexSignIn(token)
+	var c creds.Credentials
+	err := l.browser(ctx, l.codexConfig(), codexPorts, authorize, nil, func(token *oauth2.Token, _ string) (err error) {
+		c, err = l.codexSignIn(token)
+		return err
+	})
+	return c, err
 }
 
 func (l *Login) codexConfig() oauth2.Config {
@@ -133,40 +178,60 @@ func (l *Login) codexSignIn(token *oauth2.Token) (creds.Credentials, error) {
 
 func param(name, value string) oauth2.AuthCodeOption { return oauth2.SetAuthURLParam(name, value) }
 
-// browser runs an authorization code grant with PKCE through the user's browser.
+// browser runs an authorization code grant with PKCE through the user's browser. accept judges the tokens, which were
+// issued to clientID, before the browser is told how it went.
 // Source: RFC 8252 (loopback redirect), RFC 7636 (PKCE).
-func (l *Login) browser(ctx context.Context, config oauth2.Config, ports []int, authorize, exchange []oauth2.AuthCodeOption) (*oauth2.Token, oauth2.Config, error) {
+func (l *Login) browser(ctx context.Context, config oauth2.Config, ports []int, authorize, exchange []oauth2.AuthCodeOption, accept func(token *oauth2.Token, clientID string) error) error {
 	listener, err := listenFirst(ports)
 	if err != nil {
-		return nil, config, err
+		return err
 	}
 	config.RedirectURL = "http://" + listener.Addr().String() + callbackPath
 	verifier, state := oauth2.GenerateVerifier(), randomText()
 	callback := newCallback(state, listener)
 	defer callback.close()
-	l.Show(config.AuthCodeURL(state, append(authorize, oauth2.S256ChallengeOption(verifier))...))
+	go l.Show(config.AuthCodeURL(state, append(authorize, oauth2.S256ChallengeOption(verifier))...)) // it may take its time
 
-	var answer url.Values
 	select {
-	case answer = <-callback.answer:
+	case answer := <-callback.answer:
+		err := l.answered(ctx, &config, answer, append(exchange, oauth2.VerifierOption(verifier)), accept)
+		if err != nil && ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		callback.finish(err)
+		return err
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return nil, config, &Error{"timeout", "Nobody signed in in time. Run the command again, and open the address that it prints"}
+			return &Error{"timeout", "Nobody signed in in time. Sign in again, and open the address that is shown"}
 		}
-		return nil, config, ctx.Err()
+		return ctx.Err()
 	}
-	if problem := answer.Get("error"); problem != "" {
-		if problem == "access_denied" {
-			return nil, config, &Error{"denied", "The sign-in was denied in the browser. Run the command again and choose Allow"}
+}
+
+// answered makes tokens of what the browser brought.
+func (l *Login) answered(ctx context.Context, config *oauth2.Config, answer url.Values, exchange []oauth2.AuthCodeOption, accept func(*oauth2.Token, string) error) error {
+	switch problem := answer.Get("error"); {
+	case problem == "access_denied":
+		return &Error{"denied", "The sign-in was denied in the browser. Sign in again and choose Allow"}
+	case problem != "":
+		return &Error{"refused", "The auth server refused the sign-in (" + first(printable(problem), "no reason") + "). Sign in again"}
+	}
+	if config.ClientID != creds.CodexClientID {
+		issued := printable(answer.Get("client_id"))
+		switch {
+		case config.ClientID == siwcNewApp && (issued == "" || issued == siwcNewApp):
+			return &Error{"refused", "The auth server did not register this program. Sign in again"}
+		case config.ClientID != siwcNewApp && issued != "" && issued != config.ClientID:
+			return &Error{"refused", "The answer is for another program. Sign in again"}
+		case config.ClientID == siwcNewApp:
+			config.ClientID = issued
 		}
-		return nil, config, &Error{"refused", "The auth server refused the sign-in (" + first(printable(problem), "no reason") + "). Run the command again"}
 	}
-	if id := printable(answer.Get("client_id")); id != "" && config.ClientID == siwcNewApp {
-		config.ClientID = id
+	token, err := l.exchange(ctx, config, answer.Get("code"), exchange)
+	if err != nil {
+		return err
 	}
-	token, err := l.exchange(ctx, &config, answer.Get("code"), append(exchange, oauth2.VerifierOption(verifier)))
-	callback.finish(err)
-	return token, config, err
+	return accept(token, config.ClientID)
 }
 
 // exchange redeems a code, and makes sure that the two clocks agree: with one that is wrong, every token would look
@@ -179,13 +244,13 @@ func (l *Login) exchange(ctx context.Context, config *oauth2.Config, code string
 	var refused *oauth2.RetrieveError
 	switch {
 	case errors.As(err, &refused):
-		return nil, &Error{"refused", fmt.Sprintf("The auth server refused the sign-in (%d %s). Run the command again", refused.Response.StatusCode, printable(refused.ErrorCode))}
+		return nil, &Error{"refused", fmt.Sprintf("The auth server refused the sign-in (%d %s). Sign in again", refused.Response.StatusCode, printable(refused.ErrorCode))}
 	case err != nil && ctx.Err() != nil:
 		return nil, ctx.Err()
 	case err != nil:
-		return nil, &Error{"unreachable", "The auth server could not be reached. Check the network and the proxy settings, then run the command again"}
+		return nil, &Error{"unreachable", "The auth server could not be reached. Check the network and the proxy settings, then sign in again"}
 	case token.RefreshToken == "":
-		return nil, &Error{"refused", "The auth server gave no refresh token. Run the command again"}
+		return nil, &Error{"refused", "The auth server gave no refresh token. Sign in again"}
 	}
 	if off := clock.ahead(l.Now()); off > clockMost || off < -clockMost {
 		way := "ahead of"
@@ -263,7 +328,7 @@ func (c *callback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	if r.Method != http.MethodGet || r.Host != c.host || subtle.ConstantTimeCompare([]byte(q.Get("state")), []byte(c.state)) != 1 ||
 		(q.Get("code") == "" && q.Get("error") == "") {
-		page(w, http.StatusBadRequest, "This is not the answer that Codex Proxy waits for", "Go back to the page where you signed in, or run the command again.")
+		page(w, http.StatusBadRequest, "This is not the answer that Codex Proxy waits for", "Go back to the page where you signed in, or sign in again.")
 		return
 	}
 	taken := false
@@ -278,6 +343,10 @@ func (c *callback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	select {
 	case err := <-c.result:
+		if errors.Is(err, context.Canceled) {
+			page(w, http.StatusOK, "Not signed in", "The sign-in was cancelled. You can close this page.")
+			return
+		}
 		if err != nil {
 			page(w, http.StatusOK, "Not signed in", html.EscapeString(err.Error())+".")
 			return
@@ -320,7 +389,8 @@ type DeviceCode struct {
 	Expires time.Time
 }
 
-// Device signs in by a code that the user types into a browser anywhere. show is called with it; waiting, once for
+// Device signs in by a code that the user types into a browser anywhere. show is called with it, from a goroutine of
+// its own; waiting, once for
 // each time that the answer is still out. Errors are *Error or ctx's. Source: captured from Codex CLI 0.169.
 func (l *Login) Device(ctx context.Context, show func(DeviceCode), waiting func()) (creds.Credentials, error) {
 	var code struct {
@@ -343,7 +413,7 @@ func (l *Login) Device(ctx context.Context, show func(DeviceCode), waiting func(
 	if code.Expires.IsZero() {
 		code.Expires = l.Now().Add(15 * time.Minute)
 	}
-	show(DeviceCode{Address: l.AuthURL + "/codex/device", Code: code.UserCode, Expires: code.Expires})
+	go show(DeviceCode{Address: l.AuthURL + "/codex/device", Code: code.UserCode, Expires: code.Expires})
 	for {
 		select {
 		case <-ctx.Done():
@@ -377,18 +447,18 @@ func (l *Login) Device(ctx context.Context, show func(DeviceCode), waiting func(
 			}
 			return l.codexSignIn(token)
 		case granted.Error.Code == "access_denied":
-			return creds.Credentials{}, &Error{"denied", "The sign-in was denied in the browser. Run the command again and choose Continue"}
+			return creds.Credentials{}, &Error{"denied", "The sign-in was denied in the browser. Sign in again and choose Continue"}
 		case l.Now().After(code.Expires), status == http.StatusGone, granted.Error.Code == "deviceauth_expired", granted.Error.Code == "expired_token":
 			return creds.Credentials{}, errDeviceExpired
 		case status == http.StatusForbidden || status == http.StatusNotFound:
 			waiting()
 		default:
-			return creds.Credentials{}, &Error{"refused", fmt.Sprintf("The auth server refused the device code (%d %s). Run the command again", status, printable(granted.Error.Code))}
+			return creds.Credentials{}, &Error{"refused", fmt.Sprintf("The auth server refused the device code (%d %s). Sign in again", status, printable(granted.Error.Code))}
 		}
 	}
 }
 
-var errDeviceExpired = &Error{"device_expired", "The code has expired. Run the command again for a new one"}
+var errDeviceExpired = &Error{"device_expired", "The code has expired. Sign in again for a new one"}
 
 func trimQuotes(raw []byte) []byte {
 	if len(raw) >= 2 && raw[0] == '"' {
@@ -403,7 +473,7 @@ func (l *Login) postJSON(ctx context.Context, path string, in, out any) (int, er
 		if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return 0, ctx.Err()
 		}
-		return 0, &Error{"unreachable", "The auth server could not be reached. Check the network and the proxy settings, then run the command again"}
+		return 0, &Error{"unreachable", "The auth server could not be reached. Check the network and the proxy settings, then sign in again"}
 	}
 	json.Unmarshal(raw, out) //nolint:errcheck // what is missing is noticed
 	return status, nil
@@ -448,19 +518,4 @@ func first(values ...string) string {
 		}
 	}
 	return ""
-}
-
-func parseNonce(token string) (string, error) {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return "", errors.New("not a JSON web token")
-	}
-	var claims struct {
-		Nonce string `json:"nonce"`
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err == nil {
-		err = json.Unmarshal(payload, &claims)
-	}
-	return claims.Nonce, err
 }

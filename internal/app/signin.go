@@ -136,7 +136,7 @@ func (a *App) obtain(ctx context.Context, o SignInOptions) (creds.Credentials, e
 	}
 	flow := &login.Login{
 		HTTP: a.http, AuthURL: a.Settings.AuthURL, UserAgent: a.identity.UserAgent, Originator: a.identity.Originator,
-		HostID: installID(), ClientID: a.manager.ClientID(), Workspace: o.Workspace, Now: time.Now,
+		HostID: installID(), Registrations: &login.Registrations{Path: filepath.Join(StateFolder(), "registrations.json")}, Workspace: o.Workspace, Now: time.Now,
 		Show: func(address string) { show(Prompt{Address: address}) },
 	}
 	switch o.Way {

@@ -44,6 +44,10 @@ type Backend struct {
 	NoAccount bool
 	// ClockAhead is how far the auth server's clock is ahead of this machine's. Set before use.
 	ClockAhead time.Duration
+	// Scope is what a Sign in with ChatGPT is granted; empty for what it asks. Set before use.
+	Scope string
+	// SpoilIDToken changes the id token of a Sign in with ChatGPT; nil for not. Set before use.
+	SpoilIDToken func(string) string
 	// Accounts is the answer of accounts/check; nil for one of two workspaces without constraints. Set before use.
 	Accounts []byte
 
@@ -107,6 +111,7 @@ type chain struct {
 	revoked   bool
 	client    string // of Sign in with ChatGPT; empty for the Codex client
 	nonce     string
+	issuer    string // of Sign in with ChatGPT
 	account   string // workspace; empty for AccountID
 	noAccount bool
 }
@@ -184,6 +189,10 @@ func (b *Backend) issueFor(c *chain, life time.Duration) Tokens {
 		Access:  jwt(map[string]any{"exp": end.Unix(), "jti": random(), "https://api.openai.com/auth": auth}),
 		ID:      jwt(id),
 		Refresh: "rt_" + random(),
+	}
+	if c.issuer != "" {
+		id["iss"], id["iat"], id["sub"] = c.issuer, time.Now().Unix(), "user-demo"
+		t.ID = signed(id)
 	}
 	if c.client != "" {
 		t.Access = "oaiat_" + random() + random() // opaque

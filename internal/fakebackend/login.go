@@ -40,6 +40,7 @@ type device struct {
 
 func (b *Backend) loginRoutes() {
 	b.mux.HandleFunc("GET /.well-known/openid-configuration", b.discovery)
+	b.mux.HandleFunc("GET /.well-known/jwks.json", b.keys)
 	b.mux.HandleFunc("GET /api/accounts/authorize", b.authorizePage)
 	b.mux.HandleFunc("GET /oauth/authorize", b.authorizePage)
 	b.mux.HandleFunc("POST /decide", b.decide)
@@ -58,6 +59,9 @@ func (b *Backend) discovery(w http.ResponseWriter, r *http.Request) {
 		"authorization_endpoint": origin + "/api/accounts/authorize",
 		"token_endpoint":         origin + "/api/accounts/oauth/token",
 		"revocation_endpoint":    origin + "/api/accounts/oauth/revoke",
+		"jwks_uri":               origin + "/.well-known/jwks.json",
+
+		"id_token_signing_alg_values_supported": []string{"RS256"},
 	})
 }
 
@@ -112,8 +116,10 @@ func (b *Backend) checkAuthorize(path string, q url.Values) string {
 		return "scope is incomplete"
 	case q.Get("resource") != siwcResource:
 		return "resource is required"
-	case q.Get("nonce") == "" || q.Get("agent_name_hint") == "" || !strings.HasPrefix(q.Get("ext_agent_host_id"), "urn:uuid:"):
-		return "nonce, agent_name_hint and ext_agent_host_id are required"
+	case q.Get("nonce") == "" || !strings.HasPrefix(q.Get("ext_agent_host_id"), "urn:uuid:"):
+		return "nonce and ext_agent_host_id are required"
+	case (q.Get("client_id") == dynamicClient) != (q.Get("agent_name_hint") != ""):
+		return "agent_name_hint is for the first sign-in of an app"
 	}
 	return ""
 }
@@ -202,10 +208,17 @@ func (b *Backend) siwcToken(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		b.mu.Lock()
-		c := &chain{client: g.client, nonce: g.nonce, noAccount: b.NoAccount}
+		c := &chain{client: g.client, nonce: g.nonce, noAccount: b.NoAccount, issuer: "http://" + r.Host}
 		t := b.issueFor(c, siwcLife)
 		b.mu.Unlock()
-		writeJSON(w, 200, withLife(t, siwcLife))
+		if b.SpoilIDToken != nil {
+			t.ID = b.SpoilIDToken(t.ID)
+		}
+		answer := withLife(t, siwcLife)
+		if b.Scope != "" {
+			answer["scope"] = b.Scope
+		}
+		writeJSON(w, 200, answer)
 	case "refresh_token":
 		b.rotate(w, r, form.Get("refresh_token"), form.Get("client_id"), siwcLife)
 	default:
