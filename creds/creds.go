@@ -1,16 +1,25 @@
 // Package creds keeps one ChatGPT sign-in alive.
 //
-// A sign-in is three tokens that rotate: an access token that lives for days, a refresh token that can be
-// spent once, and an id token that says who the user is. Losing the answer of a refresh loses the sign-in, so
-// everything here is arranged around three rules:
+// A sign-in is three tokens that rotate: an access token that lives for days, a refresh token that can be spent once,
+// and an id token that says who the user is. Losing the answer of a refresh loses the sign-in, so everything here is
+// arranged around a few rules:
 //
-//   - only the [Manager] refreshes, one refresh at a time in this process and, by a file lock, on this machine;
-//   - a refresh starts only when its answer can be stored, and nobody sees a new token before it is on disk;
-//   - when what is stored changed behind our back, what is stored wins.
+//   - Only the [Manager] changes the sign-in, and in it one goroutine, the owner: each change is made under the store's
+//     lock, which other processes respect, and is read again, decide, call, save, publish. Everybody else reads a
+//     snapshot, without a lock.
+//   - A refresh starts only when its answer can be stored; it is waited for and stored whoever asked and however the
+//     program ends; whatever refresh token came is kept before the rest of the answer is judged; nobody sees a new token
+//     before it is saved, or is known to be impossible to save.
+//   - One chain of tokens is refreshed once a minute at most, whatever arrives. What surely spent nothing may be tried
+//     again sooner, each time later than before: a server that was not reached, or that refused for now.
+//   - Tokens end by the auth server's clock, not by this machine's.
+//   - When what is stored changed behind our back, what is stored wins, unless ours is newer and not stored yet. A
+//     sign-in that works is never replaced by one that is not proven.
 //
-// A [Store] is a place that holds a sign-in. The layers can be read alone: claims.go reads tokens, authfile.go
-// the format of auth.json, file.go and keychain.go are the stores, import.go brings in what the Codex CLI has,
-// oauth.go talks to the auth server, manager.go puts them together.
+// A [Store] is a place that holds a sign-in. The layers can be read alone: claims.go reads tokens, authfile.go the
+// format of auth.json, file.go, keychain.go and simple.go are the stores, import.go reads what the Codex CLI has,
+// oauth.go talks to the auth server, status.go is the table of states and snapshot.go what is known, owner.go,
+// refresh.go and verbs.go change it. Package login brings a sign-in here.
 package creds
 
 import (

@@ -30,8 +30,9 @@ const (
 // is useless without it; saving has the guarantees of FileStore, and no save ever touches the entry's access list.
 type KeychainStore struct {
 	*FileStore
-	key     locked[*seal.Key] // nil until it was read
-	refused locked[refusal]   // the keychain's last
+	key     locked[*seal.Key]                            // nil until it was read
+	refused locked[refusal]                              // the keychain's last
+	ask     func(ctx context.Context, create bool) error // readKey, but in tests
 }
 
 // refusal is a keychain that did not give the key. A locked one asks the user each time: it is not asked again before
@@ -50,6 +51,7 @@ const (
 // NewKeychainStore returns the store whose encrypted file is at path.
 func NewKeychainStore(path string) *KeychainStore {
 	s := &KeychainStore{}
+	s.ask = s.readKey
 	s.FileStore = newFileStore(path, filepath.Base(path)+".lock", "keychain (encrypted in %s)", fileCodec{
 		decode: func(raw []byte) (Credentials, error) {
 			plain, err := s.key.get().Open(raw)
@@ -103,7 +105,7 @@ func (s *KeychainStore) unlock(ctx context.Context, create bool) error {
 	if last.err != nil && time.Now().Before(last.after) && !askedByUser(ctx) {
 		return last.err
 	}
-	err := s.readKey(ctx, create)
+	err := s.ask(ctx, create)
 	if err != nil && !errors.Is(err, ErrMissing) {
 		wait := min(max(2*last.wait, keychainFirstWait), keychainMostWait)
 		s.refused.set(refusal{err, time.Now().Add(wait), wait})
@@ -162,15 +164,30 @@ func keychainSet(ctx context.Context, service, account, value string) error {
 	return err
 }
 
+// hanging holds a place for each keychain call that the system has not answered. There are few, so that a keychain that
+// never answers does not pile up goroutines, and its question is not shown again and again.
+var hanging = make(chan struct{}, 2)
+
 // withTimeout runs a keychain call, which can't be cancelled: one that hangs keeps its goroutine until the system
-// answers, and its result is thrown away.
+// answers, and its result is thrown away. A library that crashes there gives an error, and does not end the program.
 func withTimeout(ctx context.Context, call func() (string, error)) (string, error) {
+	select {
+	case hanging <- struct{}{}:
+	default:
+		return "", errKeychainTimeout
+	}
 	type result struct {
 		value string
 		err   error
 	}
 	done := make(chan result, 1)
 	go func() {
+		defer func() { <-hanging }()
+		defer func() {
+			if crash := recover(); crash != nil {
+				done <- result{err: fmt.Errorf("the keychain's library crashed: %v", crash)}
+			}
+		}()
 		v, err := call()
 		done <- result{v, err}
 	}()

@@ -4,17 +4,22 @@ package creds
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"codex-proxy/internal/fakebackend"
 )
 
 // The points of a refresh at which the program is killed. "none" is a refresh that ends well.
@@ -50,14 +55,35 @@ func refreshAndDie(at, file, auth string) {
 	store := NewFileStore(file)
 	m := NewManager(Config{
 		Store:     store,
-		Refresher: &Refresher{HTTP: &http.Client{Transport: killer{at}}, AuthURL: auth},
+		Refresher: &Refresher{HTTP: &http.Client{Transport: killer{at}}, AuthURL: auth}, TakeOver: true,
 	})
-	if err := m.Open(context.Background()); err != nil {
+	if err := m.Open(context.Background()); err != nil && !errors.Is(err, ErrMissing) {
 		fmt.Println(err)
 		os.Exit(3)
 	}
 	store.step = func(name string) { dieAt(at, name) }
-	if err := m.Refresh(context.Background()); err != nil {
+	var err error
+	switch os.Getenv("KILL_VERB") {
+	case "import":
+		var c Credentials
+		if c, err = NewLegacyStore(os.Getenv("KILL_CLI")).Load(context.Background()); err == nil {
+			err = m.Import(context.Background(), c)
+		}
+	case "transfer":
+		err = m.Transfer(context.Background(), func(context.Context, Credentials) error {
+			dieAt(at, "before the call")
+			if err := os.WriteFile(os.Getenv("KILL_CLI"), []byte("given"), 0o600); err != nil {
+				return err
+			}
+			dieAt(at, "after the answer")
+			return nil
+		})
+	case "workspace":
+		err = m.SelectWorkspace(context.Background(), "acct-team")
+	default:
+		err = m.Refresh(context.Background())
+	}
+	if err != nil {
 		fmt.Println(err)
 		os.Exit(4)
 	}
@@ -121,5 +147,63 @@ func TestKillAtEveryPointOfARefresh(t *testing.T) {
 	}
 	if w.backend.Counts().Reused != 0 {
 		t.Error("a refresh token was used twice")
+	}
+}
+
+// TestKillAtEveryPointOfTheOtherVerbs ends the program by kill -9 at each point of an import, a transfer and a choice of
+// workspace. Afterwards there is a sign-in that can be refreshed, wherever that was possible, and never half of one.
+func TestKillAtEveryPointOfTheOtherVerbs(t *testing.T) {
+	rounds := 1
+	if n, err := strconv.Atoi(os.Getenv("KILL_ROUNDS")); err == nil {
+		rounds = max(n/(4*len(killPoints)), 1)
+	}
+	for _, verb := range []string{"first import", "import", "transfer", "workspace"} {
+		for _, at := range killPoints {
+			for range rounds {
+				killVerb(t, verb, at)
+			}
+		}
+	}
+}
+
+func killVerb(t *testing.T, verb, at string) {
+	if verb == "workspace" && (at == "before the call" || at == "after the answer") {
+		return // it calls nobody
+	}
+	w := newWorld(t)
+	server := httptest.NewServer(w.backend)
+	defer server.Close()
+	var own, cli fakebackend.Tokens
+	if verb != "first import" {
+		own = w.own(100 * time.Hour)
+	} else if err := os.MkdirAll(filepath.Dir(w.path()), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	given := filepath.Join(w.dir, "given")
+	source := given
+	if verb == "import" || verb == "first import" {
+		cli = w.backend.SignIn(100 * time.Hour)
+		w.write(w.cli(), cli.AuthJSON())
+		source = w.cli()
+	}
+	cmd := exec.Command(os.Args[0], "-test.run", "^$")
+	cmd.Env = append(os.Environ(), "KILL_AT="+at, "KILL_FILE="+w.path(), "KILL_AUTH="+server.URL, "KILL_CLI="+source, "KILL_VERB="+strings.TrimPrefix(verb, "first "))
+	if out, err := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() > 0 || (err == nil) != (at == "none") {
+		t.Fatalf("%s, %s: %v %s", verb, at, err, out)
+	}
+	c, err := NewFileStore(w.path()).Load(t.Context())
+	_, gave := os.Stat(given)
+	switch {
+	case err != nil && !errors.Is(err, ErrMissing) && !errors.Is(err, ErrSignedOut):
+		t.Errorf("%s, %s: %v", verb, at, err)
+	case verb == "transfer" && err != nil && gave != nil:
+		t.Errorf("%s, %s: it is neither here nor there", verb, at)
+	case verb == "transfer":
+	case err != nil && verb != "first import":
+		t.Errorf("%s, %s: %v", verb, at, err)
+	case err == nil && c.RefreshToken != own.Refresh && c.RefreshToken != w.backend.Newest(cli):
+		t.Errorf("%s, %s: what is stored is spent", verb, at)
+	case at == "none" && verb == "workspace" && c.AccountID != "acct-team", at == "none" && cli.Refresh != "" && c.RefreshToken != w.backend.Newest(cli):
+		t.Errorf("%s ended well and is not stored", verb)
 	}
 }

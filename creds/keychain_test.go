@@ -1,0 +1,64 @@
+package creds
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestAKeychainThatCrashesOrHangsIsAnErrorOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		if _, err := withTimeout(t.Context(), func() (string, error) { panic("nil map") }); err == nil || !strings.Contains(err.Error(), "crashed") {
+			t.Errorf("a crash: %v", err)
+		}
+		release, calls := make(chan struct{}), 0
+		for range 10 {
+			start := time.Now()
+			_, err := withTimeout(t.Context(), func() (string, error) { calls++; <-release; return "", nil })
+			if !errors.Is(err, errKeychainTimeout) || time.Since(start) > keychainTimeout {
+				t.Errorf("a hang: %v after %s", err, time.Since(start))
+			}
+		}
+		if calls > cap(hanging) {
+			t.Errorf("%d calls hang", calls)
+		}
+		close(release)
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := withTimeout(ctx, func() (string, error) { time.Sleep(time.Second); return "", nil }); !errors.Is(err, context.Canceled) {
+			t.Errorf("cancelled: %v", err)
+		}
+		time.Sleep(2 * time.Second)
+		if v, err := withTimeout(t.Context(), func() (string, error) { return "key", nil }); v != "key" || err != nil {
+			t.Errorf("afterwards: %q %v", v, err)
+		}
+	})
+}
+
+// TestALockedKeychainIsAskedLessAndLessOften: it shows its question each time.
+func TestALockedKeychainIsAskedLessAndLessOften(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewKeychainStore(t.TempDir() + "/auth.enc")
+		locked := &StoreError{Kind: ErrUnreadable, Where: "keychain", Cause: errors.New("locked")}
+		asked := 0
+		s.ask = func(context.Context, bool) error { asked++; return locked }
+		for range 360 { // an hour
+			if err := s.unlock(t.Context(), false); !errors.Is(err, ErrUnreadable) {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Second)
+		}
+		if asked > 12 {
+			t.Errorf("asked %d times in an hour", asked)
+		}
+		before := asked
+		s.unlock(byUser(t.Context()), false) //nolint:errcheck // counted
+		if asked != before+1 {
+			t.Error("a person's wish is not passed on")
+		}
+	})
+}
