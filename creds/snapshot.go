@@ -55,7 +55,7 @@ func (s *snapshot) statusAt(t time.Time) Status {
 	if s.sign.IsZero() {
 		return status
 	}
-	if s.sign.ExpiredAt(t.Add(margin(s.sign))) {
+	if s.sign.ExpiredAt(t.Add(RefreshAhead(s.sign.Kind))) {
 		status = status.after(eventAging)
 	}
 	if s.sign.ExpiredAt(t) && s.sign.RefreshToken == "" {
@@ -84,7 +84,7 @@ func (s *snapshot) dueAt() time.Time {
 		}
 		return c.LastRefresh.Add(refreshUnknown)
 	}
-	ahead := margin(c)
+	ahead := RefreshAhead(c.Kind)
 	if c.Ownership == Shared && c.ImportedFrom != "" {
 		ahead = borrowedAhead
 	}
@@ -94,9 +94,9 @@ func (s *snapshot) dueAt() time.Time {
 	return c.ExpiresAt.Add(-ahead)
 }
 
-// margin is how long before its end a sign-in of our own is refreshed.
-func margin(c Credentials) time.Duration {
-	if c.Kind == KindChatGPT {
+// RefreshAhead is how long before its end the access token of a sign-in of our own is refreshed.
+func RefreshAhead(kind Kind) time.Duration {
+	if kind == KindChatGPT {
 		return hourlyAhead
 	}
 	return refreshAhead

@@ -113,15 +113,12 @@ type adminStatus struct {
 	NeedsRefreshSoon bool   `json:"needsRefreshSoon"`
 }
 
-// soon is when a token needs a refresh.
-const soon = time.Hour
-
 func newAdminStatus(s creds.State, now time.Time) adminStatus {
 	a := adminStatus{Type: "oauth", HasCredentials: s.Status != creds.StatusNone, UserID: s.AccountID}
 	if !s.ExpiresAt.IsZero() {
 		left := s.ExpiresAt.Sub(now)
 		a.ExpiresAt, a.MinutesToExpiry = s.ExpiresAt.UnixMilli(), int64(max(left, 0)/time.Minute)
-		a.IsExpired, a.NeedsRefreshSoon = left <= 0, left < soon
+		a.IsExpired, a.NeedsRefreshSoon = left <= 0, left < creds.RefreshAhead(s.Kind)
 	}
 	return a
 }
@@ -199,7 +196,11 @@ func (s *Server) adoptCredentials(w http.ResponseWriter, r *http.Request) *codex
 	}
 	c := in.credentials()
 	c.LastRefresh = time.Now().UTC()
-	if err := s.cfg.Admin.Manager.Adopt(r.Context(), c); err != nil {
+	err = s.cfg.Admin.Manager.Adopt(r.Context(), c)
+	if errors.Is(err, creds.ErrMixed) {
+		return codex.Invalid("kind", "These tokens were issued to another program than kind and clientID say")
+	}
+	if err != nil {
 		return &codex.Error{Status: http.StatusInternalServerError, Type: "server_error", Code: "not_stored", Message: "The sign-in is in use but could not be stored: " + err.Error()}
 	}
 	return nil
