@@ -22,7 +22,8 @@ import (
 const (
 	// bodyMost is the largest request body, unpacked, in bytes. Images go inline, a dozen of them fit.
 	bodyMost = 64 << 20
-	// bodiesMost is the memory of all bodies and messages together that callers have sent and that are not answered yet.
+	// bodiesMost is the memory of all bodies and messages together that callers have sent and that are not answered yet,
+	// where Config says nothing else.
 	bodiesMost = 256 << 20
 	// bodyFirst is what is taken for a body before anything of it has come; from there it grows with what comes.
 	bodyFirst = 4 << 10

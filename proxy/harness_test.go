@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -128,6 +126,16 @@ func upstream(events string) func(*Config) {
 	}
 }
 
+// posts answers each POST with a body, and has nothing else.
+func posts(body io.ReadCloser) doer {
+	return func(r *http.Request) (*http.Response, error) {
+		if r.Method != http.MethodPost {
+			return answer(404, ""), nil
+		}
+		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: body}, nil
+	}
+}
+
 type doer func(*http.Request) (*http.Response, error)
 
 func (d doer) Do(r *http.Request) (*http.Response, error) { return d(r) }
@@ -169,11 +177,11 @@ func (r *rig) ask(dialect, say string, stream bool, more ...string) (int, string
 // sseEvents are the data of an event stream as a client reads it.
 func sseEvents(stream string) (types []string, data []string) {
 	name, lines := "", []string(nil)
-	for s := bufio.NewScanner(bytes.NewReader([]byte(stream))); s.Scan(); {
-		field, value, _ := strings.Cut(s.Text(), ":")
+	for line := range strings.SplitSeq(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(stream), "\n") {
+		field, value, _ := strings.Cut(line, ":")
 		value = strings.TrimPrefix(value, " ")
 		switch {
-		case s.Text() == "":
+		case line == "":
 			if lines != nil {
 				types, data = append(types, name), append(data, strings.Join(lines, "\n"))
 			}

@@ -37,6 +37,10 @@ type Config struct {
 	Aliases    map[string]string // see codex.Catalogue
 	ModelCache codex.ModelCache  // may be nil
 
+	// Memory is what all request bodies and WebSocket messages together may take until they are answered, in bytes; 0
+	// for 256 MB.
+	Memory int64
+
 	Guard   Guard
 	Admin   *Admin // nil without an admin API
 	Version string
@@ -101,6 +105,9 @@ func NewServer(cfg Config) *Server {
 	if cfg.Guard.Advice == nil {
 		cfg.Guard.Advice = cfg.Advice
 	}
+	if cfg.Memory == 0 {
+		cfg.Memory = bodiesMost
+	}
 	reasoning := codex.NewReasoningCache()
 	s := &Server{
 		Client: client, cfg: cfg, started: time.Now(),
@@ -110,7 +117,7 @@ func NewServer(cfg Config) *Server {
 		metrics:   newServerMetrics(cfg.SignIn.State, client),
 		mux:       http.NewServeMux(),
 		keyless:   map[string]bool{},
-		bodies:    newBudget(bodiesMost),
+		bodies:    newBudget(cfg.Memory),
 		patience:  bodyPatience,
 	}
 	s.routes()

@@ -204,9 +204,9 @@ var ErrPortTaken = errors.New("port is taken")
 func (s *Service) explain(e *listenError) error {
 	switch {
 	case errors.Is(e.err, syscall.EADDRINUSE):
-		return fmt.Errorf("%w: another program listens on port %d (%s). Stop it, or: %s", ErrPortTaken, e.port, e.host, s.Advice.For(codex.RemedyPort))
+		return fmt.Errorf("%w: another program listens on port %d (%s). %s", ErrPortTaken, e.port, e.host, s.Advice.For(codex.RemedyPortTaken))
 	case errors.Is(e.err, syscall.EACCES):
-		return fmt.Errorf("port %d may not be used by this user: only those above 1023 may. %s", e.port, s.Advice.For(codex.RemedyPort))
+		return fmt.Errorf("port %d may not be used by this user. %s", e.port, s.Advice.For(codex.RemedyPort))
 	}
 	return fmt.Errorf("can't listen on %s: %w. %s", net.JoinHostPort(e.host, strconv.Itoa(e.port)), e.err, s.Advice.For(codex.RemedyListen))
 }

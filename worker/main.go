@@ -51,7 +51,8 @@ func main() {
 		SignIn: manager, HTTP: fetcher{}, BackendURL: backend, APIURL: api, Identity: identity,
 		// The platform ends a silent answer on its own terms; this is for the backend's silence.
 		IdleTimeout: 10 * time.Minute, KeepAlive: 15 * time.Second, Strict: text(env, "STRICT") == "true",
-		Model: text(env, "MODEL"), Aliases: aliases(text(env, "MODEL_ALIAS")),
+		Memory: 48 << 20, // of the 128 MB that a Worker has
+		Model:  text(env, "MODEL"), Aliases: aliases(text(env, "MODEL_ALIAS")),
 		Guard: proxy.Guard{
 			AnyHost: true, Keys: keys, KeyRequired: func() bool { return true }, KeyMissing: keyMissing,
 			Origins: func() []string { return origins },

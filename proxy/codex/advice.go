@@ -12,7 +12,8 @@ const (
 	RemedyAllowOrigin Remedy = "allow_origin"  // let a web page in
 	RemedyAllowHost   Remedy = "allow_host"    // answer to another name
 	RemedyAPIKey      Remedy = "api_key"       // give the proxy's own key to a tool
-	RemedyPort        Remedy = "port"          // listen on another port
+	RemedyPortTaken   Remedy = "port_taken"    // stop the other program, or listen on another port
+	RemedyPort        Remedy = "port"          // listen on a port that any user may
 	RemedyListen      Remedy = "listen"        // listen on another address
 )
 
@@ -29,7 +30,8 @@ var terminalAdvice = map[Remedy]string{
 	RemedyAllowOrigin: "To allow it, start the proxy with --allow-origin",
 	RemedyAllowHost:   "To use another name for it, start it with --allow-host",
 	RemedyAPIKey:      "Set it as the API key in your tool: the one that the proxy was started with, not OpenAI's",
-	RemedyPort:        "Choose another port with --port",
+	RemedyPortTaken:   "Stop it, or choose another port with --port",
+	RemedyPort:        "Choose one above 1023 with --port",
 	RemedyListen:      "Choose another address with --listen",
 }
 

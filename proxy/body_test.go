@@ -1,0 +1,167 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"codex-proxy/proxy/codex"
+)
+
+func TestABodyGrowsWithWhatComes(t *testing.T) {
+	r := newRig(t)
+	var conns []net.Conn
+	for range 100 {
+		c, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "POST /v1/responses HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n{", bodyMost)
+		conns = append(conns, c)
+	}
+	eventually(t, "all of them are being read", func() bool { return r.server.bodies.left.Load() == bodiesMost-100*bodyFirst })
+	if status, text, _ := r.ask("responses", "hello", false); status != 200 {
+		t.Errorf("meanwhile: %d %s", status, text)
+	}
+	for _, c := range conns {
+		c.Close()
+	}
+	eventually(t, "it is given back", func() bool { return r.server.bodies.left.Load() == bodiesMost })
+}
+
+func TestAllBodiesTogetherAreBounded(t *testing.T) {
+	r := newRig(t)
+	r.server.bodies = newBudget(150 << 10)
+	body := `{"input":"` + strings.Repeat("x", 80<<10) + `"}`
+	status, h, text, _ := r.do(http.MethodPost, "/v1/responses", strings.Replace(body, "x", strings.Repeat("x", 60<<10), 1))
+	if status != 503 || get(text, "error.code").Str != "proxy_busy" || h.Get("Retry-After") == "" {
+		t.Errorf("%d %s", status, text)
+	}
+	if left := r.server.bodies.left.Load(); left != 150<<10 {
+		t.Errorf("%d bytes are lost", 150<<10-left)
+	}
+	if status, text := r.post("/v1/responses", body); status != 200 {
+		t.Errorf("one that fits: %d %s", status, text)
+	}
+}
+
+func TestABodyIsReadHoweverItComes(t *testing.T) {
+	want := bytes.Repeat([]byte("0123456789"), 3000)
+	for name, wrap := range map[string]func(io.Reader) io.Reader{
+		"whole": func(r io.Reader) io.Reader { return r }, "a byte at a time": iotest.OneByteReader, "with its end": iotest.DataErrReader,
+	} {
+		c := &claim{from: newBudget(1 << 20)}
+		got, err := c.readAll(wrap(bytes.NewReader(want)), len(want))
+		if err != nil || !bytes.Equal(got, want) || c.held < int64(len(want)) || c.held != int64(cap(got)) {
+			t.Errorf("%s: %d bytes, %d claimed for %d, %v", name, len(got), c.held, cap(got), err)
+		}
+		c.release()
+		c.release()
+		if c.from.left.Load() != 1<<20 {
+			t.Errorf("%s: %d", name, c.from.left.Load())
+		}
+		var large *http.MaxBytesError
+		if _, err := c.readAll(wrap(bytes.NewReader(want)), len(want)-1); !errors.As(err, &large) {
+			t.Errorf("%s, too large: %v", name, err)
+		}
+	}
+	c := &claim{from: newBudget(1 << 20)}
+	if _, err := c.readAll(iotest.ErrReader(io.ErrUnexpectedEOF), 100); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Error(err)
+	}
+}
+
+func TestABodyThatUnpacksWithoutEndIsTooLarge(t *testing.T) {
+	r := newRig(t)
+	var bomb bytes.Buffer
+	z, _ := zstd.NewWriter(&bomb)
+	for range 80 {
+		z.Write(make([]byte, 1<<20))
+	}
+	z.Close()
+	if status, text := r.post("/v1/responses", bomb.String(), "Content-Encoding", "zstd"); status != 413 {
+		t.Errorf("%d %s", status, text)
+	}
+	if status, text := r.post("/v1/responses", "x", "Content-Encoding", "gzip,gzip,gzip,gzip,gzip"); status != 400 {
+		t.Errorf("five codings: %d %s", status, text)
+	}
+	bomb.Reset()
+	z, _ = zstd.NewWriter(&bomb)
+	io.WriteString(z, `{"input":"packed"}`)
+	z.Close()
+	if status, text := r.post("/v1/responses", bomb.String(), "Content-Encoding", "zstd"); status != 200 || !strings.Contains(text, "packed") {
+		t.Errorf("what the Codex CLI sends: %d %s", status, text)
+	}
+	if left := r.server.bodies.left.Load(); left != bodiesMost {
+		t.Errorf("%d bytes are lost", bodiesMost-left)
+	}
+}
+
+func TestADrippingBodyIsCut(t *testing.T) {
+	for name, c := range map[string]struct {
+		p     patience
+		every time.Duration
+		want  int
+	}{
+		"drips":  {patience{pause: time.Minute, grace: 300 * time.Millisecond, rate: 1000}, 20 * time.Millisecond, 408},
+		"pauses": {patience{pause: 100 * time.Millisecond, grace: time.Minute, rate: 1000}, time.Hour, 408},
+		"slow":   {patience{pause: time.Minute, grace: time.Minute, rate: 1000}, time.Millisecond, 200},
+	} {
+		r := newRig(t)
+		r.server.patience = c.p
+		in, out := io.Pipe()
+		body := `{"input":"hello"}`
+		go func() {
+			for i := range len(body) {
+				if _, err := io.WriteString(out, body[i:i+1]); err != nil {
+					return
+				}
+				if i > 3 && c.every == time.Hour {
+					return // and nothing more comes
+				}
+				if c.want == 408 && i == len(body)-2 {
+					for { // white space without end
+						time.Sleep(c.every)
+						if _, err := io.WriteString(out, " "); err != nil {
+							return
+						}
+					}
+				}
+				time.Sleep(min(c.every, 20*time.Millisecond))
+			}
+			out.Close()
+		}()
+		start := time.Now()
+		req, _ := http.NewRequest(http.MethodPost, r.url+"/v1/responses", in)
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			if c.want != 408 || time.Since(start) > 5*time.Second {
+				t.Errorf("%s: %v", name, err)
+			}
+		} else {
+			resp.Body.Close()
+			if resp.StatusCode != c.want || time.Since(start) > 5*time.Second {
+				t.Errorf("%s: %d after %s", name, resp.StatusCode, time.Since(start))
+			}
+		}
+		in.CloseWithError(io.ErrClosedPipe)
+	}
+}
+
+func TestBodyErrorsAreTheCallersWords(t *testing.T) {
+	for want, err := range map[int]error{413: &http.MaxBytesError{}, 408: errDripping, 400: io.ErrUnexpectedEOF, 503: &codex.Error{Status: 503}} {
+		if e := asError(bodyError(err)); e.Status != want {
+			t.Errorf("%v is %d", err, e.Status)
+		}
+	}
+}
