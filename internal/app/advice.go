@@ -61,7 +61,7 @@ func (a advice) remedy(r codex.Remedy) string {
 		if a.icon {
 			return "Allow it in the menu of Codex Proxy, or start the proxy with --allow-origin"
 		}
-	case codex.RemedyPort:
+	case codex.RemedyPort, codex.RemedyPortTaken:
 		if a.icon {
 			return "Choose another port in the menu of Codex Proxy"
 		}
