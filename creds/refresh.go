@@ -328,7 +328,7 @@ func (m *Manager) failed(err error) error {
 		least = backoffUnanswered
 	}
 	m.backOff(least)
-	m.cfg.Tell(Step{"⚠️", fmt.Sprintf("%s. It is tried again by itself (in %s)", t.problem, o.next.Sub(m.time()).Round(time.Second))})
+	m.cfg.Tell(Step{"⚠️", fmt.Sprintf("%s. It is tried again by itself, in %s", t.problem, duration(o.next.Sub(m.time())))})
 	return m.refusal()
 }
 
