@@ -70,6 +70,9 @@ func notices(s State, now time.Time) []Notice {
 		if s.SigningIn != nil && t.Action == SignIn {
 			continue // the user is at it
 		}
+		if (slices.Contains(s.Mute, "limits") && (t.Key == "limit" || isNearly(t.Key))) || (slices.Contains(s.Mute, "sign-in") && aboutSignIn(t.Key)) {
+			continue
+		}
 		out = append(out, Notice{t.Key, t.Title, t.Detail, t.Action, t.Button, false})
 	}
 	if p := s.SigningIn; p != nil && p.Code != "" {
@@ -78,7 +81,7 @@ func notices(s State, now time.Time) []Notice {
 	if p := s.SigningIn; p != nil && p.NoBrowser {
 		out = append(out, Notice{"no browser", "No browser could be opened", "Open this address to sign in: " + p.Address, CopySignInLink, "Copy the link", false})
 	}
-	if s.AskedOrigin != "" {
+	if s.AskedOrigin != "" && !slices.Contains(s.Mute, "pages") {
 		out = append(out, Notice{"origin", "A page wants to use your plan", "A page at " + s.AskedOrigin + " asks for answers. Allow it only if you know it.", AllowOrigin, "Allow", false})
 	}
 	return out

@@ -118,6 +118,7 @@ type State struct {
 	CanImport bool
 	Tools     []Tool
 
+	Mute         []string // what is not to be notified about: limits, sign-in, pages
 	StartAtLogin bool
 	Meter        bool            // the icon shows the fuller window
 	Busy         map[Action]bool // actions under way

@@ -7,6 +7,7 @@
 //   - run.go: the life of the running program; listen.go: the proxy on its port
 //   - signin.go: the verbs of the sign-in
 //   - state.go, changes.go: all that can be told, and who hears that it changed
+//   - page.go, settingslist.go, try.go: the program as its page sees it; menu.go: as the menu does
 //   - doctor.go: what is right and wrong on this machine
 package app
 
@@ -14,11 +15,14 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
 	"codex-proxy/creds"
+	"codex-proxy/internal/history"
+	"codex-proxy/internal/page"
 	"codex-proxy/proxy"
 	"codex-proxy/proxy/codex"
 )
@@ -50,11 +54,18 @@ type App struct {
 	client   *codex.Client
 	http     *http.Client
 	identity codex.Identity
-	imports  bool   // the store takes what the Codex CLI has
-	endDemo  func() // nil without a demo
-	changes  changes
-	advice   advice
-	origins  *origins
+	imports  bool     // the store takes what the Codex CLI has
+	atEnd    []func() // what Close ends besides, in turn
+	history  *history.Store
+	page     *page.Page
+	view     *pageApp
+	life     context.Context // of Run
+	quit     func()          // ends Run
+
+	restarting atomic.Bool // the program is to start again when it has ended
+	changes    changes
+	advice     advice
+	origins    *origins
 
 	mu       sync.Mutex
 	trouble  string // why the proxy does not listen, or empty
@@ -63,6 +74,9 @@ type App struct {
 	icon     string // how the icon is, for status; empty without a menu
 	attempt  *attempt
 	meter    bool // the icon shows the fuller limit
+	mute     []string
+	// spareAddr is where the page is while the proxy does not listen; empty until it was needed.
+	spareAddr string
 
 	failed Failure // the last request that failed
 
@@ -90,7 +104,10 @@ func (a *App) Close() {
 	if err != nil {
 		a.log.Errorf("❌ %v", err)
 	}
-	if a.endDemo != nil {
-		a.endDemo()
+	for _, end := range a.atEnd {
+		end()
 	}
 }
+
+// Restarting reports whether the user wants the program to start again.
+func (a *App) Restarting() bool { return a.restarting.Load() }

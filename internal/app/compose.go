@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,7 +17,7 @@ import (
 
 // New builds the program from checked settings. Nothing runs yet, but for the demo's backend.
 func New(s Settings, p Program) (*App, error) {
-	a := &App{Settings: s, program: p, Steps: logSteps(p.Log), log: p.Log, http: newHTTPClient(), identity: codex.NewIdentity(p.Version), meter: s.IconMeter}
+	a := &App{Settings: s, program: p, Steps: logSteps(p.Log), log: p.Log, http: newHTTPClient(), identity: codex.NewIdentity(p.Version), meter: s.IconMeter, mute: s.Mute, life: context.Background(), quit: func() {}}
 	a.advice = adviceFor(p.Icon, s.CredsStore)
 	a.origins = &origins{allow: slices.Clone(s.AllowOrigin), deny: slices.Clone(s.DeniedOrigins)}
 	store, cache := a.openStore(), codex.ModelCache(modelFile(filepath.Join(xdg.CacheHome, "codex-proxy", "models.json")))
@@ -30,7 +31,7 @@ func New(s Settings, p Program) (*App, error) {
 	a.manager = a.newManager(store)
 	server := a.newServer(cache)
 	a.client = server.Client
-	a.service = &proxy.Service{Handler: server, Host: s.Listen, Port: int(s.Port), Errors: standardLogger(p.Log), Advice: a.advice.remedy, SameUser: s.SameUser && peer.Supported}
+	a.service = &proxy.Service{Handler: a.withPage(server), Host: s.Listen, Port: int(s.Port), Errors: standardLogger(p.Log), Advice: a.advice.remedy, SameUser: s.SameUser && peer.Supported}
 	return a, nil
 }
 
@@ -82,7 +83,7 @@ func (a *App) newServer(cache codex.ModelCache) *proxy.Server {
 			Keys: proxy.KeyList(s.APIKey), KeyRequired: func() bool { return len(s.APIKey) > 0 },
 			Hosts: s.AllowHost, Origins: a.origins.allowed, Asked: a.pageAsked, Advice: a.advice.remedy,
 		},
-		Admin: admin, Advice: a.advice.remedy, OnRequest: a.noteRequest,
+		Admin: admin, Advice: a.advice.remedy, OnStart: a.onStart, OnRequest: a.onRequest,
 		Version: a.program.Version,
 		Demo:    s.Demo,
 		Log:     a.log,

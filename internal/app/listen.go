@@ -15,6 +15,7 @@ func (a *App) Start(port int) error {
 	a.endPause()
 	if port != 0 {
 		if addr := a.service.Addr(); addr != "" && a.service.WantedPort() != port {
+			a.page.Disconnect()
 			a.service.Stop()
 		}
 		a.service.SetPort(port)
@@ -42,6 +43,7 @@ func (a *App) UseUsualPort() error {
 // seconds to end.
 func (a *App) Stop() error {
 	a.endPause()
+	a.page.Disconnect()
 	a.service.Stop()
 	a.changed(false)
 	return a.change(func(s Saved) { s["stopped"] = true })
@@ -50,6 +52,7 @@ func (a *App) Stop() error {
 // Pause ends the listening for a while. A program that is started anew meanwhile listens again.
 func (a *App) Pause(d time.Duration) error {
 	a.endPause()
+	a.page.Disconnect()
 	a.service.Stop()
 	a.mu.Lock()
 	a.pausedUntil = time.Now().Add(d)

@@ -75,6 +75,7 @@ func (s State) tray(now time.Time) tray.State {
 		creds.StatusRefreshing: tray.Refreshing, creds.StatusRefreshFailing: tray.Failing, creds.StatusSignInAgain: tray.SignInAgain,
 	}[in.Status]
 	t.ByUser = in.Cause == creds.CauseSignedOut
+	t.Mute = s.Mute
 	t.ClockOff, t.AskedOrigin = in.ClockOff, s.Asked
 	if f := s.Failed; f != nil {
 		t.LastError, t.LastErrorAt = f.Client+": "+f.Error, f.Time
@@ -95,7 +96,10 @@ func (s State) tray(now time.Time) tray.State {
 func (m *Menu) Do(ctx context.Context, action tray.Action) (string, error) {
 	a := m.app
 	if text, told, ok := tray.Snippet(action, m.State()); ok {
-		return told, m.copy(text)
+		return told, m.copy(text, "tools")
+	}
+	if section, ok := strings.CutPrefix(string(action), string(tray.OpenPrefix)); ok {
+		return "", a.OpenPage(section)
 	}
 	switch action {
 	case tray.Start:
@@ -123,7 +127,7 @@ func (m *Menu) Do(ctx context.Context, action tray.Action) (string, error) {
 		return "", nil
 	case tray.CopySignInLink:
 		if p := a.SigningIn(); p != nil {
-			return "", m.copy(p.Address)
+			return "", m.copy(p.Address, "sign-in")
 		}
 		return "", nil
 	case tray.AllowOrigin, tray.DenyOrigin:
@@ -151,12 +155,15 @@ func (m *Menu) Do(ctx context.Context, action tray.Action) (string, error) {
 	return "", nil
 }
 
-// copy puts text into the clipboard.
-func (m *Menu) copy(text string) error {
-	if err := clipboard.WriteAll(text); err != nil {
-		return fmt.Errorf("nothing to copy with is installed (%v). It is: %s", err, text) //nolint:errorlint // for people
+// copy puts text into the clipboard. Where there is nothing to copy with, the page shows it.
+func (m *Menu) copy(text, section string) error {
+	if clipboard.WriteAll(text) == nil {
+		return nil
 	}
-	return nil
+	if err := m.app.OpenPage(section); err != nil {
+		return fmt.Errorf("nothing to copy with is installed: install wl-clipboard or xclip. %w", err)
+	}
+	return errors.New("nothing to copy with is installed, so the page shows it. Install wl-clipboard or xclip to have it copied")
 }
 
 // signIn signs in by the browser. One that can't be opened is told at once, with a way on.

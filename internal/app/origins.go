@@ -60,6 +60,28 @@ func (o *origins) decide(origin string, allow bool) (allowed, denied []string) {
 	return slices.Clone(o.allow), slices.Clone(o.deny)
 }
 
+// replace sets which origins are allowed.
+func (o *origins) replace(allow []string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.allow = slices.Clone(allow)
+}
+
+// each lists the origins: what waits for an answer first.
+func (o *origins) each(f func(origin, state string)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, origin := range o.waiting {
+		f(origin, "asks")
+	}
+	for _, origin := range o.allow {
+		f(origin, "allowed")
+	}
+	for _, origin := range o.deny {
+		f(origin, "denied")
+	}
+}
+
 // forget has an origin asked about again.
 func (o *origins) forget(origin string) (allowed, denied []string) {
 	o.decide(origin, false)

@@ -9,7 +9,6 @@ import (
 
 	"codex-proxy/creds"
 	"codex-proxy/internal/control"
-	"codex-proxy/proxy/codex"
 )
 
 // Life is how a running program is to live.
@@ -25,7 +24,10 @@ type Life struct {
 // Run serves until ctx ends, then lets the answers under way end, and then waits for what the sign-in is doing. A port
 // that can't be listened on is an error without the icon.
 func (a *App) Run(ctx context.Context, life Life) error {
-	a.service.Hurry = life.Hurry
+	a.service.Hurry, a.life, a.quit = life.Hurry, ctx, life.Quit
+	a.newPage()
+	defer a.history.Close()
+	defer a.page.Close()
 	for _, warning := range a.Settings.Warnings {
 		a.log.Warn("⚠️ " + warning)
 	}
@@ -48,7 +50,7 @@ func (a *App) Run(ctx context.Context, life Life) error {
 	if life.Entered != nil {
 		life.Entered()
 	}
-	a.client.UsageTracker.OnChange(func(codex.Usage) { a.changed(false) })
+	a.client.UsageTracker.OnChange(a.onUsage)
 
 	// The Manager outlives the answers under way: one of them may still need a fresh token.
 	keep, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
@@ -68,6 +70,7 @@ func (a *App) Run(ctx context.Context, life Life) error {
 	})
 	<-ctx.Done()
 	a.log.Info("👋 Stopping: answers under way have a few seconds to end")
+	a.page.Disconnect() // its streams would hold up the stop
 	a.service.Stop()
 	stopKeeping()
 	wait.Wait()
@@ -93,6 +96,7 @@ func (a *App) verbs(quit func()) map[string]control.Verb {
 			a.changed(true)
 			return a.State(), nil
 		},
+		"open":  func(_ context.Context, args url.Values) (any, error) { return a.PageAddress(args.Get("section")) },
 		"start": do(func(context.Context) error { return a.Start(0) }),
 		"stop":  do(func(context.Context) error { return a.Stop() }),
 		"quit":  do(func(context.Context) error { quit(); return nil }),

@@ -18,10 +18,12 @@ const DefaultPort = 9879
 // Settings is everything that can be set, once, at the start: by a flag, by its environment variable, or in the
 // settings file, in this order. The tags are kong's. Check must be called before use.
 type Settings struct {
-	Port      Port   `env:"PORT" default:"9879" placeholder:"9879" help:"Port to listen on; 0 for a free one (${env})."`
-	Listen    string `env:"CODEX_PROXY_LISTEN" default:"localhost" placeholder:"ADDRESS" help:"Address to listen on. The default is 127.0.0.1 and ::1; any other needs --api-key (${env})."`
-	IconMeter bool   `env:"CODEX_PROXY_ICON_METER" help:"Show in the icon how much of the fuller limit is used (${env})."`
-	Demo      bool   `env:"CODEX_PROXY_DEMO" help:"Answer from a built-in demo backend. No sign-in is read or written (${env})."`
+	Port      Port     `env:"PORT" default:"9879" placeholder:"9879" help:"Port to listen on; 0 for a free one (${env})."`
+	Listen    string   `env:"CODEX_PROXY_LISTEN" default:"localhost" placeholder:"ADDRESS" help:"Address to listen on. The default is 127.0.0.1 and ::1; any other needs --api-key (${env})."`
+	IconMeter bool     `env:"CODEX_PROXY_ICON_METER" help:"Show in the icon how much of the fuller limit is used (${env})."`
+	Mute      []string `env:"CODEX_PROXY_MUTE" placeholder:"WHAT" help:"Don't notify about this: limits, sign-in or pages (${env})."`
+	History   int      `env:"CODEX_PROXY_HISTORY" default:"90" placeholder:"DAYS" help:"Remember for so many days which requests were answered, without their words; 0 for not at all (${env})."`
+	Demo      bool     `env:"CODEX_PROXY_DEMO" help:"Answer from a built-in demo backend. No sign-in is read or written (${env})."`
 
 	CredsStore            string `env:"CODEX_PROXY_CREDS_STORE" default:"auto" enum:"auto,xdg,legacy,keychain,env" placeholder:"STORE" group:"Sign-in" help:"Where the sign-in is: auto (own file, first imported from the Codex CLI), xdg (own file), legacy (the Codex CLI's file, shared with it), keychain, env (ACCESS_TOKEN and ACCOUNT_ID) (${env})."`
 	CredsPath             string `env:"CODEX_PROXY_CREDS_PATH" placeholder:"FILE" group:"Sign-in" help:"Another file for the stores auto, xdg, legacy and keychain (${env})."`
@@ -95,6 +97,14 @@ func (s *Settings) Check() error {
 		}
 		s.Warnings = append(s.Warnings, fmt.Sprintf("The variable ENV is %q, which is neither production nor development: it is taken for another program's", s.Env))
 		s.Env = "development"
+	}
+	for _, what := range s.Mute {
+		if what != "limits" && what != "sign-in" && what != "pages" {
+			return fmt.Errorf("--mute is limits, sign-in or pages, not %q", what)
+		}
+	}
+	if s.History < 0 || s.History > 3650 {
+		return fmt.Errorf("--history is a number of days from 0 to 3650, not %d", s.History)
 	}
 	if err := s.checkAccess(); err != nil {
 		return err
@@ -172,3 +182,8 @@ func (s *Settings) legacyFile() string {
 	}
 	return filepath.Join(s.CodexHome, "auth.json")
 }
+
+// ChatGPTWarning is what must be known, and agreed to, before a "Sign in with ChatGPT". Source: OpenAI's
+// sign-in-with-chatgpt-terms of 2026-09-29, as a public review of 2026-10-05 quotes them; not read by us.
+const ChatGPTWarning = "OpenAI's terms for this sign-in (29 September 2026, as quoted by a public review of 5 October 2026) say that it is for the connected application only and not for " +
+	"\"general-purpose API access for other tools\", which is what a local API is. It works with Plus and Pro only, has a weekly cap for each app, lasts 30 days, and does no image generation, file search or computer use."

@@ -21,6 +21,7 @@ type State struct {
 	Model     string      `json:"model"`                  // id that tools may use
 	Menu      string      `json:"menu,omitempty"`         // how the icon is; empty without a menu
 	Meter     bool        `json:"meter,omitempty"`        // the icon shows the fuller limit
+	Mute      []string    `json:"mute,omitempty"`         // what is not to be notified about
 	Asked     string      `json:"asked_origin,omitempty"` // a page of this origin wants to use the plan, and nobody has decided
 	Failed    *Failure    `json:"last_failure,omitempty"`
 }
@@ -78,6 +79,7 @@ func (a *App) State() State {
 		Model:     a.client.Models.Default(),
 	}
 	a.mu.Lock()
+	out.Mute = a.mute
 	out.Menu, out.Meter, out.Proxy.Problem, out.Proxy.Spare, out.SignIn.Imported = a.icon, a.meter, a.trouble, a.spare, a.imported
 	out.Proxy.PausedUntil, out.Asked = a.pausedUntil, a.origins.first()
 	if !a.failed.Time.IsZero() {

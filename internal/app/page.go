@@ -1,0 +1,503 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"codex-proxy/creds"
+	"codex-proxy/internal/history"
+	"codex-proxy/internal/page"
+	"codex-proxy/proxy"
+	"codex-proxy/proxy/codex"
+	"codex-proxy/tray"
+)
+
+// pageApp is the program as package page sees it: a page.App.
+type pageApp struct {
+	*App
+
+	mu         sync.Mutex
+	pending    *page.Pending // a sign-in that was begun on the page, also one that failed
+	busy       []page.Action
+	doctor     *page.Doctor
+	workspaces []page.Workspace
+	active     map[uint64]page.Request
+	tested     bool
+}
+
+// newPage makes the page and the history behind it.
+func (a *App) newPage() {
+	if a.Settings.History > 0 {
+		path := filepath.Join(StateFolder(), "history.db")
+		if a.Settings.Demo {
+			folder, err := os.MkdirTemp("", "codex-proxy-demo-")
+			if err == nil {
+				path = filepath.Join(folder, "history.db")
+				a.atEnd = append(a.atEnd, func() { os.RemoveAll(folder) })
+			}
+		}
+		a.history = history.Open(path, history.Options{Keep: time.Duration(a.Settings.History) * 24 * time.Hour})
+		a.history.OnProblem(func(problem string) {
+			if problem != "" {
+				a.log.Warn("⚠️ The history of requests is not kept: " + problem)
+			}
+		})
+		if a.Settings.Demo {
+			history.FillDemo(a.history, time.Now()) //nolint:errcheck // then the demo has an empty week
+		}
+	}
+	a.view = &pageApp{App: a, active: map[uint64]page.Request{}}
+	a.page = page.New(page.Config{App: a.view, History: a.history, Hosts: nil})
+}
+
+// withPage gives browsers the page, and everybody else the proxy.
+func (a *App) withPage(proxy http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if page.Wants(r) {
+			a.page.ServeHTTP(w, r)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	})
+}
+
+// PageAddress is where the page can be opened once, within half a minute, at a section of it. While the proxy does not
+// listen, the page has a port of its own, so that it can tell why.
+func (a *App) PageAddress(section string) (string, error) {
+	root := a.service.Addr()
+	if root == "" {
+		var err error
+		if root, err = a.spareDoor(); err != nil {
+			return "", err
+		}
+	}
+	address := a.page.Open("http://" + display(root))
+	if section != "" && section != "overview" {
+		address += "#" + section
+	}
+	return address, nil
+}
+
+// OpenPage opens the page in the user's browser.
+func (a *App) OpenPage(section string) error {
+	address, err := a.PageAddress(section)
+	if err != nil {
+		return err
+	}
+	if err := OpenBrowser(address); err != nil {
+		return fmt.Errorf("no browser could be opened. Open %s within half a minute", address)
+	}
+	return nil
+}
+
+// spareDoor serves the page alone on a free loopback port, from the first call until the program ends.
+func (a *App) spareDoor() (string, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.spareAddr != "" {
+		return a.spareAddr, nil
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("no free loopback port for the page: %w", err)
+	}
+	server := &http.Server{Handler: a.withPage(http.NotFoundHandler()), ReadHeaderTimeout: 10 * time.Second, ErrorLog: standardLogger(a.log)}
+	go server.Serve(l) //nolint:errcheck // ends with Close
+	a.atEnd = append(a.atEnd, func() { server.Close() })
+	a.spareAddr = l.Addr().String()
+	return a.spareAddr, nil
+}
+
+// Subscribe is page.App's.
+func (p *pageApp) Subscribe() (<-chan struct{}, func()) {
+	changes, cancel := p.Watch()
+	ctx, stop := context.WithCancel(context.Background())
+	out := make(chan struct{}, 1)
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-changes:
+				select {
+				case out <- struct{}{}:
+				default:
+				}
+			}
+		}
+	}()
+	return out, func() { stop(); cancel() }
+}
+
+// ways are the ways to sign in, the first one first.
+var ways = []page.Way{
+	{ID: string(ByBrowser), Name: "Codex sign-in", Detail: "In the browser, as the Codex CLI does. Every plan that includes Codex"},
+	{ID: string(ByDevice), Name: "By a code", Detail: "Type a code into a browser anywhere, when this machine has none"},
+	{ID: string(ByChatGPT), Name: "Sign in with ChatGPT", Detail: "OpenAI's sign-in for apps, through its public API", Warning: ChatGPTWarning},
+}
+
+// Snapshot is page.App's.
+func (p *pageApp) Snapshot() page.Snapshot {
+	now := time.Now()
+	s := p.State()
+	t := s.tray(now)
+	out := page.Snapshot{
+		Version: s.Version, Demo: s.Demo, Running: s.Proxy.Running, Root: strings.TrimSuffix(s.Proxy.URL, "/v1"),
+		Ways: ways, Settings: p.settingsList(), Origins: p.originsList(),
+		SignIn: page.SignIn{
+			Status: pageStatus(t), Email: s.SignIn.Email, Plan: s.SignIn.Plan, ExpiresAt: s.SignIn.ExpiresAt,
+			LastRefresh: s.SignIn.LastRefresh, NextAttempt: s.SignIn.NextAttempt, Store: s.SignIn.Store,
+		},
+		Can: []page.Action{
+			page.ActionRefresh, page.ActionSignIn, page.ActionCancelSignIn, page.ActionSignOut, page.ActionTest, page.ActionSet, page.ActionReset,
+			page.ActionDoctor, page.ActionAllowOrigin, page.ActionDenyOrigin, page.ActionForgetOrigin, page.ActionFirstStartDone, page.ActionRestart,
+		},
+	}
+	if s.SignIn.Status != creds.StatusNone {
+		out.SignIn.Way = map[creds.Kind]string{creds.KindCodex: "Codex sign-in", creds.KindChatGPT: "Sign in with ChatGPT"}[s.SignIn.Kind]
+	}
+	if s.SignIn.Ownership == creds.Shared && s.SignIn.ImportedFrom != "" {
+		out.SignIn.SharedWith = "the Codex CLI"
+	}
+	if s.SignIn.CanImport {
+		out.Can = append(out.Can, page.ActionImport)
+		out.SignIn.CanImport = "the Codex CLI's sign-in"
+	}
+	if s.SignIn.Usable && s.SignIn.Kind == creds.KindCodex {
+		out.Can = append(out.Can, page.ActionWorkspaces, page.ActionSelectWorkspace)
+	}
+	if !s.Proxy.Running {
+		out.Can = append(out.Can, page.ActionStart)
+	}
+	p.addProblems(&out, t, now)
+	for _, w := range s.Usage.Windows {
+		out.Windows = append(out.Windows, page.Window{Name: w.Name, Used: w.UsedPercent, Length: w.Length, ResetsAt: w.ResetsAt})
+	}
+	out.Tools = p.toolsList(s)
+	p.addOwn(&out, s)
+	return out
+}
+
+// addProblems puts the first trouble on top, with the button that mends it, in the words of the menu.
+func (p *pageApp) addProblems(out *page.Snapshot, t tray.State, now time.Time) {
+	for _, trouble := range tray.Troubles(t, now) {
+		if trouble.Key == "signed out" || trouble.Key == "nobody" && out.FirstStart {
+			continue
+		}
+		if out.Problem != nil || trouble.Level == tray.Info {
+			out.Notes = append(out.Notes, trouble.Detail)
+			continue
+		}
+		problem := &page.Problem{Title: trouble.Title, Detail: trouble.Detail, Mild: trouble.Level < tray.Fail}
+		switch trouble.Action {
+		case tray.Start:
+			problem.Action, problem.Label = page.ActionStart, trouble.Button
+		case tray.OtherPort:
+			problem.Action, problem.Label = page.ActionSet, trouble.Button
+			problem.Args = page.SetArgs{Name: "port", Value: json.RawMessage(strconv.Itoa(t.Spare))}
+		case tray.Refresh:
+			problem.Action, problem.Label = page.ActionRefresh, trouble.Button
+		case tray.SignIn:
+			problem.Action, problem.Label, problem.Args = page.ActionSignIn, trouble.Button, page.SignInArgs{Way: string(ByBrowser)}
+		}
+		out.Problem = problem
+	}
+	if origin := t.AskedOrigin; origin != "" && out.Problem == nil {
+		out.Problem = &page.Problem{Title: "A page wants to use your plan", Detail: "A page at " + origin + " asks for answers. Allow it only if you know it.",
+			Action: page.ActionAllowOrigin, Label: "Allow", Args: page.OriginArgs{Origin: origin}, Mild: true}
+	}
+	if p.history != nil {
+		if problem := p.history.Problem(); problem != "" {
+			out.Notes = append(out.Notes, "The history of requests is not kept: "+problem)
+		}
+	}
+}
+
+// addOwn adds what only the page knows.
+func (p *pageApp) addOwn(out *page.Snapshot, s State) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out.Pending = p.pending
+	if prompt := s.SigningIn; prompt != nil {
+		pending := page.Pending{Way: string(prompt.Way), URL: prompt.Address, Code: prompt.Code, ExpiresAt: prompt.Expires, Steps: []string{"Asked OpenAI for a sign-in"}}
+		if prompt.Address != "" {
+			pending.Steps = append(pending.Steps, "Waiting for you to finish it in the browser")
+		}
+		out.Pending = &pending
+	}
+	out.Busy, out.Doctor, out.SignIn.Workspaces = slices.Clone(p.busy), p.doctor, p.workspaces
+	out.Tested = p.tested
+	for _, r := range p.active {
+		out.Active = append(out.Active, r)
+	}
+	slices.SortFunc(out.Active, func(a, b page.Request) int { return b.Since.Compare(a.Since) })
+	out.Active = out.Active[:min(len(out.Active), 20)]
+	out.FirstStart = !s.Demo && !p.firstStartDone()
+	if out.FirstStart && out.Problem != nil && out.Problem.Action == page.ActionSignIn {
+		out.Problem = nil // it is the first of the three steps
+	}
+}
+
+func pageStatus(t tray.State) page.Status {
+	switch t.SignIn {
+	case tray.SignedIn:
+		return page.Good
+	case tray.Refreshing:
+		return page.Refreshing
+	case tray.Failing:
+		return page.Failing
+	case tray.SignInAgain:
+		return page.SignInAgain
+	case tray.Starting:
+		return page.Starting
+	}
+	return page.SignedOut
+}
+
+func (p *pageApp) originsList() []page.Origin {
+	out := []page.Origin{}
+	p.origins.each(func(origin, state string) { out = append(out, page.Origin{Origin: origin, State: state}) })
+	return out
+}
+
+// toolsList are the recipes of the menu.
+func (p *pageApp) toolsList(s State) []page.Tool {
+	out := []page.Tool{}
+	t := tray.State{Root: strings.TrimSuffix(s.Proxy.URL, "/v1"), Model: s.Model}
+	for _, name := range tray.Tools() {
+		text, where, ok := tray.Snippet(tray.ConnectPrefix+tray.Action(name), t)
+		if ok {
+			out = append(out, page.Tool{ID: name, Name: name, Recipe: strings.TrimRight(text, "\n"), Where: strings.TrimPrefix(where, "Copied: ")})
+		}
+	}
+	return out
+}
+
+// Do is page.App's.
+func (p *pageApp) Do(ctx context.Context, action page.Action, args json.RawMessage) (any, error) {
+	p.setBusy(action, true)
+	defer p.setBusy(action, false)
+	result, err := p.do(ctx, action, args)
+	if err != nil && !errors.Is(err, page.ErrUnknownAction) {
+		err = errors.New(strings.ToUpper(err.Error()[:1]) + err.Error()[1:])
+	}
+	return result, err
+}
+
+func (p *pageApp) setBusy(action page.Action, on bool) {
+	p.mu.Lock()
+	p.busy = slices.DeleteFunc(p.busy, func(a page.Action) bool { return a == action })
+	if on {
+		p.busy = append(p.busy, action)
+	}
+	p.mu.Unlock()
+	p.changed(false)
+}
+
+func (p *pageApp) do(ctx context.Context, action page.Action, args json.RawMessage) (any, error) {
+	var in struct {
+		page.SignInArgs
+		page.IDArgs
+		page.OriginArgs
+		page.SetArgs
+	}
+	if err := json.Unmarshal(args, &in); err != nil {
+		return nil, errors.New("the page sent what this version does not understand. Load it again")
+	}
+	switch action {
+	case page.ActionStart:
+		return nil, p.Start(0)
+	case page.ActionRefresh:
+		return page.Message{Message: "The tokens are fresh."}, p.Refresh(ctx)
+	case page.ActionImport:
+		return page.Message{Message: "Imported."}, p.Import(ctx, ImportOptions{From: "any"})
+	case page.ActionSignOut:
+		_, err := p.SignOut(ctx)
+		return nil, err
+	case page.ActionSignIn:
+		return nil, p.beginSignIn(Way(in.Way))
+	case page.ActionCancelSignIn:
+		p.CancelSignIn()
+		p.mu.Lock()
+		p.pending = nil
+		p.mu.Unlock()
+		return nil, nil
+	case page.ActionWorkspaces:
+		return nil, p.askWorkspaces(ctx)
+	case page.ActionSelectWorkspace:
+		if _, err := p.SelectWorkspace(ctx, in.ID); err != nil {
+			return nil, err
+		}
+		return nil, p.askWorkspaces(ctx)
+	case page.ActionAllowOrigin, page.ActionDenyOrigin:
+		return nil, p.AllowOrigin(in.Origin, action == page.ActionAllowOrigin)
+	case page.ActionForgetOrigin:
+		return nil, p.ForgetOrigin(in.Origin)
+	case page.ActionSet, page.ActionReset:
+		return p.set(in.SetArgs.Name, in.Value, action == page.ActionReset)
+	case page.ActionDoctor:
+		p.lookAtEverything()
+		return nil, nil
+	case page.ActionTest:
+		return p.test(ctx, in.ID)
+	case page.ActionRestart:
+		p.restarting.Store(true)
+		p.quit()
+		return page.Message{Message: "Codex Proxy is starting again; the page opens anew."}, nil
+	case page.ActionFirstStartDone:
+		return nil, p.change(func(s Saved) { s["first-start-done"] = true })
+	}
+	return nil, page.ErrUnknownAction
+}
+
+// beginSignIn starts a sign-in; how it goes is in the snapshot.
+func (p *pageApp) beginSignIn(way Way) error {
+	if err := p.CanKeep(way); err != nil {
+		return err
+	}
+	if p.SigningIn() != nil {
+		return errSigningIn
+	}
+	p.mu.Lock()
+	p.pending = nil
+	p.mu.Unlock()
+	go func() {
+		err := p.SignIn(p.life, SignInOptions{Way: way, Show: func(prompt Prompt) {
+			if prompt.Code == "" && OpenBrowser(prompt.Address) != nil {
+				p.noBrowser(prompt)
+			}
+		}})
+		if err == nil || errors.Is(err, errCancelled) || p.life.Err() != nil {
+			return
+		}
+		p.mu.Lock()
+		p.pending = &page.Pending{Way: string(way), Failed: sentenceOf(err)}
+		p.mu.Unlock()
+		p.changed(false)
+	}()
+	return nil
+}
+
+func sentenceOf(err error) string {
+	text := err.Error()
+	return strings.ToUpper(text[:1]) + strings.TrimSuffix(text[1:], ".") + "."
+}
+
+func (p *pageApp) askWorkspaces(ctx context.Context) error {
+	list, err := p.Workspaces(ctx)
+	if err != nil {
+		return err
+	}
+	chosen := p.App.State().SignIn.AccountID
+	out := make([]page.Workspace, len(list))
+	for i, w := range list {
+		out[i] = page.Workspace{ID: w.ID, Name: w.Name, Plan: w.Plan, Selected: w.ID == chosen}
+	}
+	p.mu.Lock()
+	p.workspaces = out
+	p.mu.Unlock()
+	p.changed(false)
+	return nil
+}
+
+// lookAtEverything has the doctor look; what it finds is in the snapshot, line by line.
+func (p *pageApp) lookAtEverything() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.doctor != nil && p.doctor.Running {
+		return
+	}
+	p.doctor = &page.Doctor{Running: true, At: time.Now()}
+	go func() {
+		state := p.App.State()
+		found := page.Doctor{Running: true, At: time.Now()}
+		publish := func() {
+			d := found
+			d.Lines, d.Advice = slices.Clone(found.Lines), slices.Clone(found.Advice)
+			p.mu.Lock()
+			p.doctor = &d
+			p.mu.Unlock()
+			p.changed(false)
+		}
+		text := &strings.Builder{}
+		fmt.Fprintf(text, "Codex Proxy %s\n", p.program.Version)
+		p.Examine(p.life, &state, false, func(f Finding) {
+			level := string(f.Verdict)
+			if f.Verdict == More {
+				level = string(Note)
+			}
+			found.Lines = append(found.Lines, page.Finding{Level: level, What: f.Subject, Text: f.Text})
+			if f.Advice != "" && !slices.Contains(found.Advice, f.Advice) {
+				found.Advice = append(found.Advice, f.Advice)
+			}
+			fmt.Fprintf(text, "%-5s %-12s %s\n", f.Verdict, f.Subject, f.Text)
+			publish()
+		})
+		found.Running, found.Text = false, text.String()
+		publish()
+	}()
+}
+
+// onStart and onRequest hear of each request. They are on its path: nothing here waits.
+func (a *App) onStart(s proxy.Start) {
+	if a.view == nil {
+		return
+	}
+	a.view.mu.Lock()
+	a.view.active[s.ID] = page.Request{ID: strconv.FormatUint(s.ID, 10), Since: s.Time, Client: s.Client, Route: s.Route, Model: s.Model}
+	a.view.mu.Unlock()
+	a.changed(false)
+}
+
+func (a *App) onRequest(r proxy.Record) {
+	a.noteRequest(r)
+	if a.view != nil {
+		a.view.mu.Lock()
+		delete(a.view.active, r.ID)
+		if r.Status == http.StatusOK && r.Output > 0 {
+			a.view.tested = true
+		}
+		a.view.mu.Unlock()
+	}
+	a.changed(false)
+	if r.Dialect == "" {
+		return // the proxy's own addresses are of no interest
+	}
+	turns := 0
+	if r.Transport == proxy.TransportWebSocket {
+		turns = 1
+	}
+	a.history.Add(history.Record{
+		Time: r.Time, Client: r.Client, Route: r.Route, Dialect: r.Dialect, Model: r.Model, Effort: r.Effort, Status: r.Status,
+		FirstWord: r.FirstToken, Duration: r.Duration, InputTokens: r.Input, CachedTokens: r.Cached, OutputTokens: r.Output,
+		ReasoningTokens: r.Reasoning, Dropped: r.Dropped, Code: r.Code, Error: r.Error, Transport: string(r.Transport), Turns: turns,
+	})
+}
+
+// onUsage hears of how much of the plan is used.
+func (a *App) onUsage(u codex.Usage) {
+	a.changed(false)
+	windows := make([]history.Window, len(u.Windows))
+	for i, w := range u.Windows {
+		windows[i] = history.Window{Name: w.Name, Time: time.Now(), Used: w.UsedPercent, ResetsAt: w.ResetsAt}
+	}
+	a.history.AddWindows(windows)
+}
+
+// firstStartDone reports whether the user has seen the three steps of a first start.
+func (a *App) firstStartDone() bool {
+	s, err := ReadSaved()
+	done, _ := s["first-start-done"].(bool)
+	return done || err != nil
+}

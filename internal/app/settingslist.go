@@ -1,0 +1,313 @@
+package app
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+	"unicode"
+
+	"codex-proxy/internal/page"
+)
+
+// field is a setting, read off the tags of Settings: one place says what can be set.
+type field struct {
+	name    string // of the flag
+	index   int
+	tag     reflect.StructTag
+	kind    string // page.Setting's
+	choices []string
+	restart bool // a change takes effect after a restart
+}
+
+// live are the settings whose change takes effect at once.
+var live = map[string]bool{"port": true, "icon-meter": true, "allow-origin": true, "mute": true}
+
+var (
+	durationType = reflect.TypeFor[time.Duration]()
+	portType     = reflect.TypeFor[Port]()
+)
+
+// fields lists what can be set on the page: everything that a flag can, but for what only makes sense on a command line.
+func fields() (out []field) {
+	t := reflect.TypeFor[Settings]()
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if !f.IsExported() || f.Tag.Get("env") == "" || f.Tag.Get("hidden") == "" && strings.Contains(string(f.Tag), `hidden:""`) || f.Name == "Demo" {
+			continue
+		}
+		one := field{name: f.Tag.Get("name"), index: i, tag: f.Tag}
+		if one.name == "" {
+			one.name = flagName(f.Name)
+		}
+		switch {
+		case f.Type.Kind() == reflect.Bool:
+			one.kind = "switch"
+		case f.Tag.Get("enum") != "" && f.Type.Kind() == reflect.String:
+			one.kind, one.choices = "choice", strings.Split(f.Tag.Get("enum"), ",")
+		case one.name == "env":
+			one.kind, one.choices = "choice", []string{"development", "production"}
+		case f.Type == portType || f.Type.Kind() == reflect.Int:
+			one.kind = "number"
+		case f.Type.Kind() == reflect.Slice || f.Type.Kind() == reflect.Map:
+			one.kind = "list"
+		default:
+			one.kind = "text"
+		}
+		one.restart = !live[one.name]
+		out = append(out, one)
+	}
+	return out
+}
+
+// flagName is a field's name as a flag: IdleTimeout, APIKey -> idle-timeout, api-key.
+func flagName(name string) string {
+	var b strings.Builder
+	runes := []rune(name)
+	for i, r := range runes {
+		if unicode.IsUpper(r) && i > 0 && (unicode.IsLower(runes[i-1]) || i+1 < len(runes) && unicode.IsLower(runes[i+1])) {
+			b.WriteByte('-')
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
+}
+
+// show is a value as the page shows it.
+func (f field) show(v reflect.Value) any {
+	switch {
+	case v.Type() == durationType:
+		return v.Interface().(time.Duration).String()
+	case v.Kind() == reflect.Map:
+		list := []string{}
+		for _, key := range v.MapKeys() {
+			list = append(list, key.String()+"="+v.MapIndex(key).String())
+		}
+		return list
+	case v.Kind() == reflect.Slice:
+		list := []string{}
+		for i := range v.Len() {
+			list = append(list, v.Index(i).String())
+		}
+		return list
+	case v.CanInt():
+		return v.Int()
+	}
+	return v.Interface()
+}
+
+// usual is the value that holds when nothing is set.
+func (f field) usual(t reflect.Type) any {
+	text := f.tag.Get("default")
+	switch f.kind {
+	case "switch":
+		return text == "true"
+	case "number":
+		n := 0
+		fmt.Sscan(text, &n) //nolint:errcheck // the tags are ours
+		return n
+	case "list":
+		return []string{}
+	}
+	if t == durationType {
+		d, _ := time.ParseDuration(text)
+		return d.String()
+	}
+	return text
+}
+
+// secret settings are not shown.
+func (f field) secret() bool { return strings.HasSuffix(f.name, "api-key") }
+
+func (p *pageApp) settingsList() []page.Setting {
+	v := reflect.ValueOf(&p.Settings).Elem()
+	saved, _ := ReadSaved()
+	out := []page.Setting{}
+	for _, f := range fields() {
+		group := f.tag.Get("group")
+		if group == "" {
+			group = "General"
+		}
+		one := page.Setting{
+			Name: f.name, Label: label(f.name), Help: help(f.tag), Group: group, Kind: f.kind, Choices: f.choices,
+			Value: f.show(v.Field(f.index)), Default: f.usual(v.Field(f.index).Type()), Flag: "--" + f.name, Env: f.tag.Get("env"), Restart: f.restart,
+			Source: map[Source]string{FromFlag: page.FromFlag, FromEnv: page.FromEnvironment, FromFile: page.FromFile}[p.Settings.From[f.name]],
+		}
+		if one.Source == "" {
+			one.Source = page.FromDefault
+		}
+		if wanted, ok := saved[f.name]; ok && one.Source != page.FromFlag && one.Source != page.FromEnvironment {
+			one.Source = page.FromFile
+			if !f.secret() && f.restart && fmt.Sprint(wanted) != fmt.Sprint(one.Value) {
+				one.Value, one.Waiting = wanted, true
+			}
+		}
+		switch f.name {
+		case "port":
+			one.Value = p.service.WantedPort()
+		case "icon-meter":
+			one.Value = p.App.State().Meter
+		case "allow-origin":
+			one.Value = p.origins.allowed()
+		}
+		if f.secret() {
+			one.Secret, one.Value = true, ""
+			if f.kind == "list" {
+				one.Value = []string{}
+			}
+		}
+		out = append(out, one)
+	}
+	return out
+}
+
+// label is a flag's name for people.
+func label(name string) string {
+	text := strings.ReplaceAll(name, "-", " ")
+	text = strings.NewReplacer("api", "API", "url", "URL", "creds", "credentials").Replace(text)
+	return strings.ToUpper(text[:1]) + text[1:]
+}
+
+// help is a flag's help without the variable's name, which the page shows by itself.
+func help(tag reflect.StructTag) string {
+	return strings.TrimSuffix(strings.ReplaceAll(tag.Get("help"), " (${env}).", "."), " (${env})")
+}
+
+// set changes a setting, or brings it back to its default, and keeps that in the settings file.
+func (p *pageApp) set(name string, value json.RawMessage, reset bool) (any, error) {
+	for _, f := range fields() {
+		if f.name == name {
+			return p.setField(f, value, reset)
+		}
+	}
+	return nil, fmt.Errorf("there is no setting %q", name)
+}
+
+func (p *pageApp) setField(f field, value json.RawMessage, reset bool) (any, error) {
+	if from := p.Settings.From[f.name]; from == FromFlag || from == FromEnv {
+		return nil, fmt.Errorf("%s is set by the %s, which wins. Change it there", label(f.name), from)
+	}
+	changed := p.Settings
+	target := reflect.ValueOf(&changed).Elem().Field(f.index)
+	keep, err := parseSetting(f, target, value, reset)
+	if err != nil {
+		return nil, err
+	}
+	if err := changed.Check(); err != nil {
+		return nil, errors.New(strings.TrimPrefix(err.Error(), "--"))
+	}
+	if f.name == "port" {
+		return p.movePort(int(changed.Port), reset)
+	}
+	switch f.name {
+	case "icon-meter":
+		p.ShowMeter(changed.IconMeter) //nolint:errcheck // it is kept below
+	case "allow-origin":
+		p.origins.replace(changed.AllowOrigin)
+	case "mute":
+		p.App.mu.Lock()
+		p.App.mute = changed.Mute
+		p.App.mu.Unlock()
+	}
+	err = p.change(func(s Saved) {
+		if delete(s, f.name); !reset {
+			s[f.name] = keep
+		}
+	})
+	p.changed(false)
+	message := ""
+	if f.restart {
+		message = "Kept. It takes effect when Codex Proxy is started again."
+	}
+	return page.Saved{Message: message}, err
+}
+
+// movePort has the proxy listen on another port; the page goes on there.
+func (p *pageApp) movePort(port int, reset bool) (any, error) {
+	before := p.service.WantedPort()
+	start := func() error { return p.Start(port) }
+	if reset {
+		start = p.UseUsualPort
+	}
+	if err := start(); err != nil {
+		p.Start(before) //nolint:errcheck // the state says why not
+		return nil, err
+	}
+	address, err := p.PageAddress("settings")
+	return page.Saved{Message: "The proxy listens on another port now. Tools must be pointed there.", Open: address}, err
+}
+
+// parseSetting reads the page's value into a field, and returns it as the settings file keeps it.
+func parseSetting(f field, target reflect.Value, value json.RawMessage, reset bool) (any, error) {
+	wrong := fmt.Errorf("%s can't be %s", label(f.name), value)
+	if reset {
+		target.SetZero()
+		text := f.tag.Get("default")
+		if text == "" {
+			return nil, nil
+		}
+		quoted, err := json.Marshal(text)
+		if err != nil {
+			return nil, err
+		}
+		value = quoted
+	}
+	switch {
+	case target.Type() == durationType:
+		var text string
+		if json.Unmarshal(value, &text) != nil {
+			return nil, wrong
+		}
+		d, err := time.ParseDuration(strings.TrimSpace(text))
+		if err != nil {
+			return nil, fmt.Errorf("%s is a time such as 30s or 10m, not %q", label(f.name), text)
+		}
+		target.SetInt(int64(d))
+		return d.String(), nil
+	case f.kind == "number":
+		text := strings.Trim(string(value), `"`)
+		var port Port
+		if err := port.UnmarshalText([]byte(text)); err != nil {
+			return nil, wrong
+		}
+		target.SetInt(int64(port))
+		return int(port), nil
+	case f.kind == "switch":
+		var on bool
+		if json.Unmarshal(value, &on) != nil && json.Unmarshal([]byte(strings.Trim(string(value), `"`)), &on) != nil {
+			return nil, wrong
+		}
+		target.SetBool(on)
+		return on, nil
+	case target.Kind() == reflect.Map:
+		var list []string
+		if json.Unmarshal(value, &list) != nil {
+			return nil, wrong
+		}
+		pairs, keep := map[string]string{}, map[string]any{}
+		for _, pair := range list {
+			from, to, ok := strings.Cut(pair, "=")
+			if !ok {
+				return nil, fmt.Errorf("%q must look like NAME=MODEL", pair)
+			}
+			pairs[strings.TrimSpace(from)], keep[strings.TrimSpace(from)] = strings.TrimSpace(to), strings.TrimSpace(to)
+		}
+		target.Set(reflect.ValueOf(pairs))
+		return keep, nil
+	case f.kind == "list":
+		list := []string{}
+		if json.Unmarshal(value, &list) != nil {
+			return nil, wrong
+		}
+		target.Set(reflect.ValueOf(list))
+		return list, nil
+	}
+	var text string
+	if json.Unmarshal(value, &text) != nil {
+		return nil, wrong
+	}
+	target.SetString(strings.TrimSpace(text))
+	return strings.TrimSpace(text), nil
+}
