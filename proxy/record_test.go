@@ -207,7 +207,7 @@ func (exploding) Read([]byte) (int, error) { panic("a bug") }
 
 func TestAKeepAliveAndAnErrorDoNotMix(t *testing.T) {
 	for _, dialect := range []string{"chat", "completions", "responses", "messages"} {
-		for i := range 200 {
+		for i := range 40 {
 			in, out := io.Pipe()
 			x := newRig(t, func(c *Config) {
 				c.KeepAlive = 500 * time.Microsecond

@@ -21,7 +21,8 @@ type Limits struct {
 // runs for as long as there are entries.
 type Cache[V any] struct {
 	entries *ttlcache.Cache[string, V]
-	age     time.Duration
+	limits  Limits
+	size    func(V) int
 
 	mu    sync.Mutex
 	sweep *time.Timer // nil while there is nothing to be swept
@@ -29,7 +30,7 @@ type Cache[V any] struct {
 
 // New returns an empty cache. size is how many bytes a value takes.
 func New[V any](limits Limits, size func(V) int) *Cache[V] {
-	return &Cache[V]{age: limits.Age, entries: ttlcache.New(
+	return &Cache[V]{limits: limits, size: size, entries: ttlcache.New(
 		ttlcache.WithTTL[string, V](limits.Age),
 		ttlcache.WithCapacity[string, V](uint64(limits.Count)),
 		ttlcache.WithMaxCost(uint64(limits.Bytes), func(i ttlcache.CostItem[string, V]) uint64 {
@@ -39,13 +40,17 @@ func New[V any](limits Limits, size func(V) int) *Cache[V] {
 	)}
 }
 
-// Set keeps a value. One that is larger than all that the cache may hold is not kept.
+// Set keeps a value. One that is larger than all that the cache may hold is not kept, and drives nothing else out.
 func (c *Cache[V]) Set(key string, value V) {
+	if len(key)+c.size(value) > c.limits.Bytes {
+		c.entries.Delete(key)
+		return
+	}
 	c.entries.Set(key, value, ttlcache.DefaultTTL)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.sweep == nil {
-		c.sweep = time.AfterFunc(c.age, c.expire)
+		c.sweep = time.AfterFunc(c.limits.Age, c.expire)
 	}
 }
 
@@ -54,11 +59,11 @@ func (c *Cache[V]) expire() {
 	c.entries.DeleteExpired()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.entries.Len() == 0 {
+	if c.Len() == 0 {
 		c.sweep = nil
 		return
 	}
-	c.sweep = time.AfterFunc(c.age/8, c.expire)
+	c.sweep = time.AfterFunc(c.limits.Age/8, c.expire)
 }
 
 // Get returns the value of a key.
@@ -82,4 +87,7 @@ func (c *Cache[V]) DeletePrefix(prefix string) {
 }
 
 // Len is how many entries are in memory, also those whose time is over.
-func (c *Cache[V]) Len() int { return c.entries.Len() }
+func (c *Cache[V]) Len() int {
+	m := c.entries.Metrics()
+	return int(m.Insertions - m.Evictions)
+}

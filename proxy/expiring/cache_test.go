@@ -46,6 +46,11 @@ func TestACacheIsBounded(t *testing.T) {
 	if _, ok := c.Get("large"); !ok || c.Len() > 10 {
 		t.Errorf("%d entries, the large one is there: %v", c.Len(), ok)
 	}
+	before := c.Len()
+	c.Set("huge", strings.Repeat("x", 1001))
+	if _, ok := c.Get("huge"); ok || c.Len() != before {
+		t.Errorf("one that is too large drove others out: %d of %d are left", c.Len(), before)
+	}
 	c.Set("b1", "x")
 	c.DeletePrefix("b")
 	if _, ok := c.Get("b1"); ok {
