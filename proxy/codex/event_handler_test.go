@@ -2,9 +2,11 @@ package codex
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tidwall/gjson"
 )
@@ -101,5 +103,16 @@ func TestWhatWasDroppedIsBounded(t *testing.T) {
 	}
 	if s := d.String(); len(d.Names) != droppedNames || len(s) > droppedMost+20 || !strings.HasSuffix(s, " more") {
 		t.Errorf("%d names, %q", len(d.Names), s)
+	}
+}
+
+func TestAPanicInASilenceEndsTheStreamOnly(t *testing.T) {
+	got := make(chan error, 1)
+	i := newIdle(time.Millisecond, time.Minute, func(cause error) { got <- cause })
+	defer i.stop()
+	i.onQuiet(func() { panic("secret words") })
+	var e *Error
+	if err := <-got; !errors.As(err, &e) || e.Code != "internal_error" || e.Stack == nil {
+		t.Errorf("%v", err)
 	}
 }
