@@ -608,7 +608,7 @@ func TestWhatCantWorkIsRefusedAtTheStart(t *testing.T) {
 		{[]string{"--listen", "0.0.0.0"}, "Set --api-key too"},
 		{[]string{"--allow-origin", "https://x.example"}, "Set --api-key too"},
 		{[]string{"--backend-url", "http://example.com/x"}, "Use https"},
-		{[]string{"--demo", "--port", fmt.Sprint(port)}, "Choose another port with --port"},
+		{[]string{"--demo", "--port", fmt.Sprint(port)}, "choose another port with --port"},
 		{[]string{"--port", "70000"}, "from 0 to 65535"},
 		{[]string{"--creds-store", "cloud"}, "must be one of"},
 		{[]string{"--nonsense"}, "unknown flag"},
