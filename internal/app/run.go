@@ -17,6 +17,8 @@ type Life struct {
 	Quit func()
 	// Entered is called once this program is on the list of those that run; may be nil.
 	Entered func()
+	// OpenPage opens the page in the browser once the program runs.
+	OpenPage bool
 	// Hurry is closed when the user wants the end at once; nil for never.
 	Hurry <-chan struct{}
 }
@@ -41,6 +43,7 @@ func (a *App) Run(ctx context.Context, life Life) error {
 			return err
 		}
 	}
+	a.warnOfTwins()
 	door, err := control.Open(RunFolder(), a.about(), a.verbs(life.Quit), standardLogger(a.log))
 	if err != nil {
 		a.log.Warnf("⚠️ The commands can't reach this program while it runs: %v", err)
@@ -49,6 +52,9 @@ func (a *App) Run(ctx context.Context, life Life) error {
 	}
 	if life.Entered != nil {
 		life.Entered()
+	}
+	if life.OpenPage {
+		go a.OpenPage("settings") //nolint:errcheck // the user finds the way in the menu
 	}
 	a.client.UsageTracker.OnChange(a.onUsage)
 
@@ -137,6 +143,13 @@ func (a *App) Mine() (p control.Program, ok bool) {
 		}
 	}
 	return control.Program{}, false
+}
+
+// warnOfTwins says when another program uses the same sign-in.
+func (a *App) warnOfTwins() {
+	if p, ok := a.Mine(); ok {
+		a.log.Warnf("⚠️ Another Codex Proxy (process %d) uses this sign-in, too. Both work; end one with `codex-proxy quit` if you did not mean it", p.PID)
+	}
 }
 
 // watchAccount forgets what belonged to another account when somebody else signs in.

@@ -34,13 +34,15 @@ type commandLine struct {
 	Settings  app.Settings     `embed:""`
 	Menu      menuCommand      `cmd:"" default:"withargs" help:"Run the proxy with its icon and menu (this is what happens without a command)."`
 	Serve     serveCommand     `cmd:"" help:"Run the proxy without an icon."`
-	Login     loginCommand     `cmd:"" help:"Sign in with ChatGPT, or with --codex as the Codex CLI does."`
+	Login     loginCommand     `cmd:"" help:"Sign in: in the browser, or with --device by a code."`
 	Logout    logoutCommand    `cmd:"" help:"End the sign-in and delete it here. The Codex CLI's own stays."`
 	Status    statusCommand    `cmd:"" help:"Say who is signed in, for how long, and how much of the plan is used."`
 	Refresh   refreshCommand   `cmd:"" help:"Refresh the tokens now."`
 	Import    importCommand    `cmd:"" help:"Take the Codex CLI's sign-in."`
 	Workspace workspaceCommand `cmd:"" help:"List the workspaces of the sign-in, or choose one."`
 	Doctor    doctorCommand    `cmd:"" help:"Look at everything and say what to do. The report can be copied into an issue."`
+	Open      openCommand      `cmd:"" help:"Open the page: what the proxy does, and where everything is set."`
+	Usage     usageCommand     `cmd:"" help:"Say how many requests and tokens were used, by day, hour, client or model."`
 	Start     startCommand     `cmd:"" help:"Start the proxy of the running program again."`
 	Stop      stopCommand      `cmd:"" help:"Stop the proxy; the program and its icon stay."`
 	Connect   connectCommand   `cmd:"" help:"Print what to paste into a tool."`
@@ -94,6 +96,9 @@ func Run(ctx context.Context, p Process) int {
 		return 2
 	}
 	err = parsed.Run(&console{ctx: ctx, settings: cl.Settings, process: p, parser: parser})
+	if errors.Is(err, errRestart) {
+		return restart(p)
+	}
 	if err != nil {
 		if !errors.Is(err, errSilent) {
 			fmt.Fprintf(p.Err, "❌ %v\n", err)
@@ -233,6 +238,9 @@ func (c *console) ask(question string) bool {
 	}
 	return false
 }
+
+// errRestart ends a command whose program is to start again.
+var errRestart = errors.New("restart")
 
 // told makes an error that the steps have told already one that ends the command in silence.
 func told(err error) error {

@@ -20,6 +20,7 @@ import (
 type serveCommand struct {
 	InstallService   bool `xor:"service" help:"Have the system start the proxy whenever you log in, and start it now. For people without the menu."`
 	UninstallService bool `xor:"service" help:"Undo --install-service."`
+	OpenPage         bool `hidden:"" help:"Open the page once the program runs; a restart from the page does."`
 }
 
 func (s *serveCommand) Run(c *console) error {
@@ -33,7 +34,10 @@ func (s *serveCommand) Run(c *console) error {
 		defer a.Close()
 		ctx, cancel := context.WithCancel(c.ctx)
 		defer cancel()
-		err = a.Run(ctx, app.Life{Quit: cancel, Hurry: c.process.Hurry})
+		err = a.Run(ctx, app.Life{Quit: cancel, Hurry: c.process.Hurry, OpenPage: s.OpenPage})
+		if err == nil && a.Restarting() {
+			return errRestart
+		}
 	}
 	if err != nil {
 		log.Errorf("❌ %v", err)
@@ -122,6 +126,7 @@ func (c *console) variable(flag string) string {
 
 type menuCommand struct {
 	Headless bool `help:"No icon: the same as the command serve."`
+	OpenPage bool `hidden:"" help:"Open the page once the program runs; a restart from the page does."`
 }
 
 // Run shows the icon, if there can be one, and serves in any case.
@@ -130,7 +135,7 @@ func (m *menuCommand) Run(c *console) error {
 		if !m.Headless {
 			c.warnf("Running without the icon: %s\n", why)
 		}
-		return (&serveCommand{}).Run(c)
+		return (&serveCommand{OpenPage: m.OpenPage}).Run(c)
 	}
 	log := app.NewLogger(io.MultiWriter(c.process.Err, logFile()), c.settings.Env, c.settings.LogLevel)
 	a, err := app.New(c.settings, app.Program{Version: c.process.Version, Log: log, Icon: true})
@@ -153,7 +158,7 @@ func (m *menuCommand) Run(c *console) error {
 	served, closed := make(chan error, 1), make(chan struct{})
 	go func() {
 		defer cancel()
-		served <- a.Run(ctx, app.Life{Quit: cancel, Entered: entered, Hurry: c.process.Hurry})
+		served <- a.Run(ctx, app.Life{Quit: cancel, Entered: entered, Hurry: c.process.Hurry, OpenPage: m.OpenPage})
 	}()
 	go func() {
 		defer close(closed)
@@ -162,7 +167,10 @@ func (m *menuCommand) Run(c *console) error {
 	go watchPanel(ctx, a, panel)
 	showPanel(ctx, panel, cancel, log)
 	<-closed
-	return <-served
+	if err := <-served; err != nil || !a.Restarting() {
+		return err
+	}
+	return errRestart
 }
 
 // showPanel keeps a failure of the icon from ending the proxy.

@@ -10,22 +10,23 @@ import (
 )
 
 type loginCommand struct {
-	Codex     bool   `help:"Sign in as the Codex CLI does, for the Codex backend."`
-	Device    bool   `help:"By a code that you type into a browser anywhere (with --codex)."`
-	Workspace string `placeholder:"ID" help:"Sign in to this workspace (with --codex)."`
+	ChatGPT   bool   `name:"chatgpt" xor:"way" help:"By \"Sign in with ChatGPT\" instead, OpenAI's sign-in for apps. It is told first what that means."`
+	Codex     bool   `hidden:"" help:"The Codex sign-in, which is the default."`
+	Device    bool   `xor:"way" help:"By a code that you type into a browser anywhere."`
+	Workspace string `placeholder:"ID" help:"Sign in to this workspace."`
 	NoBrowser bool   `help:"Print the address, and don't open a browser."`
+	Yes       bool   `short:"y" help:"With --chatgpt: agree to what it means without being asked."`
 }
 
 func (l *loginCommand) Run(c *console) error {
-	if (l.Device || l.Workspace != "") && !l.Codex {
-		return errors.New("--device and --workspace work with the Codex sign-in only. Add --codex")
-	}
-	way := app.ByChatGPT
+	way := app.ByBrowser
 	switch {
+	case l.ChatGPT && (l.Workspace != "" || l.Codex):
+		return errors.New("--chatgpt is another way than the Codex sign-in, which --codex and --workspace are for. Leave one out")
 	case l.Device:
 		way = app.ByDevice
-	case l.Codex:
-		way = app.ByBrowser
+	case l.ChatGPT:
+		way = app.ByChatGPT
 	}
 	a, err := c.open()
 	if err != nil {
@@ -34,6 +35,12 @@ func (l *loginCommand) Run(c *console) error {
 	defer a.Close()
 	if err := a.CanKeep(way); err != nil {
 		return err
+	}
+	if way == app.ByChatGPT && !l.Yes {
+		c.printf("%s\nThe Codex sign-in (`codex-proxy login`) has none of these limits.\n", app.ChatGPTWarning)
+		if !c.ask("Sign in with ChatGPT all the same?") {
+			return errors.New("nothing was changed")
+		}
 	}
 	before := a.State().SignIn
 	err = a.SignIn(c.ctx, app.SignInOptions{

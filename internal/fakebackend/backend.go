@@ -310,6 +310,7 @@ func (b *Backend) token(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
+	w.Header().Set("Date", time.Now().Add(b.ClockAhead).UTC().Format(http.TimeFormat))
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
 		if form, err := url.ParseQuery(string(body)); err == nil && form.Get("grant_type") == "authorization_code" {
 			b.codeExchange(w, form)

@@ -93,7 +93,7 @@ func logIn(t testing.TB, home string, env []string, args ...string) *program {
 func TestSignInWithChatGPT(t *testing.T) {
 	b, url := startBackend(t)
 	home := t.TempDir()
-	p := logIn(t, home, at(url))
+	p := logIn(t, home, at(url), "--chatgpt", "--yes")
 	if page := inBrowser(t, p, "allow"); !strings.Contains(page, "You are signed in") {
 		t.Errorf("the browser shows %s", page)
 	}
@@ -101,7 +101,7 @@ func TestSignInWithChatGPT(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("%d %s", code, out)
 	}
-	golden(t, "commands/login.txt", recorded(home, out))
+	golden(t, "commands/login-chatgpt.txt", recorded(home, out))
 
 	proxy := start(t, home, at(url))
 	proxy.waitForState("signed_in")
@@ -157,20 +157,22 @@ func TestCodexSignIn(t *testing.T) {
 	home := t.TempDir()
 	proxy := start(t, home, at(url))
 	proxy.waitForState("none")
-	p := logIn(t, home, at(url), "--codex")
+	p := logIn(t, home, at(url))
 	if page := inBrowser(t, p, "allow"); !strings.Contains(page, "You are signed in") {
 		t.Errorf("the browser shows %s", page)
 	}
-	if out, code := p.end(); code != 0 {
+	out, code := p.end()
+	if code != 0 {
 		t.Fatalf("%d %s", code, out)
 	}
+	golden(t, "commands/login.txt", recorded(home, out))
 	if h := proxy.health(); h["credentials"].(map[string]any)["state"] != "signed_in" {
 		t.Errorf("the running proxy did not notice: %v", h)
 	}
 	if status, _, body := proxy.post("/v1/chat/completions", chat("hello")); status != 200 {
 		t.Errorf("%d %s", status, body)
 	}
-	out, code := command(t, home, at(url), "status")
+	out, code = command(t, home, at(url), "status")
 	golden(t, "commands/status.txt", recorded(home, out))
 	if code != 0 {
 		t.Errorf("status ended with %d", code)
@@ -238,7 +240,7 @@ func TestALogoutIsNotUndoneByTheCLIsSignIn(t *testing.T) {
 func TestSignInByDeviceCode(t *testing.T) {
 	b, url := startBackend(t)
 	home := t.TempDir()
-	p := logIn(t, home, at(url), "--codex", "--device")
+	p := logIn(t, home, at(url), "--device")
 	eventually(t, "the code is shown", func() bool { return deviceTag.MatchString(p.log.String()) })
 	b.AnswerDevice(deviceTag.FindString(p.log.String()), "allow")
 	out, code := p.end()

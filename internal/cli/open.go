@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"context"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"codex-proxy/internal/app"
+	"codex-proxy/internal/history"
+)
+
+type openCommand struct {
+	Section string `arg:"" optional:"" enum:"overview,activity,usage,tools,sign-in,settings,doctor," default:"" help:"overview, activity, usage, tools, sign-in, settings or doctor."`
+	Print   bool   `help:"Print the address, and don't open a browser. It is good once, for half a minute."`
+}
+
+func (o *openCommand) Run(c *console) error {
+	a, err := c.openDemoToo()
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	p, err := c.running(a)
+	if err != nil {
+		return err
+	}
+	var address string
+	if err := p.Call(c.ctx, callPatience, "open", url.Values{"section": {o.Section}}, &address); err != nil {
+		return err
+	}
+	if o.Print || app.OpenBrowser(address) != nil {
+		c.printf("%s\n", address)
+		if !o.Print {
+			c.warnf("No browser could be opened. Open this address within half a minute.\n")
+		}
+	}
+	return nil
+}
+
+type usageCommand struct {
+	By    string `enum:"hour,day,week,client,model" default:"day" help:"hour, day, week, client or model."`
+	Since string `default:"7d" placeholder:"SPAN" help:"How far back: 24h, 7d or 4w."`
+	JSON  bool   `name:"json" xor:"form" help:"Print JSON."`
+	CSV   bool   `name:"csv" xor:"form" help:"Print CSV."`
+}
+
+func (u *usageCommand) Run(c *console) error {
+	now := time.Now()
+	since, err := history.ParseSince(u.Since, now)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(app.StateFolder(), "history.db")
+	if _, err := os.Stat(path); err != nil {
+		c.printf("Nothing has been asked yet.\n")
+		return nil
+	}
+	store := history.Open(path, history.Options{})
+	defer store.Close()
+	ctx, cancel := context.WithTimeout(c.ctx, time.Minute)
+	defer cancel()
+	usage, err := store.Usage(ctx, history.UsageQuery{By: history.By(u.By), Since: since, Until: now})
+	if err != nil {
+		return err
+	}
+	form := history.Text
+	switch {
+	case u.JSON:
+		form = history.JSON
+	case u.CSV:
+		form = history.CSV
+	}
+	return usage.Write(c.process.Out, form)
+}
+
+// again is how the program is started again by itself.
+func again(args []string) []string {
+	args = slices.DeleteFunc(slices.Clone(args), func(a string) bool { return a == "--open-page" })
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
+		return append([]string{"menu", "--open-page"}, args...)
+	}
+	return append([]string{args[0], "--open-page"}, args[1:]...)
+}
