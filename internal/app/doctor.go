@@ -263,7 +263,11 @@ func (e *examination) backend(s SignInState) {
 
 func (e *examination) keychain() {
 	if err := creds.KeychainWorks(e.ctx); err != nil {
-		e.note("Keychain", "not available (%v); needed only for --creds-store=keychain and for importing from it", err)
+		why := err.Error()
+		if strings.Contains(why, "dbus") || strings.Contains(why, "dial unix") {
+			why = "no keychain service runs in this session"
+		}
+		e.note("Keychain", "not available (%s); needed only for --creds-store=keychain and for importing from it", why)
 		return
 	}
 	e.good("Keychain", "available")

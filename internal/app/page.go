@@ -434,8 +434,8 @@ func (p *pageApp) lookAtEverything() {
 		fmt.Fprintf(text, "Codex Proxy %s\n", p.program.Version)
 		p.Examine(p.life, &state, false, func(f Finding) {
 			level := string(f.Verdict)
-			if f.Verdict == More {
-				level = string(Note)
+			if f.Verdict == More && len(found.Lines) > 0 { // it goes on from the line before
+				level = found.Lines[len(found.Lines)-1].Level
 			}
 			found.Lines = append(found.Lines, page.Finding{Level: level, What: f.Subject, Text: f.Text})
 			if f.Advice != "" && !slices.Contains(found.Advice, f.Advice) {

@@ -163,8 +163,20 @@ func (p *pageApp) settingsList() []page.Setting {
 	return out
 }
 
+// labels are for flags whose names mean little to people who never type them.
+var labels = map[string]string{
+	"disable-migrate-refresh": "Leave an imported sign-in to the Codex CLI", "mute": "No notifications about", "icon-meter": "Meter in the icon",
+	"history": "Days of history", "env": "Form of the log", "creds-store": "Where the sign-in is kept", "creds-path": "File of the sign-in",
+	"api-key": "API keys that tools must bring", "allow-host": "Other host names", "allow-origin": "Web pages that may use the plan",
+	"same-user": "Refuse other users of this machine", "model": "Default model", "model-alias": "Other names of models", "codex-home": "The Codex CLI's folder",
+	"strict": "Refuse what the backend does not take", "listen": "Address to listen on",
+}
+
 // label is a flag's name for people.
 func label(name string) string {
+	if text := labels[name]; text != "" {
+		return text
+	}
 	text := strings.ReplaceAll(name, "-", " ")
 	text = strings.NewReplacer("api", "API", "url", "URL", "creds", "credentials").Replace(text)
 	return strings.ToUpper(text[:1]) + text[1:]
