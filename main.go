@@ -18,7 +18,10 @@ var version = "dev"
 
 func main() {
 	ctx, hurry := interrupts()
-	os.Exit(cli.Run(ctx, cli.Process{Version: version, Args: os.Args[1:], In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Hurry: hurry}))
+	os.Exit(cli.Run(ctx, cli.Process{
+		Version: version, Args: os.Args[1:], In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Hurry: hurry,
+		Plain: os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb", // Source: no-color.org
+	}))
 }
 
 // interrupts turns the first Ctrl-C, SIGTERM or end of the terminal into the end of ctx, upon which the program ends in

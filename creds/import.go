@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -75,7 +77,7 @@ func (i *Importer) FromKeychain(ctx context.Context) (Credentials, error) {
 		value, err = i.fromEncryptedFile(ctx, account)
 	}
 	switch {
-	case errors.Is(err, keyring.ErrNotFound):
+	case errors.Is(err, keyring.ErrNotFound), noService(err):
 		return Credentials{}, &StoreError{Kind: ErrMissing, Where: "keychain"}
 	case err != nil:
 		return Credentials{}, &StoreError{Kind: ErrUnreadable, Where: "keychain", Cause: err, Hint: "If the Codex CLI keeps its sign-in there, unlock the keychain, or put `cli_auth_credentials_store = \"file\"` into its config.toml and sign in again with it"}
@@ -91,6 +93,16 @@ func (i *Importer) FromKeychain(ctx context.Context) (Credentials, error) {
 	i.Tell(Step{"📄", "Read " + describeImport(c) + " from the keychain"})
 	c.Ownership, c.ImportedFrom = Shared, FromKeychain
 	return c, nil
+}
+
+// noService reports that no keychain runs in this session at all, so that the CLI can't have put anything there either.
+func noService(err error) bool {
+	var dial *net.OpError
+	var start *exec.Error
+	if errors.As(err, &dial) || errors.As(err, &start) {
+		return true // there is no session bus
+	}
+	return err != nil && strings.Contains(err.Error(), "org.freedesktop.secrets was not provided")
 }
 
 // fromEncryptedFile opens secrets/codex_auth.age, the CLI's other way of keeping a sign-in: its passphrase is in the

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
+	"codex-proxy/internal/control"
 	"codex-proxy/proxy"
 )
 
@@ -83,6 +85,10 @@ func (a *App) listen() error {
 			if holder == "" {
 				holder = "another program"
 			}
+			if p, ok := ourselves(holder); ok {
+				holder = fmt.Sprintf("another Codex Proxy (process %d)", p.PID)
+				err = fmt.Errorf("%w: Codex Proxy runs on port %d already (process %d). `codex-proxy quit` ends it", proxy.ErrPortTaken, port, p.PID)
+			}
 			trouble, spare = fmt.Sprintf("Port %d is used by %s", port, holder), sparePort(port)
 		}
 	}
@@ -98,6 +104,16 @@ func (a *App) listen() error {
 		a.log.Warn("⚠️ This is the demo: answers come from a built-in stand-in, not from ChatGPT")
 	}
 	return nil
+}
+
+// ourselves finds the Codex Proxy that a port's holder is.
+func ourselves(holder string) (control.Program, bool) {
+	for _, p := range Programs() {
+		if strings.HasSuffix(holder, fmt.Sprintf("(process %d)", p.PID)) {
+			return p, true
+		}
+	}
+	return control.Program{}, false
 }
 
 // sparePort is a free port near one that is taken.

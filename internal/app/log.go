@@ -5,14 +5,15 @@ import (
 	"io"
 	stdlog "log"
 	"regexp"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
 	"codex-proxy/creds"
 )
 
-// NewLogger returns the one logger: text for people in development, JSON in production.
-func NewLogger(w io.Writer, env, level string) *logrus.Logger {
+// NewLogger returns the one logger: text for people in development, without colours when plain, and JSON in production.
+func NewLogger(w io.Writer, env, level string, plain bool) *logrus.Logger {
 	log := logrus.New()
 	log.SetOutput(w)
 	if parsed, err := logrus.ParseLevel(level); err == nil {
@@ -21,7 +22,7 @@ func NewLogger(w io.Writer, env, level string) *logrus.Logger {
 	if env == "production" {
 		log.SetFormatter(&logrus.JSONFormatter{})
 	} else {
-		log.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, TimestampFormat: "15:04:05"})
+		log.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, TimestampFormat: time.DateTime, DisableColors: plain})
 	}
 	log.AddHook(redactor{})
 	return log

@@ -271,6 +271,9 @@ func (a *App) Import(ctx context.Context, o ImportOptions) error {
 	}
 	read := map[string]func(context.Context) (creds.Credentials, error){"any": a.importer.Import, "file": a.importer.FromFile, "keychain": a.importer.FromKeychain}[o.From]
 	found, err := read(ctx)
+	if isMissing(err) {
+		return fmt.Errorf("the Codex CLI has no sign-in on this machine. %s", a.advice.signIn)
+	}
 	if err != nil {
 		return err
 	}
@@ -298,6 +301,10 @@ func (a *App) firstImport(ctx context.Context) {
 	say := a.Steps
 	say(creds.Step{Icon: "🔍", Text: "First launch: looking for a sign-in of the Codex CLI"})
 	c, err := a.importer.Import(ctx)
+	if isMissing(err) {
+		say(creds.Step{Icon: "⚠️", Text: "The Codex CLI has no sign-in on this machine. " + a.advice.signIn})
+		return
+	}
 	if err != nil {
 		say(creds.Step{Icon: "❌", Text: "Nothing imported: " + err.Error()})
 		return

@@ -25,6 +25,8 @@ type Process struct {
 	In      io.Reader
 	Out     io.Writer
 	Err     io.Writer
+	// Plain means that the terminal, or its user, wants no colours.
+	Plain bool
 	// Hurry is closed when the user wants the end at once, after ctx has ended; nil for never.
 	Hurry <-chan struct{}
 }
@@ -204,7 +206,7 @@ func (c *console) open() (*app.App, error) {
 
 // openDemoToo is open for what can be asked of a demo that runs, too.
 func (c *console) openDemoToo() (*app.App, error) {
-	a, err := app.New(c.settings, app.Program{Version: c.process.Version, Log: app.NewLogger(io.Discard, c.settings.Env, "error")})
+	a, err := app.New(c.settings, app.Program{Version: c.process.Version, Log: app.NewLogger(io.Discard, c.settings.Env, "error", true)})
 	if err != nil {
 		return nil, err
 	}

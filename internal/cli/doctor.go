@@ -14,7 +14,7 @@ type doctorCommand struct {
 
 // Run prints a report without secrets, and ends in what to do.
 func (d *doctorCommand) Run(c *console) error {
-	a, err := c.open()
+	a, err := c.openDemoToo()
 	if err != nil {
 		return err
 	}

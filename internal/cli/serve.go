@@ -27,7 +27,7 @@ func (s *serveCommand) Run(c *console) error {
 	if s.InstallService || s.UninstallService {
 		return c.service(s.InstallService)
 	}
-	log := app.NewLogger(c.process.Err, c.settings.Env, c.settings.LogLevel)
+	log := app.NewLogger(c.process.Err, c.settings.Env, c.settings.LogLevel, c.process.Plain)
 	a, err := app.New(c.settings, app.Program{Version: c.process.Version, Log: log})
 	if err == nil {
 		a.Waiting = c.waiting
@@ -137,7 +137,7 @@ func (m *menuCommand) Run(c *console) error {
 		}
 		return (&serveCommand{OpenPage: m.OpenPage}).Run(c)
 	}
-	log := app.NewLogger(io.MultiWriter(c.process.Err, logFile()), c.settings.Env, c.settings.LogLevel)
+	log := app.NewLogger(io.MultiWriter(c.process.Err, logFile()), c.settings.Env, c.settings.LogLevel, c.process.Plain)
 	a, err := app.New(c.settings, app.Program{Version: c.process.Version, Log: log, Icon: true})
 	if err != nil {
 		log.Errorf("❌ %v", err)

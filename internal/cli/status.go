@@ -20,7 +20,7 @@ type statusCommand struct {
 }
 
 func (s *statusCommand) Run(c *console) error {
-	a, err := c.open()
+	a, err := c.openDemoToo()
 	if err != nil {
 		return err
 	}

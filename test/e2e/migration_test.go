@@ -74,7 +74,7 @@ func TestTheMigrationIsToldStepByStep(t *testing.T) {
 	}{
 		{name: "imported", until: "✅ Imported"},
 		{name: "left to the CLI", until: "✅ Imported", args: []string{"--disable-migrate-refresh"}},
-		{name: "nothing there", until: "❌", setup: func(t *testing.T, home string, _ *fakebackend.Backend) {
+		{name: "nothing there", until: "⚠️", setup: func(t *testing.T, home string, _ *fakebackend.Backend) {
 			os.Remove(filepath.Join(home, ".codex", "auth.json"))
 		}},
 		{name: "damaged", until: "❌", setup: func(t *testing.T, home string, _ *fakebackend.Backend) {
