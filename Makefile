@@ -115,6 +115,12 @@ test-kill: ## 1,000 refreshes ended by kill -9 at every point (make test runs 60
 test-soak: ## 10,000 aborted streams, 2,000 slow readers (make test runs fewer)
 	SOAK=1 go test -tags e2e -count=1 -run 'TestAborted|TestSlowReaders' -timeout 30m -v ./test/e2e
 
+torture: build ## the long form of every test of reliability and security; writes docs/reliability.md (an hour and a half)
+	test/torture
+
+soak: ## an hour of mixed use
+	SOAK_MINUTES=60 go test -tags e2e -count=1 -run MixedUse -timeout 90m -v ./test/e2e
+
 fuzz: ## a minute of fuzzing for each parser
 	@for t in FuzzDecoder:./proxy/codex FuzzRequest:./proxy/codex FuzzChat:./proxy/openai FuzzMessages:./proxy/anthropic FuzzOllama:./proxy/ollama FuzzAuthFile:./creds FuzzClaims:./creds FuzzCallback:./creds FuzzAdmin:./proxy; do \
 	  go test -run '^$$' -fuzz "^$${t%%:*}$$" -fuzztime 60s $${t#*:} || exit 1; done

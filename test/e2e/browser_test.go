@@ -32,13 +32,9 @@ func TestSignInInARealBrowser(t *testing.T) {
 	defer cancel()
 	ctx, cancel = context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
-	for _, kind := range []string{"", "--codex"} {
+	for kind, args := range map[string][]string{"": nil, "--chatgpt": {"--chatgpt", "--yes"}} {
 		_, url := startBackend(t)
 		home := t.TempDir()
-		var args []string
-		if kind != "" {
-			args = append(args, kind)
-		}
 		p := logIn(t, home, at(url), args...)
 		eventually(t, "the login prints an address", func() bool { return signInPage.MatchString(p.log.String()) })
 		var title, text string

@@ -1,4 +1,4 @@
-//go:build e2e
+//go:build e2e && linux
 
 package e2e
 
@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -84,9 +85,12 @@ func TestAbortedStreamsLeaveNothingBehind(t *testing.T) {
 	memory, sockets := p.memory(), p.sockets()
 	abort(soak(600, 10000))
 	within(t, 3*time.Minute, "the connections are closed", func() bool { return p.sockets() <= sockets+8 })
+	failed := 0
 	if after := p.memory(); after > memory+20 {
+		failed++
 		t.Errorf("%.0f MB before, %.0f MB after", memory, after)
 	}
+	tried(t, "aborted streams: calls upstream, sockets and memory back to where they were", soak(600, 10000), failed)
 }
 
 func TestSlowReadersTakeBoundedMemory(t *testing.T) {
@@ -101,9 +105,12 @@ func TestSlowReadersTakeBoundedMemory(t *testing.T) {
 	time.Sleep(time.Second)
 	each := (p.memory() - before) * 1024 / float64(readers)
 	t.Logf("%d slow readers: %.0f MB, %.0f KB each", readers, p.memory(), each)
+	failed := 0
 	if each > 300 {
+		failed++
 		t.Errorf("%.0f KB for one slow reader", each)
 	}
+	tried(t, fmt.Sprintf("readers that do not read: bounded memory (%.0f KB each)", each), readers, failed)
 	for _, c := range conns {
 		c.Close()
 	}
@@ -133,4 +140,79 @@ func TestARequestThatNeverComesIsGivenUp(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestMixedUseStaysFlat is make soak: clients of all dialects, callers that leave, large bodies and an upstream that
+// comes and goes, for SOAK_MINUTES or a few seconds. Memory must be flat, every answer whole, and the sign-in there.
+func TestMixedUseStaysFlat(t *testing.T) {
+	span := 6 * time.Second
+	if minutes, err := strconv.ParseFloat(os.Getenv("SOAK_MINUTES"), 64); err == nil {
+		span = time.Duration(minutes * float64(time.Minute))
+	}
+	b, url := startBackend(t)
+	home, tokens := signedIn(t, b)
+	p := start(t, home, at(url))
+	p.imported()
+	var asked, broken atomic.Int64
+	stop := make(chan struct{})
+	var wait sync.WaitGroup
+	large := chat(strings.Repeat("long history ", 20_000))
+	for i := range 6 {
+		wait.Go(func() {
+			for n := i; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				asked.Add(1)
+				status, answer := 200, "You said"
+				switch n % 6 {
+				case 0:
+					status, _, answer = p.post("/v1/chat/completions", chat("hello", `"stream":true`))
+				case 1:
+					status, _, answer = p.post("/v1/responses", respond("hello", `"stream":true`))
+				case 2:
+					status, _, answer = p.post("/v1/messages", `{"max_tokens":9,"messages":[{"role":"user","content":"hello"}]}`)
+				case 3:
+					status, _, answer = p.post("/api/chat", `{"stream":false,"messages":[{"role":"user","content":"hello"}]}`)
+				case 4:
+					conn := p.dial(chat("[[endless]]", `"stream":true`))
+					bufio.NewReader(conn).ReadString('\n') //nolint:errcheck // the end is what counts
+					conn.Close()
+				case 5:
+					status, _, answer = p.post("/v1/chat/completions", large)
+				}
+				if status != 200 || len(answer) < 8 {
+					broken.Add(1)
+				}
+			}
+		})
+	}
+	wait.Go(func() { // tokens end and come back, as often as one refresh a minute lets them
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(max(span/20, 70*time.Second)):
+				b.EndAccess()
+			}
+		}
+	})
+	time.Sleep(span / 3)
+	warm, sockets := p.memory(), p.sockets()
+	time.Sleep(span - span/3)
+	close(stop)
+	wait.Wait()
+	within(t, time.Minute, "every call upstream has ended", func() bool { return b.Counts().Open == 0 })
+	after := p.memory()
+	t.Logf("%s, %d requests: %.0f MB after a third, %.0f MB at the end; %d refreshes", span, asked.Load(), warm, after, b.Counts().Refreshes)
+	if after > warm+40 || broken.Load() > 0 || p.sockets() > sockets+20 {
+		t.Errorf("%d of %d answers broken, memory %.0f to %.0f MB, sockets %d to %d", broken.Load(), asked.Load(), warm, after, sockets, p.sockets())
+	}
+	raw, _ := os.ReadFile(filepath.Join(home, ".config", "codex-proxy", "auth.json"))
+	if !strings.Contains(string(raw), b.Newest(tokens)) || b.Counts().Reused > 0 {
+		t.Error("the sign-in was lost")
+	}
+	tried(t, fmt.Sprintf("mixed use for %s: memory flat (%.0f to %.0f MB), every answer whole, the sign-in there", span, warm, after), int(asked.Load()), int(broken.Load()))
 }
