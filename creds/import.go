@@ -38,15 +38,15 @@ func (i *Importer) AuthFile() string { return filepath.Join(i.CodexHome, "auth.j
 // Import returns the Codex CLI's sign-in: from its file, else from its keychain entry, else from its encrypted file.
 // Errors are *StoreError; when there are several, the one worth mending.
 func (i *Importer) Import(ctx context.Context) (Credentials, error) {
-	i.Tell(Step{"🔍", "Checking the Codex CLI's file " + i.AuthFile()})
+	i.Tell(Step{StepCheck, "Checking the Codex CLI's file " + i.AuthFile()})
 	c, fileErr := i.FromFile(ctx)
 	if fileErr == nil {
 		return c, nil
 	}
 	if !errors.Is(fileErr, ErrMissing) {
-		i.Tell(Step{"⚠️", fileErr.Error()})
+		i.Tell(Step{StepWarning, fileErr.Error()})
 	}
-	i.Tell(Step{"🔍", "Checking the keychain for the Codex CLI's entry"})
+	i.Tell(Step{StepCheck, "Checking the keychain for the Codex CLI's entry"})
 	c, err := i.FromKeychain(ctx)
 	if err == nil {
 		return c, nil
@@ -63,7 +63,7 @@ func (i *Importer) FromFile(ctx context.Context) (Credentials, error) {
 	if err != nil {
 		return c, err
 	}
-	i.Tell(Step{"📄", "Read " + describeImport(c) + " from " + i.AuthFile()})
+	i.Tell(Step{StepRead, "Read " + describeImport(c) + " from " + i.AuthFile()})
 	c.ImportedFrom = i.AuthFile()
 	return c, nil
 }
@@ -90,7 +90,7 @@ func (i *Importer) FromKeychain(ctx context.Context) (Credentials, error) {
 		}
 		return c, &StoreError{Kind: kind, Where: "keychain", Cause: detail(err)}
 	}
-	i.Tell(Step{"📄", "Read " + describeImport(c) + " from the keychain"})
+	i.Tell(Step{StepRead, "Read " + describeImport(c) + " from the keychain"})
 	c.Ownership, c.ImportedFrom = Shared, FromKeychain
 	return c, nil
 }
@@ -116,7 +116,7 @@ func (i *Importer) fromEncryptedFile(ctx context.Context, account string) (strin
 	if err != nil {
 		return "", err
 	}
-	i.Tell(Step{"🔍", "Checking the Codex CLI's encrypted file " + path})
+	i.Tell(Step{StepCheck, "Checking the Codex CLI's encrypted file " + path})
 	passphrase, err := readForeign(ctx, "codex", "secrets|"+account)
 	if err != nil {
 		return "", fmt.Errorf("%s is there, its key is not: %w", path, plain(err))

@@ -121,7 +121,7 @@ func (w *world) manager(store Store, set ...func(*Config)) *Manager {
 		Tell: func(s Step) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			w.steps = append(w.steps, s.Icon+" "+s.Text)
+			w.steps = append(w.steps, s.String())
 		},
 	}
 	for _, f := range set {

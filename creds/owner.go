@@ -175,7 +175,7 @@ func (m *Manager) saveLate(ctx context.Context) {
 	o.unsaved = false
 	m.happened(eventSaved)
 	o.clear()
-	m.cfg.Tell(Step{"💾", "The sign-in is stored now, in " + m.cfg.Store.Name()})
+	m.cfg.Tell(Step{StepWrite, "The sign-in is stored now, in " + m.cfg.Store.Name()})
 }
 
 // save stores c. Called under the lock.

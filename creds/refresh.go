@@ -114,7 +114,7 @@ func (m *Manager) refresh(ctx context.Context, r request) error {
 			m.rereadSource(ctx)
 		}
 		if o.sign.RefreshToken != c.RefreshToken && o.usable(m.time()) {
-			m.cfg.Tell(Step{"✅", "The sign-in had been renewed by another program: using that one"})
+			m.cfg.Tell(Step{StepDone, "The sign-in had been renewed by another program: using that one"})
 			return nil
 		}
 	}
@@ -182,7 +182,7 @@ func (m *Manager) spend(ctx context.Context, c Credentials) (n Credentials, unsa
 		n.Ownership = Shared
 	}
 	if !c.sameTokens(o.sign) {
-		m.cfg.Tell(Step{"💾", "Writing it to " + store.Name()})
+		m.cfg.Tell(Step{StepWrite, "Writing it to " + store.Name()})
 	}
 	unsaved = m.save(ctx, n)
 	begins := c.Ownership == Shared && n.Ownership == Own // of a chain of our own, as a sign-in is: not a refresh of it
@@ -247,10 +247,10 @@ func (m *Manager) renewed(old, n Credentials, unsaved error, r request) error {
 		m.happened(eventFailed)
 		m.trouble(trouble{cause: CauseAuthServer, problem: "The auth server's new access token has ended already"}, nil)
 		m.backOff(gateRefreshed)
-		m.cfg.Tell(Step{"⚠️", o.problem})
+		m.cfg.Tell(Step{StepWarning, o.problem})
 		return m.refusal()
 	}
-	m.cfg.Tell(Step{"✅", "Refreshed, good until " + stamp(n.ExpiresAt) + ", stored in " + m.cfg.Store.Name()})
+	m.cfg.Tell(Step{StepDone, "Refreshed, good until " + stamp(n.ExpiresAt) + ", stored in " + m.cfg.Store.Name()})
 	m.tellOfCLI(old, n)
 	return nil
 }
@@ -265,13 +265,13 @@ func (m *Manager) notSaved(err error) {
 	t.cause = CauseStoreNotWritable
 	m.trouble(t, err)
 	m.backOff(0)
-	m.cfg.Tell(Step{"❌", o.problem})
+	m.cfg.Tell(Step{StepFailure, o.problem})
 }
 
 // tellOfCLI says what a refresh of an imported sign-in means for the program that it came from.
 func (m *Manager) tellOfCLI(old, n Credentials) {
 	if old.Ownership == Shared && n.Ownership == Own && old.ImportedFrom != "" {
-		m.cfg.Tell(Step{"⚠️", "Refresh tokens can be used once, and this proxy has now used the one it imported: the Codex CLI will one day ask you to sign in again (`codex login`)." +
+		m.cfg.Tell(Step{StepWarning, "Refresh tokens can be used once, and this proxy has now used the one it imported: the Codex CLI will one day ask you to sign in again (`codex login`)." +
 			" To let the CLI keep its sign-in, import with --disable-migrate-refresh"})
 	}
 }
@@ -306,7 +306,7 @@ func (m *Manager) rereadSource(ctx context.Context) {
 		return
 	}
 	m.take(found)
-	m.cfg.Tell(Step{"📄", "Took a newer sign-in from " + found.ImportedFrom})
+	m.cfg.Tell(Step{StepRead, "Took a newer sign-in from " + found.ImportedFrom})
 }
 
 // failed notes a failed refresh and says so.
@@ -317,7 +317,7 @@ func (m *Manager) failed(err error) error {
 	if permanent(err) {
 		o.dead = true
 		m.over(t, err)
-		m.cfg.Tell(Step{"❌", fmt.Sprintf("%s (%v)", t.problem, err)})
+		m.cfg.Tell(Step{StepFailure, fmt.Sprintf("%s (%v)", t.problem, err)})
 		return m.refusal()
 	}
 	m.happened(eventFailed)
@@ -328,7 +328,7 @@ func (m *Manager) failed(err error) error {
 		least = backoffUnanswered
 	}
 	m.backOff(least)
-	m.cfg.Tell(Step{"⚠️", fmt.Sprintf("%s. It is tried again by itself, in %s", t.problem, duration(o.next.Sub(m.time())))})
+	m.cfg.Tell(Step{StepWarning, fmt.Sprintf("%s. It is tried again by itself, in %s", t.problem, duration(o.next.Sub(m.time())))})
 	return m.refusal()
 }
 

@@ -10,9 +10,33 @@ import (
 
 // Step is one line of what is told the user.
 type Step struct {
-	Icon string // 🔍 checking, 📄 reading, 💾 writing, 🔄 refreshing, ✅ done, ⚠️ warning, ❌ error
+	Kind StepKind
 	Text string
 }
+
+// StepKind says what a Step tells of.
+type StepKind string
+
+// The kinds of steps.
+const (
+	StepCheck   StepKind = "check" // looking whether there is something
+	StepRead    StepKind = "read"
+	StepWrite   StepKind = "write"
+	StepRefresh StepKind = "refresh"
+	StepDone    StepKind = "done"
+	StepWarning StepKind = "warning"
+	StepFailure StepKind = "failure"
+)
+
+// Icon stands before the text where people read it.
+func (k StepKind) Icon() string {
+	return map[StepKind]string{
+		StepCheck: "🔍", StepRead: "📄", StepWrite: "💾", StepRefresh: "🔄", StepDone: "✅", StepWarning: "⚠️", StepFailure: "❌",
+	}[k]
+}
+
+// String is the step as people read it.
+func (s Step) String() string { return s.Kind.Icon() + " " + s.Text }
 
 // State is what the Manager lets others see: no secrets. It is a value, comparable by ==.
 type State struct {

@@ -116,13 +116,13 @@ func (m *Manager) consider(ctx context.Context, c Credentials) error {
 	if err := m.store(ctx, c); err != nil {
 		return err
 	}
-	m.cfg.Tell(Step{"✅", "Imported, and left to the Codex CLI: the proxy takes what the CLI refreshes. A refresh token can be used once; the proxy uses this one only if the CLI has not renewed it by the time it ends"})
+	m.cfg.Tell(Step{StepDone, "Imported, and left to the Codex CLI: the proxy takes what the CLI refreshes. A refresh token can be used once; the proxy uses this one only if the CLI has not renewed it by the time it ends"})
 	return nil
 }
 
 // store saves c and makes it the sign-in, or changes nothing.
 func (m *Manager) store(ctx context.Context, c Credentials) error {
-	m.cfg.Tell(Step{"💾", "Writing it to " + m.cfg.Store.Name()})
+	m.cfg.Tell(Step{StepWrite, "Writing it to " + m.cfg.Store.Name()})
 	err := m.cfg.Store.Reserve(ctx)
 	if err == nil {
 		err = m.save(ctx, c)
@@ -142,7 +142,7 @@ func (m *Manager) takeOver(ctx context.Context, c Credentials) error {
 	if soon := m.gate(ctx, c.RefreshToken); soon != nil {
 		return soon
 	}
-	m.cfg.Tell(Step{"🔄", "Refreshing it, so that the proxy has a sign-in of its own"})
+	m.cfg.Tell(Step{StepRefresh, "Refreshing it, so that the proxy has a sign-in of its own"})
 	n, unsaved, err := m.spend(ctx, c)
 	switch {
 	case err == nil:
@@ -275,7 +275,7 @@ func (m *Manager) Transfer(ctx context.Context, give func(context.Context, Crede
 		defer cancel()
 		if err := give(call, c); err != nil {
 			if errors.Is(err, ErrOutcomeUnknown) {
-				m.cfg.Tell(Step{"⚠️", "It is not known whether the sign-in has arrived. It is still here, too; use it in one place only"})
+				m.cfg.Tell(Step{StepWarning, "It is not known whether the sign-in has arrived. It is still here, too; use it in one place only"})
 			}
 			return err
 		}

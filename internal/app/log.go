@@ -65,14 +65,13 @@ func (redactor) Fire(e *logrus.Entry) error {
 // logSteps writes the steps of the sign-in's life into the log.
 func logSteps(log *logrus.Logger) func(creds.Step) {
 	return func(s creds.Step) {
-		line := s.Icon + " " + s.Text
-		switch s.Icon {
-		case "❌":
-			log.Error(line)
-		case "⚠️":
-			log.Warn(line)
+		switch s.Kind {
+		case creds.StepFailure:
+			log.Error(s)
+		case creds.StepWarning:
+			log.Warn(s)
 		default:
-			log.Info(line)
+			log.Info(s)
 		}
 	}
 }

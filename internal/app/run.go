@@ -177,11 +177,11 @@ func (a *App) watchAccount(ctx context.Context) {
 func (a *App) firstSteps(ctx context.Context, opened error) {
 	if opened == nil {
 		s := a.manager.State()
-		a.Steps(creds.Step{Icon: "✅", Text: "Signed in as " + Who(s) + ", stored in " + s.Store})
+		a.Steps(creds.Step{Kind: creds.StepDone, Text: "Signed in as " + Who(s) + ", stored in " + s.Store})
 		return
 	}
 	if !a.imports || !isMissing(opened) {
-		a.Steps(creds.Step{Icon: "❌", Text: opened.Error()})
+		a.Steps(creds.Step{Kind: creds.StepFailure, Text: opened.Error()})
 		return
 	}
 	a.firstImport(ctx)

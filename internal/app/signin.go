@@ -77,7 +77,7 @@ func (a *App) SignIn(ctx context.Context, o SignInOptions) error {
 // spread has the other running programs take over what this one stored.
 func (a *App) spread(ctx context.Context) {
 	if err := a.tellOthers(context.WithoutCancel(ctx)); err != nil {
-		a.Steps(creds.Step{Icon: "⚠️", Text: "Another running Codex Proxy did not take it over: " + err.Error()})
+		a.Steps(creds.Step{Kind: creds.StepWarning, Text: "Another running Codex Proxy did not take it over: " + err.Error()})
 	}
 }
 
@@ -242,7 +242,7 @@ func (a *App) Refresh(ctx context.Context) error {
 	var soon *creds.TooSoonError
 	switch err := a.manager.Refresh(ctx); {
 	case errors.As(err, &soon) && soon.Refreshed:
-		a.Steps(creds.Step{Icon: "✅", Text: err.Error()})
+		a.Steps(creds.Step{Kind: creds.StepDone, Text: err.Error()})
 	case err != nil:
 		return err
 	}
@@ -299,22 +299,22 @@ func (a *App) Import(ctx context.Context, o ImportOptions) error {
 // firstImport looks for a sign-in of the Codex CLI on the first launch.
 func (a *App) firstImport(ctx context.Context) {
 	say := a.Steps
-	say(creds.Step{Icon: "🔍", Text: "First launch: looking for a sign-in of the Codex CLI"})
+	say(creds.Step{Kind: creds.StepCheck, Text: "First launch: looking for a sign-in of the Codex CLI"})
 	c, err := a.importer.Import(ctx)
 	if isMissing(err) {
-		say(creds.Step{Icon: "⚠️", Text: "The Codex CLI has no sign-in on this machine. " + a.advice.signIn})
+		say(creds.Step{Kind: creds.StepWarning, Text: "The Codex CLI has no sign-in on this machine. " + a.advice.signIn})
 		return
 	}
 	if err != nil {
-		say(creds.Step{Icon: "❌", Text: "Nothing imported: " + err.Error()})
+		say(creds.Step{Kind: creds.StepFailure, Text: "Nothing imported: " + err.Error()})
 		return
 	}
 	if err := a.manager.Import(ctx, c); err != nil {
-		say(creds.Step{Icon: "❌", Text: "Nothing imported: " + err.Error()})
+		say(creds.Step{Kind: creds.StepFailure, Text: "Nothing imported: " + err.Error()})
 		return
 	}
 	if s := a.manager.State(); s.Usable && (s.Cause == creds.CauseNone || s.Cause == creds.CauseClock) {
-		say(creds.Step{Icon: "✅", Text: "Imported: signed in as " + Who(s)})
+		say(creds.Step{Kind: creds.StepDone, Text: "Imported: signed in as " + Who(s)})
 		a.mu.Lock()
 		a.imported = s.Ownership == creds.Own
 		a.mu.Unlock()

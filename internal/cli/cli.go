@@ -211,7 +211,7 @@ func (c *console) openDemoToo() (*app.App, error) {
 		return nil, err
 	}
 	a.Waiting = c.waiting
-	a.Steps = func(s creds.Step) { c.printf("%s %s\n", s.Icon, s.Text) }
+	a.Steps = func(s creds.Step) { c.printf("%s\n", s) }
 	a.Open(c.ctx)
 	return a, nil
 }

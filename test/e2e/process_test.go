@@ -154,3 +154,56 @@ func TestASecondCtrlCEndsAtOnce(t *testing.T) {
 		t.Errorf("the caller got %s", body)
 	}
 }
+
+// TestTheRunningProgramIsFoundHoweverItsFileIsSpelled: by another spelling of the path, and through a link.
+func TestTheRunningProgramIsFoundHoweverItsFileIsSpelled(t *testing.T) {
+	b, url := startBackend(t)
+	home := t.TempDir()
+	file := filepath.Join(home, "place", "auth.json")
+	writeFile(t, file, b.SignIn(200*time.Hour).AuthJSON())
+	if err := os.Symlink(filepath.Join(home, "place"), filepath.Join(home, "link")); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, home, at(url), "--creds-path", home+"/place/../place/auth.json")
+	p.waitForState("signed_in")
+	for _, spelled := range []string{file, filepath.Join(home, "link", "auth.json"), "~/place/auth.json", home + "//place/./auth.json"} {
+		if out, code := command(t, home, at(url), "status", "--creds-path", spelled); code != 0 || !strings.Contains(out, "running at") {
+			t.Errorf("%s: %d %s", spelled, code, out)
+		}
+	}
+	// Another sign-in has no program that runs; the programs are listed all the same.
+	if out, _ := command(t, home, at(url), "status"); strings.Contains(out, "running at") {
+		t.Errorf("another sign-in: %s", out)
+	}
+}
+
+// TestASecondProgramOnOneSignInSaysSoAndHearsOfALogout: whatever their flags, a logout is told to all.
+func TestASecondProgramOnOneSignInSaysSoAndHearsOfALogout(t *testing.T) {
+	b, url := startBackend(t)
+	home, _ := signedIn(t, b)
+	first := start(t, home, at(url))
+	first.imported()
+	second := start(t, home, at(url))
+	second.waitForState("signed_in")
+	if !strings.Contains(second.log.String(), "Another Codex Proxy (process") {
+		t.Error("the second program does not say that there is a first")
+	}
+	if out, code := command(t, home, at(url), "logout"); code != 0 {
+		t.Fatal(out)
+	}
+	for _, p := range []*program{first, second} {
+		p.waitForState("none")
+	}
+}
+
+func TestAPortThatWeHoldIsNamedAsOurs(t *testing.T) {
+	b, url := startBackend(t)
+	home, _ := signedIn(t, b)
+	first := start(t, home, at(url))
+	first.imported()
+	port := first.url[strings.LastIndexByte(first.url, ':')+1:]
+	out, code := command(t, home, at(url), "serve", "--port", port)
+	if code != 1 || !strings.Contains(out, "Codex Proxy runs on port "+port+" already") || !strings.Contains(out, "codex-proxy quit") {
+		t.Errorf("%d %s", code, out)
+	}
+}

@@ -1,0 +1,148 @@
+package app
+
+import (
+	"encoding/json"
+	"io"
+	"path/filepath"
+	"testing"
+
+	"github.com/alecthomas/kong"
+
+	"codex-proxy/internal/page"
+)
+
+// open returns a program as the page sees it, in a home of its own. Nothing runs.
+func open(t *testing.T) *pageApp {
+	t.Helper()
+	home := t.TempDir()
+	t.Setenv("XDG_CONFIG_HOME", filepath.Join(home, "config"))
+	var cl struct {
+		Settings Settings `embed:""`
+	}
+	parser, err := kong.New(&cl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parser.Parse(nil); err != nil {
+		t.Fatal(err)
+	}
+	cl.Settings.CredsPath = filepath.Join(home, "auth.json")
+	if err := cl.Settings.Check(); err != nil {
+		t.Fatal(err)
+	}
+	a, err := New(cl.Settings, Program{Version: "test", Log: NewLogger(io.Discard, "development", "error", true)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(a.Close)
+	return &pageApp{App: a, active: map[uint64]page.Request{}}
+}
+
+// TestTheNamesOfSettingsAreThoseOfTheFlags: the page's list is read off the same tags as the command line.
+func TestTheNamesOfSettingsAreThoseOfTheFlags(t *testing.T) {
+	var cl struct {
+		Settings Settings `embed:""`
+	}
+	parser, err := kong.New(&cl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flags := map[string]*kong.Flag{}
+	for _, f := range parser.Model.Flags {
+		flags[f.Name] = f
+	}
+	listed := fields()
+	if len(listed) < 20 {
+		t.Errorf("only %d settings", len(listed))
+	}
+	for _, f := range listed {
+		flag := flags[f.name]
+		if flag == nil || len(flag.Envs) != 1 || flag.Envs[0] != f.tag.Get("env") {
+			t.Errorf("%s is no flag", f.name)
+		}
+	}
+}
+
+func TestASettingIsCheckedKeptAndBroughtBack(t *testing.T) {
+	p := open(t)
+	for _, test := range []struct {
+		name, value string
+		ok          bool
+	}{
+		{"model", `"gpt-5.5"`, true}, {"strict", `true`, true}, {"idle-timeout", `"90s"`, true}, {"idle-timeout", `"soon"`, false}, {"keep-alive", `"-1s"`, false},
+		{"allow-origin", `["http://localhost:3000"]`, true}, {"allow-origin", `["https://evil.example"]`, false}, {"model-alias", `["fast=gpt-5.5"]`, true},
+		{"model-alias", `["nonsense"]`, false}, {"mute", `["limits"]`, true}, {"mute", `["everything"]`, false}, {"listen", `"0.0.0.0"`, false},
+		{"history", `30`, true}, {"history", `-1`, false}, {"log-level", `"debug"`, true}, {"api-key", `["k"]`, true}, {"api-key", `[" "]`, false}, {"no-such", `1`, false},
+	} {
+		before, _ := ReadSaved()
+		_, err := p.set(test.name, json.RawMessage(test.value), false)
+		after, _ := ReadSaved()
+		if (err == nil) != test.ok {
+			t.Errorf("%s = %s: %v", test.name, test.value, err)
+		}
+		if !test.ok && len(after) != len(before) {
+			t.Errorf("%s = %s was kept", test.name, test.value)
+		}
+	}
+	for _, s := range p.settingsList() {
+		switch s.Name {
+		case "model":
+			if s.Value != "gpt-5.5" || !s.Waiting || s.Source != page.FromFile {
+				t.Errorf("model: %+v", s)
+			}
+		case "api-key":
+			if !s.Secret || len(s.Value.([]string)) > 0 {
+				t.Errorf("a key is shown: %+v", s)
+			}
+		case "allow-origin":
+			if list := s.Value.([]string); len(list) != 1 || s.Restart {
+				t.Errorf("allow-origin: %+v", s)
+			}
+		}
+	}
+	if _, err := p.set("model", nil, true); err != nil {
+		t.Error(err)
+	}
+	if saved, _ := ReadSaved(); saved["model"] != nil {
+		t.Errorf("after the reset: %v", saved)
+	}
+	p.Settings.From = map[string]Source{"strict": FromFlag}
+	if _, err := p.set("strict", json.RawMessage("false"), false); err == nil {
+		t.Error("a setting of a flag was changed")
+	}
+}
+
+func TestAPageIsAskedAboutOnceAndTheAnswerIsKept(t *testing.T) {
+	p := open(t)
+	changes, cancel := p.Watch()
+	defer cancel()
+	for range 5 {
+		p.pageAsked("http://localhost:3000")
+	}
+	<-changes
+	select {
+	case <-changes:
+		t.Error("it was told again")
+	default:
+	}
+	if s := p.App.State(); s.Asked != "http://localhost:3000" {
+		t.Errorf("asked about %q", s.Asked)
+	}
+	if err := p.AllowOrigin("http://localhost:3000", true); err != nil || p.App.State().Asked != "" || len(p.origins.allowed()) != 1 {
+		t.Errorf("%v %v", err, p.origins.allowed())
+	}
+	if err := p.AllowOrigin("http://localhost:4000", false); err != nil {
+		t.Error(err)
+	}
+	p.pageAsked("http://localhost:4000")
+	saved, err := ReadSaved()
+	if p.App.State().Asked != "" || err != nil || len(saved.DeniedOrigins()) != 1 || len(saved["allow-origin"].([]any)) != 1 {
+		t.Errorf("%v %v", saved, err)
+	}
+	for i := range 100 { // pages that make up ports don't fill the memory
+		p.pageAsked("http://localhost:" + itoa(10000+i))
+	}
+	if n := len(p.origins.waiting); n > waitingMost {
+		t.Errorf("%d wait", n)
+	}
+}
