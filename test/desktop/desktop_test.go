@@ -534,7 +534,19 @@ func TestTheIconComesBackAfterAPanelWasRestarted(t *testing.T) {
 	s.signedIn()
 	s.start("--port", "0")
 	s.is("running", "Running at")
-	s.shown("Signed in as demo@example.com") // and its closing ends systray's own watch
+	s.shown("Signed in as demo@example.com")
+	// A signal with two arguments that is sent to the program, as keyrings and notification services send them, ends
+	// systray's own watch of the panel.
+	owner, _, _ := strings.Cut(s.items()[0], "/")
+	err := s.bus.Send(&dbus.Message{Type: dbus.TypeSignal, Headers: map[dbus.HeaderField]dbus.Variant{
+		dbus.FieldDestination: dbus.MakeVariant(owner), dbus.FieldPath: dbus.MakeVariant(dbus.ObjectPath("/org/freedesktop/Notifications")),
+		dbus.FieldInterface: dbus.MakeVariant("org.freedesktop.Notifications"), dbus.FieldMember: dbus.MakeVariant("NotificationClosed"),
+		dbus.FieldSignature: dbus.MakeVariant(dbus.SignatureOf(uint32(0), uint32(0))),
+	}, Body: []any{uint32(1), uint32(1)}}, nil).Err
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.menu() // answered after the signal: the bus keeps the order
 	s.stopPanel()
 	s.startPanel()
 	s.is("running", "Running at", "Signed in as")
