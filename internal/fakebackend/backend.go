@@ -97,6 +97,7 @@ type Counts struct {
 	Reused    int // refresh tokens that came a second time
 	Canceled  int // answers that the caller did not wait for
 	Open      int // answers under way
+	Crossed   int // requests with a token of the other kind of sign-in
 }
 
 // access is a token that opens the backend, or with public the API of Sign in with ChatGPT.
@@ -156,6 +157,7 @@ func New() *Backend {
 	b.mux.HandleFunc("POST /oauth/revoke", b.revoke)
 	b.mux.HandleFunc("POST /v1/responses", b.publicResponses)
 	b.mux.HandleFunc("GET /v1/models", b.publicModels)
+	b.mux.HandleFunc("/v1/", b.publicElsewhere)
 	b.loginRoutes()
 	return b
 }
@@ -424,6 +426,9 @@ func (b *Backend) authorize(w http.ResponseWriter, r *http.Request) bool {
 	refused := b.down
 	b.mu.Unlock()
 	end := a.end
+	if a.public {
+		b.count(func(c *Counts) { c.Crossed++ })
+	}
 	switch {
 	case !ok || !known || a.public || refused:
 		writeJSON(w, 401, map[string]any{"error": map[string]any{"code": "token_invalid", "message": "Provided authentication token is invalid."}})

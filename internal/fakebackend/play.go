@@ -142,7 +142,13 @@ func flatten(v gjson.Result) string {
 
 func (p *player) tools() []gjson.Result {
 	var out []gjson.Result
-	for _, t := range p.doc.Get("tools").Array() {
+	all := p.doc.Get("tools").Array()
+	for _, item := range p.doc.Get("input").Array() {
+		if item.Get("type").Str == "additional_tools" {
+			all = append(all, item.Get("tools").Array()...)
+		}
+	}
+	for _, t := range all {
 		switch t.Get("type").Str {
 		case "function", "custom":
 			out = append(out, t)
@@ -230,7 +236,9 @@ func (p *player) header() {
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
 	h.Set("X-Request-Id", "req_"+random())
 	h.Set("Set-Cookie", "__cf_bm=secret; path=/; HttpOnly")
-	p.limits(strconv.FormatFloat(p.b.usedPercent(), 'f', -1, 64), 2*time.Hour)
+	if strings.HasPrefix(p.r.URL.Path, "/backend-api") { // the public API does not tell
+		p.limits(strconv.FormatFloat(p.b.usedPercent(), 'f', -1, 64), 2*time.Hour)
+	}
 	p.w.WriteHeader(200)
 }
 

@@ -231,6 +231,15 @@ var httpErrors = map[string]func(*player){
 	"unavailable": func(p *player) {
 		writeJSON(p.w, 503, publicError("subscription_sharing_usage_unavailable", "Try later.", ""))
 	},
+	"userunavailable": func(p *player) {
+		writeJSON(p.w, 503, publicError("subscription_sharing_user_unavailable", "Try later.", ""))
+	},
+	"userunavailableonce": once(func(p *player) {
+		writeJSON(p.w, 503, publicError("subscription_sharing_user_unavailable", "Try later.", ""))
+	}),
+	"invaliduser": func(p *player) {
+		writeJSON(p.w, 403, publicError("subscription_sharing_invalid_user", "The account was not accepted.", ""))
+	},
 	"http429": func(p *player) {
 		p.w.Header().Set("Retry-After", "20")
 		writeJSON(p.w, 429, map[string]any{"error": map[string]any{"code": "rate_limit_exceeded", "message": "Too fast."}})

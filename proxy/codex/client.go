@@ -52,6 +52,9 @@ type Client struct {
 	KeepAlive    time.Duration    // silence after which the caller is told that the answer is still coming
 	Strict       bool             // a parameter that would be dropped is an error that names it
 	Advice       Advice           // what errors tell people to do; nil for the words of a terminal
+	// OnAnswer hears, before each answer, which kind of sign-in it came for. It must be fast and safe for concurrent
+	// use; nil for nobody.
+	OnAnswer func(creds.Kind)
 }
 
 // upstream is the one that takes sign-ins of that kind.
@@ -84,18 +87,28 @@ func (c *Client) Stream(ctx context.Context, r *Request) (*Stream, error) {
 		return nil, signInError(ctx, err)
 	}
 	c.Models.await(ctx, c)
+	dropped := r.Dropped
 	sent, err := r.encode(c.upstream(token.Kind), c.Models, c.Advice)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	idle := newIdle(c.KeepAlive, c.IdleTimeout, cancel)
-	resp, err := c.post(ctx, token, r, sent)
+	resp, err := c.post(ctx, &token, r, sent)
+	if errors.Is(err, errOtherKind) {
+		r.Dropped = dropped
+		if sent, err = r.encode(c.upstream(token.Kind), c.Models, c.Advice); err == nil {
+			resp, err = c.post(ctx, &token, r, sent)
+		}
+	}
 	if err != nil {
 		idle.stop()
 		cancel(nil)
-		if errors.Is(err, errIdle) {
+		switch {
+		case errors.Is(err, errIdle):
 			err = Silent(c.IdleTimeout, c.Advice)
+		case errors.Is(err, errOtherKind):
+			err = SignIn("Another sign-in is in use now. Send the request again", time.Second)
 		}
 		return nil, err
 	}
@@ -103,32 +116,35 @@ func (c *Client) Stream(ctx context.Context, r *Request) (*Stream, error) {
 		dec: NewDecoder(resp.Body), body: resp.Body, cancel: cancel, ctx: ctx, idle: idle, advice: c.Advice}, nil
 }
 
+// errOtherKind says that a sign-in of the other kind has taken the place of the one that a body was made for.
+var errOtherKind = errors.New("a sign-in of another kind is in use now")
+
 // post sends the body, once more with another token after a 401, and once more after a short wait where the backend
-// asks for one. Nothing has been sent to the caller by then.
-func (c *Client) post(ctx context.Context, token creds.Token, r *Request, sent encoded) (*http.Response, error) {
+// asks for one. Nothing has been sent to the caller by then. token is the one to use, and then the one that was used
+// last; with errOtherKind, the one that the body is not for.
+func (c *Client) post(ctx context.Context, token *creds.Token, r *Request, sent encoded) (*http.Response, error) {
 	renewed, waited := false, false
 	for {
-		resp, err := c.send(ctx, r, sent, token)
+		resp, err := c.send(ctx, r, sent, *token)
 		if err != nil {
 			return nil, transportError(ctx, err)
 		}
 		if resp.StatusCode == http.StatusOK {
-			c.Tokens.Accepted(token)
-			c.observe(resp.Header, false)
+			c.accepted(*token, resp.Header)
 			return resp, nil
 		}
 		failure := c.readError(resp)
 		failure.nameModels(sent.model, c.Models)
 		c.observe(resp.Header, failure.Type == typeQuota)
 		switch {
-		case resp.StatusCode == http.StatusUnauthorized && !renewed:
+		case failure.Status == http.StatusUnauthorized && !renewed:
 			renewed = true
 			kind := token.Kind
-			if token, err = c.Tokens.Rejected(ctx, token); err != nil {
+			if *token, err = c.Tokens.Rejected(ctx, *token); err != nil {
 				return nil, signInError(ctx, err)
 			}
-			if token.Kind != kind { // the user signed in another way, and the body is not for that
-				return nil, SignIn("Another sign-in is in use now. Send the request again", time.Second)
+			if token.Kind != kind {
+				return nil, errOtherKind
 			}
 		case failure.RetryAfter > 0 && failure.RetryAfter <= shortWait && !waited:
 			waited = true
@@ -138,6 +154,15 @@ func (c *Client) post(ctx context.Context, token creds.Token, r *Request, sent e
 		default:
 			return nil, failure
 		}
+	}
+}
+
+// accepted notes that the upstream took a token.
+func (c *Client) accepted(token creds.Token, h http.Header) {
+	c.Tokens.Accepted(token)
+	c.observe(h, false)
+	if c.OnAnswer != nil {
+		c.OnAnswer(token.Kind)
 	}
 }
 
@@ -160,6 +185,9 @@ func (c *Client) Forward(ctx context.Context, path string, body []byte, from htt
 		return nil, nil, signInError(ctx, err)
 	}
 	for renewed := false; ; renewed = true {
+		if !c.upstream(token.Kind).Forwards {
+			return nil, nil, c.notOffered()
+		}
 		req, err := c.request(ctx, http.MethodPost, func(u Upstream) string { return u.ResponsesURL + path }, body, token)
 		if err != nil {
 			return nil, nil, err
@@ -185,8 +213,7 @@ func (c *Client) Forward(ctx context.Context, path string, body []byte, from htt
 			}
 			return nil, nil, failure
 		}
-		c.observe(resp.Header, false)
-		c.Tokens.Accepted(token)
+		c.accepted(token, resp.Header)
 		raw, err := io.ReadAll(io.LimitReader(resp.Body, maxEvent+1))
 		resp.Body.Close()
 		switch {
@@ -254,7 +281,7 @@ func (c *Client) get(ctx context.Context, address func(Upstream) string, etag st
 		return nil, signInError(ctx, err)
 	}
 	if address(c.upstream(token.Kind)) == "" {
-		return nil, &Error{Status: http.StatusNotFound, Type: typeInvalid, Code: "not_available", Message: "Your kind of sign-in does not offer this. " + c.Advice.For(RemedySignInCodex)}
+		return nil, c.notOffered()
 	}
 	req, err := c.request(ctx, http.MethodGet, address, nil, token)
 	if err != nil {
@@ -264,6 +291,10 @@ func (c *Client) get(ctx context.Context, address func(Upstream) string, etag st
 		req.Header.Set("If-None-Match", etag)
 	}
 	return c.HTTP.Do(req)
+}
+
+func (c *Client) notOffered() *Error {
+	return &Error{Status: http.StatusNotFound, Type: typeInvalid, Code: "not_available", Message: "Your kind of sign-in does not offer this. " + c.Advice.For(RemedySignInCodex)}
 }
 
 // readError makes an *Error of an answer that is not a 200, and closes its body.

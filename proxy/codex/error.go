@@ -129,6 +129,10 @@ var codeMeanings = map[string]struct {
 	"subscription_sharing_route_not_supported":    {http.StatusForbidden, typePermission},
 	"subscription_sharing_unsupported_capability": {http.StatusBadRequest, typeInvalid},
 	"subscription_sharing_usage_unavailable":      {http.StatusServiceUnavailable, typeServer},
+	"subscription_sharing_user_unavailable":       {http.StatusServiceUnavailable, typeServer},
+	"subscription_sharing_invalid_user":           {http.StatusUnauthorized, typeAuth},
+	"chatpass_v2_scope_not_authorized":            {http.StatusForbidden, typePermission},
+	"chatpass_v2_invalid_authorization_context":   {http.StatusForbidden, typePermission},
 }
 
 // fromAnswer reads an HTTP error of the backend. Its body comes as {"detail":"…"}, {"error":{…}} or as a web page.
@@ -250,9 +254,12 @@ func failureOf(data []byte, now time.Time, advice Advice) *Error {
 // text has no epoch and none of the phrases by which opencode and pi recognise an error to be retried.
 func (e *Error) explain(object gjson.Result, now time.Time, advice Advice) {
 	switch e.Code {
-	case "usage_limit_reached", "insufficient_quota", "subscription_sharing_usage_limit_exceeded":
+	case "usage_limit_reached", "insufficient_quota":
 		e.Status, e.Type, e.RetryAfter = http.StatusForbidden, typeQuota, 0
 		e.Message = "ChatGPT plan usage limit reached. " + resets(object, now)
+	case "subscription_sharing_usage_limit_exceeded": // which limit, and until when, it does not say
+		e.Status, e.Type, e.RetryAfter = http.StatusForbidden, typeQuota, 0
+		e.Message = "ChatGPT plan usage limit reached, or the weekly limit that you have set for this app. See and change it at " + ManageUsage
 	case "usage_not_included":
 		e.Status, e.Type, e.RetryAfter = http.StatusForbidden, typePermission, 0
 		e.Message = "This ChatGPT plan does not include Codex. Upgrade it at chatgpt.com, or sign in with another account"
@@ -269,6 +276,16 @@ func (e *Error) explain(object gjson.Result, now time.Time, advice Advice) {
 		e.Status, e.Type = http.StatusServiceUnavailable, typeServer
 		e.Message = "OpenAI can't tell just now how much of your plan is left. Send the request again in a minute"
 		e.RetryAfter = max(e.RetryAfter, time.Minute)
+	case "subscription_sharing_user_unavailable":
+		e.Status, e.Type = http.StatusServiceUnavailable, typeServer
+		e.Message = "OpenAI can't look up your account just now. Send the request again in a few seconds"
+		e.RetryAfter = max(e.RetryAfter, accountWait)
+	case "subscription_sharing_invalid_user":
+		e.Status, e.Type, e.Code = http.StatusUnauthorized, typeAuth, "sign_in_required"
+		e.Message = "ChatGPT did not accept the account of this sign-in. " + advice.For(RemedySignIn)
+	case "chatpass_v2_scope_not_authorized", "chatpass_v2_invalid_authorization_context":
+		e.Status, e.Type, e.RetryAfter = http.StatusForbidden, typePermission, 0
+		e.Message = "This sign-in gives no leave to use your plan. " + advice.For(RemedySignIn)
 	case "context_length_exceeded":
 		e.Status, e.Type = http.StatusBadRequest, typeInvalid
 	case "rate_limit_exceeded", "slow_down":
@@ -277,6 +294,13 @@ func (e *Error) explain(object gjson.Result, now time.Time, advice Advice) {
 		}
 	}
 }
+
+// ManageUsage is where a person sees how much of the plan each app uses, and sets limits.
+// Source: developers.openai.com/siwc/profiles-and-sessions.
+const ManageUsage = "https://chatgpt.com/settings/usage"
+
+// accountWait is how long is waited before a request is sent again for which the account could not be looked up.
+const accountWait = 2 * time.Second
 
 // resets says when the limit ends, in local time and in words.
 func resets(object gjson.Result, now time.Time) string {

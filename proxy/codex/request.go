@@ -284,7 +284,7 @@ func (r *Request) encode(up Upstream, models *Catalogue, advice Advice) (encoded
 			return encoded{}, err
 		}
 	}
-	tools, err := up.tools(r, advice)
+	input, tools, err := up.place(r, advice)
 	if err != nil {
 		return encoded{}, err
 	}
@@ -307,7 +307,7 @@ func (r *Request) encode(up Upstream, models *Catalogue, advice Advice) (encoded
 	} else if !r.Native && up.DefaultInstructions != "" {
 		b.field("instructions", quote(up.DefaultInstructions))
 	}
-	b.list("input", up.items(r.Input))
+	b.list("input", input)
 	if tools != nil {
 		b.list("tools", tools)
 	}

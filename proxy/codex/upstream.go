@@ -1,14 +1,9 @@
 package codex
 
 import (
-	"bytes"
 	"encoding/json"
 	"net/http"
 	"runtime"
-	"slices"
-
-	"github.com/tidwall/gjson"
-	"github.com/tidwall/sjson"
 
 	"codex-proxy/creds"
 )
@@ -27,10 +22,11 @@ type Upstream struct {
 	Params map[string]bool
 	// Header sets what the service wants to see on each request.
 	Header func(h http.Header, t creds.Token)
-	// Namespace, when set, is the group in which functions and custom tools must be; they are put there.
-	Namespace string
-	// Tools are the hosted tools that the service has; nil where it has those of the Codex backend.
-	Tools []string
+	// HostedTools are the tools that run at the service. Where they are given, functions and custom tools go up beside
+	// the conversation; nil for a service that takes every tool in tools. See place.
+	HostedTools []string
+	// Forwards says that the service takes what Client.Forward sends.
+	Forwards bool
 	// DefaultInstructions is sent when the caller has none; empty where none are needed.
 	DefaultInstructions string
 }
@@ -67,6 +63,7 @@ func Backend(baseURL string, id Identity) Upstream {
 			h.Set("User-Agent", id.UserAgent)
 			h.Set("Version", ProtocolVersion)
 		},
+		Forwards:            true,
 		DefaultInstructions: "You are a helpful assistant.",
 	}
 }
@@ -86,49 +83,8 @@ func Public(baseURL string, id Identity) Upstream {
 				h.Del(name)
 			}
 		},
-		Namespace: "tools",
-		Tools:     []string{"web_search", "namespace"},
+		HostedTools: []string{"web_search", "namespace"},
 	}
-}
-
-// tools returns the request's tools as the upstream takes them.
-func (u Upstream) tools(r *Request, advice Advice) ([]json.RawMessage, error) {
-	if u.Tools == nil && u.Namespace == "" {
-		return r.Tools, nil
-	}
-	var out, grouped []json.RawMessage
-	for _, t := range r.Tools {
-		kind := gjson.GetBytes(t, "type").String()
-		if kind == "function" || kind == "custom" {
-			grouped = append(grouped, t)
-			continue
-		}
-		if u.Tools != nil && !slices.Contains(u.Tools, kind) {
-			return nil, Invalid("tools", "The tool %.80q is not available with Sign in with ChatGPT. Remove it, or use a sign-in that may have it: %s", kind, advice.For(RemedySignInCodex))
-		}
-		out = append(out, t)
-	}
-	if grouped != nil {
-		out = append(out, mustJSON(map[string]any{"type": "namespace", "name": u.Namespace, "description": "The tools of this program.", "tools": grouped}))
-	}
-	return out, nil
-}
-
-// items says of calls made earlier in which group their tools are now.
-func (u Upstream) items(items []json.RawMessage) []json.RawMessage {
-	if u.Namespace == "" {
-		return items
-	}
-	out := slices.Clone(items)
-	for i, item := range out {
-		kind := gjson.GetBytes(item, "type").Str
-		if (kind == "function_call" || kind == "custom_tool_call") && !gjson.GetBytes(item, "namespace").Exists() {
-			if named, err := sjson.SetBytes(bytes.Clone(item), "namespace", u.Namespace); err == nil {
-				out[i] = named
-			}
-		}
-	}
-	return out
 }
 
 func set(names ...string) map[string]bool {

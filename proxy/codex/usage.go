@@ -110,6 +110,10 @@ func (m *UsageTracker) Observe(h http.Header, reached bool, now time.Time) {
 		u.Credits = &Credits{Has: isTrue(has), Unlimited: isTrue(h.Get("X-Codex-Credits-Unlimited")), Balance: h.Get("X-Codex-Credits-Balance")}
 	}
 	if len(u.Windows) == 0 && u.Credits == nil && !reached {
+		if known := m.Current(); known.Reached { // an upstream that tells no numbers answers again
+			known.Reached, known.UpdatedAt = false, now
+			m.set(known)
+		}
 		return
 	}
 	if len(u.Windows) == 0 {
