@@ -14,7 +14,8 @@ import (
 	"codex-proxy/proxy/reply"
 )
 
-// Admin is the API by which a sign-in is put into a proxy that runs elsewhere. It never says anything secret.
+// Admin is the API by which a sign-in is put into a proxy that runs elsewhere. It never says anything secret, and takes
+// no "Sign in with ChatGPT": see ErrStaysLocal.
 type Admin struct {
 	Key        string // asked for as bearer token or X-API-Key
 	KeyMissing string // what to answer while there is no key: a sentence that says how to set one
@@ -29,6 +30,10 @@ type AdminManager interface {
 	SignOut(context.Context) (revoked, err error)
 }
 
+// ErrStaysLocal is why a "Sign in with ChatGPT" is given to no proxy elsewhere: its terms want it stored on the user's own
+// machine. Source: OpenAI's terms of Sign in with ChatGPT, section 1, as of 2026-09-29.
+var ErrStaysLocal = errors.New("a \"Sign in with ChatGPT\" stays on the machine where it was made, as OpenAI's terms for it want. For a proxy elsewhere, sign in the Codex way")
+
 // AdminCredentials is a sign-in as the admin API takes it and as the Worker stores it.
 type AdminCredentials struct {
 	AccessToken  string `json:"accessToken"`
@@ -36,15 +41,14 @@ type AdminCredentials struct {
 	ExpiresAt    int64  `json:"expiresAt"` // milliseconds since 1970
 	UserID       string `json:"userID,omitempty"`
 
-	IDToken  string `json:"idToken,omitempty"`
-	Kind     string `json:"kind,omitempty"`     // "codex" or "chatgpt"
-	ClientID string `json:"clientID,omitempty"` // of a "Sign in with ChatGPT"
-	Refresh  int64  `json:"lastRefresh,omitempty"`
+	IDToken string `json:"idToken,omitempty"`
+	Kind    string `json:"kind,omitempty"` // "codex", which it also is when this is empty; others are refused
+	Refresh int64  `json:"lastRefresh,omitempty"`
 }
 
 // EncodeAdmin writes c as the Worker stores it. The zero Credentials become {}.
 func EncodeAdmin(c creds.Credentials) []byte {
-	a := AdminCredentials{AccessToken: c.AccessToken, RefreshToken: c.RefreshToken, UserID: c.AccountID, IDToken: c.IDToken, Kind: string(c.Kind), ClientID: c.ClientID}
+	a := AdminCredentials{AccessToken: c.AccessToken, RefreshToken: c.RefreshToken, UserID: c.AccountID, IDToken: c.IDToken, Kind: string(c.Kind)}
 	if !c.ExpiresAt.IsZero() {
 		a.ExpiresAt = c.ExpiresAt.UnixMilli()
 	}
@@ -58,13 +62,22 @@ func EncodeAdmin(c creds.Credentials) []byte {
 	return raw
 }
 
-// DecodeAdmin reads what EncodeAdmin wrote.
+// DecodeAdmin reads what EncodeAdmin wrote. A "Sign in with ChatGPT" is ErrStaysLocal.
 func DecodeAdmin(raw []byte) (creds.Credentials, error) {
 	var a AdminCredentials
 	if err := json.Unmarshal(raw, &a); err != nil {
 		return creds.Credentials{}, errors.New("not the JSON of a sign-in")
 	}
-	return a.credentials(), nil
+	if c := a.credentials(); !a.local(c) {
+		return c, nil
+	}
+	return creds.Credentials{}, ErrStaysLocal
+}
+
+// local reports whether c, which a holds, is a "Sign in with ChatGPT". Whatever kind says, the tokens decide where they
+// tell; the Codex kind's access token always does, since it is a JSON web token.
+func (a AdminCredentials) local(c creds.Credentials) bool {
+	return a.Kind == string(creds.KindChatGPT) || c.Kind == creds.KindChatGPT || (a.AccessToken != "" && strings.Count(a.AccessToken, ".") != 2)
 }
 
 func (a AdminCredentials) credentials() creds.Credentials {
@@ -77,9 +90,6 @@ func (a AdminCredentials) credentials() creds.Credentials {
 	}
 	if a.Refresh > 0 {
 		c.LastRefresh = time.UnixMilli(a.Refresh)
-	}
-	if a.Kind == string(creds.KindChatGPT) {
-		c.Kind, c.ClientID = creds.KindChatGPT, a.ClientID
 	}
 	return c
 }
@@ -96,8 +106,10 @@ func (a AdminCredentials) check() *codex.Error {
 		return codex.Invalid("expiresAt", "expiresAt is missing, and the access token does not tell: send it in milliseconds since 1970")
 	case a.ExpiresAt < 0 || (a.ExpiresAt > 0 && a.ExpiresAt < anHourAgoInSeconds):
 		return codex.Invalid("expiresAt", "expiresAt must be in milliseconds since 1970")
-	case a.Kind != "" && a.Kind != string(creds.KindCodex) && a.Kind != string(creds.KindChatGPT):
-		return codex.Invalid("kind", "kind must be codex or chatgpt")
+	case a.local(a.credentials()):
+		return codex.Invalid("accessToken", "This is no access token of a Codex sign-in, and %s", ErrStaysLocal)
+	case a.Kind != "" && a.Kind != string(creds.KindCodex):
+		return codex.Invalid("kind", "kind must be codex")
 	}
 	return nil
 }
@@ -198,7 +210,7 @@ func (s *Server) adoptCredentials(w http.ResponseWriter, r *http.Request) *codex
 	c.LastRefresh = time.Now().UTC()
 	err = s.cfg.Admin.Manager.Adopt(r.Context(), c)
 	if errors.Is(err, creds.ErrMixed) {
-		return codex.Invalid("kind", "These tokens were issued to another program than kind and clientID say")
+		return codex.Invalid("kind", "These tokens were issued to another program than the Codex CLI")
 	}
 	if err != nil {
 		return &codex.Error{Status: http.StatusInternalServerError, Type: "server_error", Code: "not_stored", Message: "The sign-in is in use but could not be stored: " + err.Error()}

@@ -96,8 +96,8 @@ func TestTheAdminAPIAsksForItsOwnKey(t *testing.T) {
 		{"GET", "/admin/status", "admin", "", 200},
 		{"DELETE", "/admin/credentials", "admin", "", 200},
 		{"POST", "/admin/credentials/refresh", "admin", "", 200},
-		{"POST", "/admin/credentials", "admin", `{"accessToken":"a","refreshToken":"r","expiresAt":1795463816000}`, 200},
-		{"POST", "/admin/credentials", "admin", `{"accessToken":"a","refreshToken":"r","expiresAt":1795463816}`, 400},
+		{"POST", "/admin/credentials", "admin", `{"accessToken":"a.e30.c","refreshToken":"r","expiresAt":1795463816000}`, 200},
+		{"POST", "/admin/credentials", "admin", `{"accessToken":"a.e30.c","refreshToken":"r","expiresAt":1795463816}`, 400},
 		{"POST", "/admin/credentials", "admin", `{"accessToken":5}`, 400},
 		{"POST", "/admin/credentials", "", `{}`, 401},
 	} {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"syscall/js"
 
 	"codex-proxy/creds"
@@ -42,6 +43,9 @@ func (s *kvStore) Load(context.Context) (creds.Credentials, error) {
 		}
 	}
 	c, err := proxy.DecodeAdmin(raw)
+	if errors.Is(err, proxy.ErrStaysLocal) {
+		return creds.Credentials{}, &creds.StoreError{Kind: creds.ErrUnreadable, Where: s.Name(), Cause: err, Hint: "Fill it anew: " + fill}
+	}
 	if err != nil {
 		return creds.Credentials{}, s.problem(creds.ErrCorrupt, "")
 	}

@@ -27,7 +27,7 @@ type pushCommand struct {
 	URL      string `arg:"" help:"The Worker's address, such as https://codex-proxy.example.workers.dev."`
 	AdminKey string `env:"ADMIN_API_KEY" placeholder:"KEY" help:"The Worker's ADMIN_API_KEY (${env})."`
 	Fresh    bool   `help:"Sign in anew for the Worker, and keep the sign-in of this machine."`
-	Codex    bool   `help:"With --fresh: sign in as the Codex CLI does."`
+	Codex    bool   `hidden:"" help:"It is the only way."`
 	Yes      bool   `short:"y" help:"Move the sign-in without asking."`
 }
 
@@ -47,6 +47,10 @@ func (p *pushCommand) Run(c *console) error {
 		return err
 	}
 	defer a.Close()
+	s := a.State().SignIn
+	if s.Kind == creds.KindChatGPT && !p.Fresh {
+		return fmt.Errorf("%w: codex-proxy worker push --fresh %s", proxy.ErrStaysLocal, p.URL)
+	}
 	if err := p.call(c.ctx, a, http.MethodGet, u.String()+"/admin/credentials/status", nil); err != nil {
 		return err // before anything is asked or moved
 	}
@@ -56,7 +60,6 @@ func (p *pushCommand) Run(c *console) error {
 	if p.Fresh {
 		return p.fresh(c, a, give)
 	}
-	s := a.State().SignIn
 	if err := a.CanTransfer(); err != nil {
 		return err
 	}
@@ -72,11 +75,7 @@ func (p *pushCommand) Run(c *console) error {
 }
 
 func (p *pushCommand) fresh(c *console, a *app.App, give func(context.Context, creds.Credentials) error) error {
-	way := app.ByChatGPT
-	if p.Codex {
-		way = app.ByBrowser
-	}
-	sign, err := a.Obtain(c.ctx, app.SignInOptions{Way: way, Show: func(prompt app.Prompt) { c.showPrompt(prompt, false, "to sign in for the Worker") }})
+	sign, err := a.Obtain(c.ctx, app.SignInOptions{Way: app.ByBrowser, Show: func(prompt app.Prompt) { c.showPrompt(prompt, false, "to sign in for the Worker") }})
 	if err != nil {
 		return err
 	}
