@@ -62,7 +62,9 @@ type App struct {
 	life     context.Context // of Run
 	quit     func()          // ends Run
 
-	restarting atomic.Bool // the program is to start again when it has ended
+	planClient atomic.Pointer[string] // the registration that answered last; see answered
+	planNotice atomic.Bool            // PlanNotice was said for it by this program
+	restarting atomic.Bool            // the program is to start again when it has ended
 	changes    changes
 	advice     advice
 	origins    *origins

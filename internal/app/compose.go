@@ -31,6 +31,7 @@ func New(s Settings, p Program) (*App, error) {
 	a.manager = a.newManager(store)
 	server := a.newServer(cache)
 	a.client = server.Client
+	a.client.OnAnswer = a.answered
 	a.service = &proxy.Service{Handler: a.withPage(server), Host: s.Listen, Port: int(s.Port), Errors: standardLogger(p.Log), Advice: a.advice.remedy, SameUser: s.SameUser && peer.Supported}
 	return a, nil
 }

@@ -23,7 +23,9 @@ type State struct {
 	Meter     bool        `json:"meter,omitempty"`        // the icon shows the fuller limit
 	Mute      []string    `json:"mute,omitempty"`         // what is not to be notified about
 	Asked     string      `json:"asked_origin,omitempty"` // a page of this origin wants to use the plan, and nobody has decided
-	Failed    *Failure    `json:"last_failure,omitempty"`
+	// PlanNotice is set from the first use of a "Sign in with ChatGPT" until this program ends, and never again for it.
+	PlanNotice string   `json:"plan_notice,omitempty"`
+	Failed     *Failure `json:"last_failure,omitempty"`
 }
 
 // ProxyState is how the proxy is.
@@ -77,6 +79,9 @@ func (a *App) State() State {
 		SigningIn: a.SigningIn(),
 		Usage:     a.client.UsageTracker.Current(),
 		Model:     a.client.Models.Default(),
+	}
+	if a.planNotice.Load() && s.Kind == creds.KindChatGPT {
+		out.PlanNotice = PlanNotice
 	}
 	a.mu.Lock()
 	out.Mute = a.mute
