@@ -48,6 +48,8 @@ type Backend struct {
 	Scope string
 	// SpoilIDToken changes the id token of a Sign in with ChatGPT; nil for not. Set before use.
 	SpoilIDToken func(string) string
+	// RefusalDelay is how long it takes to refuse an access token. Set before use.
+	RefusalDelay time.Duration
 	// Accounts is the answer of accounts/check; nil for one of two workspaces without constraints. Set before use.
 	Accounts []byte
 
@@ -428,6 +430,9 @@ func (b *Backend) authorize(w http.ResponseWriter, r *http.Request) bool {
 	end := a.end
 	if a.public {
 		b.count(func(c *Counts) { c.Crossed++ })
+	}
+	if !known {
+		b.hesitate(r)
 	}
 	switch {
 	case !ok || !known || a.public || refused:

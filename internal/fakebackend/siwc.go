@@ -3,6 +3,7 @@ package fakebackend
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -30,6 +31,9 @@ func (b *Backend) publicAuthorize(w http.ResponseWriter, r *http.Request) bool {
 	a, known := b.access[token]
 	down := b.down
 	b.mu.Unlock()
+	if !known {
+		b.hesitate(r)
+	}
 	switch {
 	case !ok || !known || down || time.Now().After(a.end):
 		writeJSON(w, 401, publicError("invalid_api_key", "The access token is invalid or has expired.", ""))
@@ -46,6 +50,16 @@ func (b *Backend) publicAuthorize(w http.ResponseWriter, r *http.Request) bool {
 		return true
 	}
 	return false
+}
+
+// hesitate waits for as long as a refusal takes, or until the caller has gone.
+func (b *Backend) hesitate(r *http.Request) {
+	if b.RefusalDelay > 0 {
+		select {
+		case <-time.After(b.RefusalDelay):
+		case <-r.Context().Done():
+		}
+	}
 }
 
 func publicError(code, message, param string) map[string]any {
@@ -191,4 +205,12 @@ func (b *Backend) SignInWithChatGPT(life time.Duration) (t Tokens, client string
 	client = "oaiapp_" + random()
 	b.clients[client] = true
 	return b.issueFor(&chain{client: client, nonce: random()}, life), client
+}
+
+// EndAccessOf makes the access tokens of one kind of sign-in invalid: those for the public API, or those for the Codex
+// backend.
+func (b *Backend) EndAccessOf(public bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	maps.DeleteFunc(b.access, func(_ string, a access) bool { return a.public == public })
 }
