@@ -203,6 +203,19 @@ func TestToolsThatASearchHadLoadedStayUsable(t *testing.T) {
 	}
 }
 
+func TestTheCodexCLIsOwnShapeGoesUpAsItCame(t *testing.T) {
+	r := withChatGPT(t)
+	item := `{"type":"additional_tools","role":"developer","id":"at_1","tools":[{"type":"namespace","name":"functions","description":"d","tools":[{"type":"function","name":"wait","parameters":{"type":"object"}}]}]}`
+	status, h, answer, _ := r.do(http.MethodPost, "/v1/responses", `{"model":"gpt-6.1-sol","input":[`+item+`,{"role":"user","content":"call wait"}],"client_metadata":{"turn_id":"t"},"reasoning":{"context":"all_turns"}}`,
+		"Originator", "codex_exec", "X-Openai-Internal-Codex-Responses-Lite", "true", "X-Codex-Window-Id", "w")
+	if call := get(answer, `output.#(type=="function_call")`); status != 200 || call.Get("name").Str != "wait" || call.Get("namespace").Str != "functions" {
+		t.Errorf("%d %s", status, answer)
+	}
+	if up := r.sentUp(); up.Get("input.0").Raw != item || up.Get("client_metadata").Exists() || h.Get("X-Codex-Proxy-Dropped") != "client_metadata" {
+		t.Errorf("told %q, sent up: %s", h.Get("X-Codex-Proxy-Dropped"), up)
+	}
+}
+
 func TestBothKindsOfSignInAnswerTheSameRequests(t *testing.T) {
 	r := newRig(t)
 	for _, kind := range []creds.Kind{creds.KindChatGPT, creds.KindCodex, creds.KindChatGPT} {

@@ -334,6 +334,9 @@ func (r *Request) encode(up Upstream, models *Catalogue, advice Advice) (encoded
 	}
 	b.field("prompt_cache_key", quote(key))
 	b.raw("text", r.Text)
+	if !isNull(r.ClientMetadata) && !up.Params["client_metadata"] {
+		r.Drop("client_metadata")
+	}
 	b.raw("client_metadata", r.ClientMetadata)
 	return encoded{append(b.buf, `,"store":false,"stream":true}`...), session, model, effort}, nil
 }

@@ -146,6 +146,7 @@ func digits(s string) []string {
 func FuzzRequest(f *testing.F) {
 	f.Add([]byte(`{"model":"gpt-5.5-high","input":[{"type":"function_call","call_id":"a","name":"f"},{"role":"system","content":"x"}],"tools":[{"type":"web_search_preview"}]}`))
 	f.Add([]byte(`{"input":[{"type":"reasoning"},1],"text":{"format":{}},"reasoning":{"effort":5}}`))
+	f.Add([]byte(`{"input":[{"type":"additional_tools","tools":[{"type":"tool_search"},{"type":"custom","name":"a","defer_loading":true}]},{"type":"tool_search_output","tools":5}],"tools":[{"type":"tool_search"},{"type":"function","name":"a"}]}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var params map[string]json.RawMessage
 		if json.Unmarshal(raw, &params) != nil {
@@ -157,10 +158,11 @@ func FuzzRequest(f *testing.F) {
 				return
 			}
 		}
-		sent, err := r.encode(testUpstream(), NewCatalogue("", nil), nil)
-		out := sent.body
-		if err == nil && !json.Valid(out) {
-			t.Fatalf("%s became %s", raw, out)
+		for _, up := range []Upstream{testUpstream(), Public("http://127.0.0.1", NewIdentity("test"))} {
+			sent, err := r.encode(up, NewCatalogue("", nil), nil)
+			if err == nil && !json.Valid(sent.body) {
+				t.Fatalf("%s became %s", raw, sent.body)
+			}
 		}
 	})
 }

@@ -28,11 +28,10 @@ func (u Upstream) place(r *Request, advice Advice) (input, tools []json.RawMessa
 	for _, item := range r.Input {
 		switch gjson.GetBytes(item, "type").Str {
 		case "tool_search_call": // of a time when the service could search; what was found stays
-		case "tool_search_output", "additional_tools":
-			more, callable := p.sort(rawList(gjson.GetBytes(item, "tools")))
-			if more = append(more, callable...); more != nil {
-				input = append(input, additionalTools(more))
-			}
+		case "tool_search_output":
+			input = p.add(input, nil, item)
+		case "additional_tools":
+			input = p.add(input, item, item)
 		default:
 			input = append(input, item)
 		}
@@ -47,6 +46,21 @@ type placing struct {
 	advice Advice
 	named  map[string]bool // the tools that have their place
 	err    error
+}
+
+// add puts the tools of an item into the conversation: as it is, when the service takes it so and there is nothing to
+// change.
+func (p *placing) add(input []json.RawMessage, asItIs, item json.RawMessage) []json.RawMessage {
+	all := rawList(gjson.GetBytes(item, "tools"))
+	hosted, callable := p.sort(all)
+	kept := append(hosted, callable...)
+	switch {
+	case len(kept) == 0:
+		return input
+	case asItIs != nil && len(kept) == len(all) && !bytes.Contains(item, deferred):
+		return append(input, asItIs)
+	}
+	return append(input, additionalTools(kept))
 }
 
 // sort parts the tools that run at the service, or are groups, from those that the caller runs.
@@ -80,9 +94,11 @@ func (p *placing) leaveOut(kind string) {
 	}
 }
 
+var deferred = []byte(`"defer_loading"`)
+
 // undeferred is a tool that need not be searched for before it is called; in a group, each is.
 func undeferred(t json.RawMessage) json.RawMessage {
-	if !bytes.Contains(t, []byte(`"defer_loading"`)) {
+	if !bytes.Contains(t, deferred) {
 		return t
 	}
 	paths := []string{"defer_loading"}
