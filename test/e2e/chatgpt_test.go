@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
@@ -145,6 +146,22 @@ func TestASignInWithChatGPTIsNotMovedElsewhere(t *testing.T) {
 	}
 	worker.waitForState("none")
 	if c := b.Counts(); c.Crossed > 0 || c.Refreshes > 0 {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestATokenOfASignInWithChatGPTInTheEnvironmentIsSentNowhere(t *testing.T) {
+	b, url := startBackend(t)
+	tokens, client := b.SignInWithChatGPT(time.Hour)
+	claims := base64.RawURLEncoding.EncodeToString([]byte(fmt.Sprintf(`{"exp":%d,"aud":["https://api.openai.com/v1"],"client_id":%q}`, time.Now().Add(time.Hour).Unix(), client)))
+	for _, token := range []string{tokens.Access, "e30." + claims + ".c2ln"} {
+		p := start(t, t.TempDir(), append(at(url), "ACCESS_TOKEN="+token, "ACCOUNT_ID="+fakebackend.AccountID), "--creds-store", "env")
+		if code, _, body := p.post("/v1/responses", respond("hello")); code != 401 || !strings.Contains(body, "Codex sign-in") {
+			t.Errorf("%d %s", code, body)
+		}
+		p.stop()
+	}
+	if c := b.Counts(); c.Crossed > 0 || c.Responses > 0 {
 		t.Errorf("%+v", c)
 	}
 }
