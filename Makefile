@@ -50,9 +50,11 @@ check-vulnerabilities: ## govulncheck, where its database can be reached
 	 else echo "$$out"; exit $$code; fi
 
 check-clients: build ## the SDKs, Codex CLI and Claude Code against the built binary
+	go build -o build/stand-in ./internal/standin
 	test/clients/run
 
 test-clients: build ## all clients, opencode, Qwen Code, Continue and Cline too; writes docs/clients.md
+	go build -o build/stand-in ./internal/standin
 	test/clients/run --all --write
 
 check-desktop: build ## the icon, the menu and the notifications on a real desktop, light and dark (Xvfb, xfce4-panel, dunst, gnome-keyring)

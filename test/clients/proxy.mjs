@@ -1,20 +1,57 @@
-// Starts the built binary in front of the built-in stand-in.
+// Starts the built binary: in front of the built-in stand-in, or signed in with ChatGPT in front of one that runs beside.
 import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const binary = fileURLToPath(new URL("../../build/codex-proxy", import.meta.url));
+const built = (name) => fileURLToPath(new URL(`../../build/${name}`, import.meta.url));
 
-// startProxy returns the root address and a function that ends the proxy.
-export async function startProxy(...args) {
-  const proxy = spawn(binary, ["--demo", "--port", "0", ...args], { stdio: ["ignore", "ignore", "pipe"] });
+// started runs a program and returns it with the first match of pattern in what it prints.
+function started(path, args, env, pattern) {
+  const child = spawn(path, args, { stdio: ["ignore", "pipe", "pipe"], env: env ?? process.env });
   let log = "";
-  const port = await new Promise((resolve, reject) => {
-    proxy.on("exit", (code) => reject(new Error(`the proxy ended with ${code}: ${log}`)));
-    proxy.stderr.on("data", (chunk) => {
-      log += chunk;
-      const found = /localhost:(\d+)\/v1/.exec(log);
-      if (found) resolve(found[1]);
-    });
+  const found = new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("exit", (code) => reject(new Error(`${path} ended with ${code}: ${log}`)));
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on("data", (chunk) => {
+        log += chunk;
+        const match = pattern.exec(log);
+        if (match) resolve(match[1]);
+      });
+    }
   });
-  return { root: `http://localhost:${port}`, log: () => log, stop: () => proxy.kill() };
+  return { child, found, log: () => log };
+}
+
+async function serve(args, env) {
+  const { child, found, log } = started(built("codex-proxy"), ["--port", "0", ...args], env, /localhost:(\d+)\/v1/);
+  return { root: `http://localhost:${await found}`, log, stop: () => child.kill() };
+}
+
+// startProxy returns the root address of the demo, what it logs, and a function that ends it. pictures says that it can
+// make some.
+export async function startProxy(...args) {
+  return { ...(await serve(["--demo", ...args])), pictures: true };
+}
+
+// startProxyByChatGPT is the same with a "Sign in with ChatGPT", to which the user has agreed in the browser.
+export async function startProxyByChatGPT() {
+  const home = mkdtempSync(join(tmpdir(), "by-chatgpt-"));
+  const standin = started(built("stand-in"), [], undefined, /(http:\S+)/);
+  const address = await standin.found;
+  const env = { PATH: process.env.PATH, HOME: home, CODEX_PROXY_BACKEND_URL: address + "/backend-api", CODEX_PROXY_API_URL: address + "/v1", CODEX_PROXY_AUTH_URL: address };
+  const login = started(built("codex-proxy"), ["login", "--chatgpt", "--yes", "--no-browser"], env, /(http:\S+authorize\?\S+)/);
+  const page = new URL(await login.found);
+  const done = new Promise((resolve) => login.child.on("exit", resolve));
+  const agreed = await fetch(address + "/decide", { method: "POST", body: new URLSearchParams({ query: page.search.slice(1), path: page.pathname, answer: "allow" }) });
+  if (!/You are signed in/.test(await agreed.text()) || (await done) !== 0) throw new Error(`not signed in: ${login.log()}`);
+  const proxy = await serve([], env);
+  const stop = () => {
+    proxy.stop();
+    standin.child.kill();
+    rmSync(home, { recursive: true, force: true });
+  };
+  return { ...proxy, stop, pictures: false };
 }

@@ -1,10 +1,10 @@
-// Runs real clients against the built binary and prints a table of client × ability. With --write it goes into
-// docs/clients.md; with --all the agents that take longer run, too.
+// Runs real clients against the built binary and prints a table of client × ability for each kind of sign-in. With
+// --write they go into docs/clients.md; with --all the agents that take longer run, too, and every client with both.
 import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { agents } from "./agents.mjs";
-import { startProxy } from "./proxy.mjs";
+import { startProxy, startProxyByChatGPT } from "./proxy.mjs";
 import { sdks } from "./sdks.mjs";
 
 const abilities = ["chat", "stream", "tools", "images", "structured", "errors", "cancel"];
@@ -12,46 +12,63 @@ const all = process.argv.includes("--all");
 const only = process.argv.find((arg) => arg.startsWith("--only="))?.slice(7);
 const patience = 90_000; // milliseconds for one ability
 
-const proxy = await startProxy();
-const table = { ...sdks(proxy), ...(await agents(proxy, all)) };
 let failed = 0;
-const rows = [];
-for (const [client, row] of Object.entries(table)) {
-  if (only && !client.includes(only)) continue;
-  const cells = [];
-  for (const ability of abilities) {
-    if (!row[ability]) {
-      cells.push("–");
-      continue;
+
+// rowsOf runs the clients that wanted names against a proxy, and returns the rows of their table.
+async function rowsOf(proxy, wanted) {
+  const table = { ...sdks(proxy), ...(await agents(proxy, all)) };
+  const rows = [];
+  for (const [client, row] of Object.entries(table)) {
+    if (!wanted(client)) continue;
+    const cells = [];
+    for (const ability of abilities) {
+      if (!row[ability]) {
+        cells.push("–");
+        continue;
+      }
+      let timer;
+      const tooLong = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error("it takes too long")), patience); });
+      try {
+        await Promise.race([row[ability](), tooLong]);
+        cells.push("✓");
+      } catch (error) {
+        failed++;
+        cells.push("✗");
+        console.error(`✗ ${client}, ${ability}: ${error?.stack ?? error}`);
+      } finally {
+        clearTimeout(timer);
+      }
     }
-    let timer;
-    const tooLong = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error("it takes too long")), patience); });
-    try {
-      await Promise.race([row[ability](), tooLong]);
-      cells.push("✓");
-    } catch (error) {
-      failed++;
-      cells.push("✗");
-      console.error(`✗ ${client}, ${ability}: ${error?.stack ?? error}`);
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-  rows.push([client, ...cells]);
-  console.log(`${cells.join(" ")}  ${client}`);
-}
-if (!only || only === "go") {
-  // The Go clients are a program of their own, in gosdk/.
-  const { status, stdout, stderr } = spawnSync("go", ["run", ".", proxy.root], { cwd: fileURLToPath(new URL("./gosdk", import.meta.url)), encoding: "utf8", env: { ...process.env, CGO_ENABLED: "0" } });
-  if (stderr) console.error(stderr.trim());
-  if (status !== 0) failed++;
-  for (const [client, row] of Object.entries(JSON.parse(stdout || "{}"))) {
-    const cells = abilities.map((ability) => (ability in row ? (row[ability] ? "✓" : "✗") : "–"));
     rows.push([client, ...cells]);
     console.log(`${cells.join(" ")}  ${client}`);
   }
+  if (wanted("go")) {
+    // The Go clients are a program of their own, in gosdk/.
+    const { status, stdout, stderr } = spawnSync("go", ["run", ".", proxy.root], { cwd: fileURLToPath(new URL("./gosdk", import.meta.url)), encoding: "utf8", env: { ...process.env, CGO_ENABLED: "0" } });
+    if (stderr) console.error(stderr.trim());
+    if (status !== 0) failed++;
+    for (const [client, row] of Object.entries(JSON.parse(stdout || "{}"))) {
+      const cells = abilities.map((ability) => (ability in row ? (row[ability] ? "✓" : "✗") : "–"));
+      rows.push([client, ...cells]);
+      console.log(`${cells.join(" ")}  ${client}`);
+    }
+  }
+  return rows;
 }
-proxy.stop();
+
+const chosen = (client) => !only || (only === "go" ? client === "go" : client.includes(only));
+// Without --all, the second kind of sign-in is tried by the two clients whose tools are the hardest for it.
+const hardest = ["Codex CLI", "@openai/agents"];
+const tables = [];
+for (const [title, start, wanted] of [
+  ["Codex sign-in", startProxy, chosen],
+  ["Sign in with ChatGPT", startProxyByChatGPT, (client) => chosen(client) && (all || hardest.includes(client))],
+]) {
+  console.log(title);
+  const proxy = await start();
+  tables.push({ title, rows: await rowsOf(proxy, wanted) });
+  proxy.stop();
+}
 
 if (process.argv.includes("--write")) {
   const version = (dir, name) => JSON.parse(readFileSync(new URL(`./${dir}package.json`, import.meta.url))).dependencies[name];
@@ -63,12 +80,16 @@ if (process.argv.includes("--write")) {
     "<!-- Generated by make test-clients; do not edit. -->",
     "# Clients",
     "",
-    "Each client, unmodified, against the built binary and the strict stand-in. – means that the client does not have the ability, or that it was not tried.",
+    "Each client, unmodified, against the built binary and the strict stand-in, with each kind of sign-in. – means that the client does not have the ability, or that it was not tried. Images are those that a model looks at; making them takes a Codex sign-in.",
     "",
-    `| client | ${abilities.join(" | ")} |`,
-    `| --- |${" :-: |".repeat(abilities.length)}`,
-    ...rows.map((row) => `| ${row.join(" | ")} |`),
-    "",
+    ...tables.flatMap(({ title, rows }) => [
+      `## ${title}`,
+      "",
+      `| client | ${abilities.join(" | ")} |`,
+      `| --- |${" :-: |".repeat(abilities.length)}`,
+      ...rows.map((row) => `| ${row.join(" | ")} |`),
+      "",
+    ]),
     `From npm: ${pinned.join(", ")}.`,
     "",
   ];

@@ -116,6 +116,10 @@ export function sdks(proxy) {
       },
       images: async () => {
         assert.match((await openai.responses.create({ model, input: [{ role: "user", content: [{ type: "input_text", text: "see" }, { type: "input_image", image_url: dataURL, detail: "auto" }] }] })).output_text, /1 image/);
+        if (!proxy.pictures) {
+          await assert.rejects(openai.images.generate({ model: "gpt-image-1", prompt: "a cat" }), /not available with Sign in with ChatGPT/);
+          return;
+        }
         assert.equal((await openai.images.generate({ model: "gpt-image-1", prompt: "a cat", n: 2 })).data.length, 2);
         const source = await toFile(Buffer.from(pixel, "base64"), "cat.png", { type: "image/png" });
         assert.equal((await openai.images.edit({ model: "gpt-image-1", image: source, prompt: "blue" })).data[0].b64_json, pixel);
