@@ -33,28 +33,30 @@ type Process struct {
 
 // commandLine is what can be typed.
 type commandLine struct {
-	Settings  app.Settings     `embed:""`
-	Menu      menuCommand      `cmd:"" default:"withargs" help:"Run the proxy with its icon and menu (this is what happens without a command)."`
-	Serve     serveCommand     `cmd:"" help:"Run the proxy without an icon."`
-	Login     loginCommand     `cmd:"" help:"Sign in: in the browser, or with --device by a code."`
-	Logout    logoutCommand    `cmd:"" help:"End the sign-in and delete it here. The Codex CLI's own stays."`
-	Status    statusCommand    `cmd:"" help:"Say who is signed in, for how long, and how much of the plan is used."`
-	Refresh   refreshCommand   `cmd:"" help:"Refresh the tokens now."`
-	Import    importCommand    `cmd:"" help:"Take the Codex CLI's sign-in."`
-	Workspace workspaceCommand `cmd:"" help:"List the workspaces of the sign-in, or choose one."`
-	Doctor    doctorCommand    `cmd:"" help:"Look at everything and say what to do. The report can be copied into an issue."`
-	Open      openCommand      `cmd:"" help:"Open the page: what the proxy does, and where everything is set."`
-	Usage     usageCommand     `cmd:"" help:"Say how many requests and tokens were used, by day, hour, client or model."`
-	Start     startCommand     `cmd:"" help:"Start the proxy of the running program again."`
-	Stop      stopCommand      `cmd:"" help:"Stop the proxy; the program and its icon stay."`
-	Connect   connectCommand   `cmd:"" help:"Print what to paste into a tool."`
-	Autostart autostartCommand `cmd:"" help:"Start at login, or no longer."`
-	Log       logCommand       `cmd:"" help:"Print the log of the program with the icon."`
-	Worker    workerCommand    `cmd:"" help:"For the proxy as a Cloudflare Worker."`
-	Quit      quitCommand      `cmd:"" help:"End the running program."`
-	Version   versionCommand   `cmd:"" help:"Print the version."`
-	Help      helpCommand      `cmd:"" help:"Say what a command does."`
-	ShowThe   kong.VersionFlag `name:"version" short:"v" help:"Print the version and exit."`
+	Settings   app.Settings      `embed:""`
+	Menu       menuCommand       `cmd:"" default:"withargs" help:"Run the proxy with its icon and menu (this is what happens without a command)."`
+	Serve      serveCommand      `cmd:"" help:"Run the proxy without an icon."`
+	Login      loginCommand      `cmd:"" help:"Sign in: in the browser, or with --device by a code."`
+	Logout     logoutCommand     `cmd:"" help:"End the sign-in and delete it here. The Codex CLI's own stays."`
+	Status     statusCommand     `cmd:"" help:"Say who is signed in, for how long, and how much of the plan is used."`
+	Refresh    refreshCommand    `cmd:"" help:"Refresh the tokens now."`
+	Import     importCommand     `cmd:"" help:"Take the Codex CLI's sign-in."`
+	Workspace  workspaceCommand  `cmd:"" help:"List the workspaces of the sign-in, or choose one."`
+	Doctor     doctorCommand     `cmd:"" help:"Look at everything and say what to do. The report can be copied into an issue."`
+	Open       openCommand       `cmd:"" help:"Open the page: what the proxy does, and where everything is set."`
+	Usage      usageCommand      `cmd:"" help:"Say how many requests and tokens were used, by day, hour, client or model."`
+	Start      startCommand      `cmd:"" help:"Start the proxy of the running program again."`
+	Stop       stopCommand       `cmd:"" help:"Stop the proxy; the program and its icon stay."`
+	Connect    connectCommand    `cmd:"" help:"Print what to paste into a tool."`
+	Autostart  autostartCommand  `cmd:"" help:"Start at login, or no longer."`
+	Log        logCommand        `cmd:"" help:"Print the log of the program with the icon."`
+	Worker     workerCommand     `cmd:"" help:"For the proxy as a Cloudflare Worker."`
+	Quit       quitCommand       `cmd:"" help:"End the running program."`
+	Completion completionCommand `cmd:"" help:"Print what bash, zsh or fish needs to complete this program's commands."`
+	Man        manCommand        `cmd:"" hidden:"" help:"Print the manual page."`
+	Version    versionCommand    `cmd:"" help:"Print the version."`
+	Help       helpCommand       `cmd:"" help:"Say what a command does."`
+	ShowThe    kong.VersionFlag  `name:"version" short:"v" help:"Print the version and exit."`
 }
 
 const description = `Answers the OpenAI API on this machine from your ChatGPT plan. Point your editor or agent at http://localhost:9879/v1; any text will do as its API key.
@@ -79,6 +81,9 @@ func Run(ctx context.Context, p Process) int {
 	if err != nil {
 		fmt.Fprintln(p.Err, "codex-proxy:", err)
 		return 2
+	}
+	if answerShell(parser); code >= 0 {
+		return code
 	}
 	saved, unreadable := app.ReadSaved()
 	kong.Resolvers(fromFile(saved)).Apply(parser) //nolint:errcheck // it has no error to give
