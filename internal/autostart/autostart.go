@@ -185,10 +185,16 @@ func (e Entry) UninstallService() (removed []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	stopped := run(s.stop)
 	if len(s.files) == 0 {
-		return nil, stopped
+		if run([][]string{{"schtasks", "/Query", "/TN", Name}}) != nil {
+			return nil, fmt.Errorf("the task %s: %w", Name, os.ErrNotExist)
+		}
+		return nil, run(s.stop)
 	}
+	if _, err := os.Stat(s.files[0].path); err != nil {
+		return nil, err
+	}
+	run(s.stop) //nolint:errcheck // a service that does not run is fine, and so is a system without its manager
 	for _, f := range s.files {
 		if err := os.Remove(f.path); err != nil {
 			return removed, err

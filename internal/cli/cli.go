@@ -54,6 +54,7 @@ type commandLine struct {
 	Quit       quitCommand       `cmd:"" help:"End the running program."`
 	Completion completionCommand `cmd:"" help:"Print what bash, zsh or fish needs to complete this program's commands."`
 	Man        manCommand        `cmd:"" hidden:"" help:"Print the manual page."`
+	Uninstall  uninstallCommand  `cmd:"" help:"Undo what this program set up for you: the start at login, the service. With --purge also the sign-in and the settings."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 	Help       helpCommand       `cmd:"" help:"Say what a command does."`
 	ShowThe    kong.VersionFlag  `name:"version" short:"v" help:"Print the version and exit."`

@@ -1,0 +1,74 @@
+//go:build e2e && linux
+
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func left(t *testing.T, home string, names ...string) (there []string) {
+	t.Helper()
+	for _, name := range names {
+		if _, err := os.Lstat(filepath.Join(home, name)); err == nil {
+			there = append(there, name)
+		}
+	}
+	return there
+}
+
+// TestUninstallTakesTheUsersPartAwayAndKeepsTheSignIn is what a package can't do for its user.
+func TestUninstallTakesTheUsersPartAwayAndKeepsTheSignIn(t *testing.T) {
+	b, url := startBackend(t)
+	home, _ := signedIn(t, b)
+	p := start(t, home, at(url))
+	p.imported()
+	command(t, home, at(url), "autostart", "on")
+	command(t, home, at(url), "serve", "--install-service") // systemd is not there to start it: its file is
+	parts := []string{".config/autostart/codex-proxy.desktop", ".config/systemd/user/codex-proxy.service"}
+	if there := left(t, home, parts...); len(there) != len(parts) {
+		t.Fatalf("only %v were set up", there)
+	}
+	out, code := command(t, home, at(url), "uninstall")
+	if code != 0 || !strings.Contains(out, "kept in") {
+		t.Errorf("%d %s", code, out)
+	}
+	if there := left(t, home, parts...); there != nil {
+		t.Errorf("%v are left", there)
+	}
+	eventually(t, "the program that ran has ended", p.exited)
+	if left(t, home, ".config/codex-proxy/auth.json") == nil {
+		t.Error("the sign-in is gone")
+	}
+	if out, code := command(t, home, at(url), "uninstall"); code != 0 {
+		t.Errorf("again: %d %s", code, out)
+	}
+}
+
+func TestPurgeEndsTheSignInAndLeavesNothing(t *testing.T) {
+	b, url := startBackend(t)
+	home, _ := signedIn(t, b)
+	p := start(t, home, at(url))
+	p.imported()
+	if out, code := command(t, home, at(url), "uninstall", "--purge"); code != 1 || !strings.Contains(out, "nothing was changed") {
+		t.Errorf("without an answer: %d %s", code, out)
+	}
+	if p.exited() || left(t, home, ".config/codex-proxy/auth.json") == nil {
+		t.Error("something was changed")
+	}
+	out, code := command(t, home, at(url), "uninstall", "--purge", "--yes")
+	if code != 0 || !strings.Contains(out, "Signed out of demo@example.com") {
+		t.Errorf("%d %s", code, out)
+	}
+	if n := b.Counts().Revoked; n != 1 {
+		t.Errorf("%d sign-ins were ended at OpenAI", n)
+	}
+	if there := left(t, home, ".config/codex-proxy", ".local/state/codex-proxy", "run/codex-proxy"); there != nil {
+		t.Errorf("%v are left", there)
+	}
+	if left(t, home, ".codex/auth.json") == nil {
+		t.Error("the Codex CLI's own file is gone")
+	}
+}
