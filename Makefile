@@ -4,6 +4,9 @@ LDFLAGS   := -s -w -X main.version=$(VERSION)
 BIN       := build/codex-proxy
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOWINRES := github.com/tc-hib/go-winres@v0.3.3
+GORELEASER ?= go run github.com/goreleaser/goreleaser/v2@v2.15.1
+CYCLONEDX := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+REPOSITORY ?= codex-proxy/codex-proxy
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 export CGO_ENABLED ?= 0
 export GOFLAGS ?= -buildvcs=false
@@ -89,13 +92,8 @@ bench-worker: ## time of /health and added CPU of a chat, in workerd
 	go build -o build/stand-in ./internal/standin
 	worker/run bench.mjs
 
-release: build-windows ## archives for Linux and Windows in build/release; macOS: packaging/macos/build
-	rm -rf build/release && mkdir -p build/release
-	for arch in amd64 arm64; do \
-	  GOOS=linux GOARCH=$$arch go build -trimpath -ldflags '$(LDFLAGS)' -o build/release/codex-proxy . && \
-	  tar -C build/release -czf build/release/codex-proxy-linux-$$arch.tar.gz codex-proxy && rm build/release/codex-proxy || exit 1; done
-	cd build && zip -q release/codex-proxy-windows-amd64.zip codex-proxy.exe codex-proxy-tray.exe
-	cd build/release && sha256sum * > SHA256SUMS
+release: ## all that this system can make of a release, offline, in build/release; macOS: packaging/macos/build
+	VERSION=$(VERSION) REPOSITORY=$(REPOSITORY) GORELEASER="$(GORELEASER)" GOWINRES=$(GOWINRES) CYCLONEDX=$(CYCLONEDX) packaging/release
 
 page: ## bundle the page's sources into internal/page/dist
 	cd page && npm ci --no-audit --no-fund --ignore-scripts --silent
