@@ -6,6 +6,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOWINRES := github.com/tc-hib/go-winres@v0.3.3
 GORELEASER ?= go run github.com/goreleaser/goreleaser/v2@v2.15.1
 CYCLONEDX := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+RELEASE_ARCHS ?= amd64 arm64
 REPOSITORY ?= codex-proxy/codex-proxy
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 export CGO_ENABLED ?= 0
@@ -93,7 +94,11 @@ bench-worker: ## time of /health and added CPU of a chat, in workerd
 	worker/run bench.mjs
 
 release: ## all that this system can make of a release, offline, in build/release; macOS: packaging/macos/build
-	VERSION=$(VERSION) REPOSITORY=$(REPOSITORY) GORELEASER="$(GORELEASER)" GOWINRES=$(GOWINRES) CYCLONEDX=$(CYCLONEDX) packaging/release
+	VERSION=$(VERSION) REPOSITORY=$(REPOSITORY) GORELEASER="$(GORELEASER)" GOWINRES=$(GOWINRES) CYCLONEDX=$(CYCLONEDX) RELEASE_ARCHS="$(RELEASE_ARCHS)" packaging/release
+
+check-packages: ## installs, runs, upgrades and removes what `make release` makes (root for the Linux packages; about 4 minutes)
+	@$(MAKE) -s release RELEASE_ARCHS=amd64 VERSION=0.0.1
+	@GOWINRES=$(GOWINRES) test/packages/run
 
 page: ## bundle the page's sources into internal/page/dist
 	cd page && npm ci --no-audit --no-fund --ignore-scripts --silent
