@@ -2,9 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"encoding/xml"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -87,5 +89,18 @@ func TestTheLineIsTheFirstOfItsVersion(t *testing.T) {
 		if got := line(changes, version); got != want {
 			t.Errorf("%s: %q", version, got)
 		}
+	}
+}
+
+func TestTheMacsPropertyListIsXML(t *testing.T) {
+	raw, err := os.ReadFile("../macos/Info.plist")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list struct {
+		Keys []string `xml:"dict>key"`
+	}
+	if err := xml.Unmarshal(raw, &list); err != nil || !slices.Contains(list.Keys, "LSUIElement") {
+		t.Errorf("%v %v", list.Keys, err)
 	}
 }
