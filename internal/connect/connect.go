@@ -1,0 +1,383 @@
+// Package connect points tools at the proxy and puts everything back.
+//
+//   - tools.go: the table of tools: how each is found, its files, keys and environment. A new tool is one entry
+//   - edit.go, json.go, toml.go, yaml.go: change only our keys in the text of a settings file
+//   - journal.go, write.go: what was there before the first byte is written, and how it comes back
+//   - connect.go: plans: what connecting or undoing would change, and doing it
+//   - diff.go: a change for people; run.go: starting a tool without writing anything
+package connect
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"codex-proxy/internal/atomicfile"
+)
+
+// Target is where a tool is pointed.
+type Target struct {
+	Root  string // http://localhost:9879
+	Model string // an id of /v1/models
+	Key   string // the tool's own API key
+}
+
+// usualModel stands for the first model of the plan until that is known.
+const usualModel = "gpt-5.5"
+
+func (t Target) fill(text string) string {
+	if t.Model == "" {
+		t.Model = usualModel
+	}
+	port := t.Root[strings.LastIndexByte(t.Root, ':')+1:]
+	return strings.NewReplacer("{ROOT}", t.Root, "{MODEL}", t.Model, "{PORT}", port, "{KEY}", t.Key).Replace(text)
+}
+
+// Keys gives tools keys of their own. Safe for concurrent use.
+type Keys interface {
+	// Add makes key known under a name and for what it is; one of that name is replaced.
+	Add(name, key string) error
+	// Revoke makes the key of a name unknown; none is no error.
+	Revoke(name string) error
+}
+
+// Connections are the tools of one user. Its fields are set before use. Safe for concurrent use, by several processes
+// too: a change holds a lock in Folder.
+type Connections struct {
+	// Folder is where the journal is kept, 0700.
+	Folder string
+	// System is the machine that the tools are looked for on.
+	System System
+	// Keys gives and takes the tools' keys.
+	Keys Keys
+	// NewKey makes a key for the tool of an id.
+	NewKey func(id string) string
+
+	step func(string) // for tests: called at each step that can be the last one
+}
+
+// Change is what happens to one file.
+type Change struct {
+	Path    string // as the tool names it
+	Before  []byte // nil when there is no file
+	After   []byte // nil when there is to be no file
+	entry   entry
+	restore bool // the file is as it was left: After is what it was
+}
+
+// Plan is what connecting or undoing changes. Nothing has happened yet.
+type Plan struct {
+	Tool    Tool
+	Changes []Change
+	// Exact means of an undo that each file is as it was left and gets its old bytes back.
+	Exact bool
+	// Kept names keys that somebody has changed since: an undo leaves those as they are.
+	Kept []string
+
+	record *record // for connecting: the journal's new entry
+}
+
+// ErrNoFile means that a tool has no file to write: its recipe is to be copied.
+var ErrNoFile = errors.New("it has no settings file that can be written")
+
+// ErrNotConnected means that there is nothing to undo.
+var ErrNotConnected = errors.New("it is not connected")
+
+// Plan works out what connecting a tool changes. The key that it gets is made here, and known to the proxy after Do.
+// One that is connected already is brought up to date. Errors are ErrNoFile or say which file can't be changed and why.
+func (c *Connections) Plan(id string, target Target) (*Plan, error) {
+	tool, ok := Named(id)
+	if !ok {
+		return nil, fmt.Errorf("there is no tool %q", id)
+	}
+	if tool.files == nil {
+		return nil, ErrNoFile
+	}
+	before, err := c.read(id)
+	if err != nil && !errors.Is(err, ErrNotConnected) {
+		return nil, err
+	}
+	target.Key = c.NewKey(id)
+	if before != nil {
+		target.Key = before.Key
+	}
+	plan := &Plan{Tool: tool, record: &record{Tool: id, Root: target.Root, Key: target.Key, Time: time.Now().UTC()}}
+	for _, file := range tool.files(c.System) {
+		change, err := c.connect(file, target, before)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file.path, err)
+		}
+		plan.Changes = append(plan.Changes, change)
+		plan.record.Files = append(plan.record.Files, change.entry)
+	}
+	if before != nil { // files that it no longer needs come back
+		for _, old := range before.Files {
+			if slices.ContainsFunc(plan.record.Files, func(e entry) bool { return e.Path == old.Path }) {
+				continue
+			}
+			change, _, err := undo(old)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", old.Path, err)
+			}
+			plan.Changes = append(plan.Changes, change)
+			plan.record.Files = append(plan.record.Files, change.entry)
+		}
+	}
+	return plan, nil
+}
+
+// connect works out the change of one file.
+func (c *Connections) connect(file file, target Target, before *record) (Change, error) {
+	now, real, mode, err := readFile(file.path)
+	if err != nil {
+		return Change{}, err
+	}
+	change := Change{Path: file.path, Before: now}
+	e := entry{Path: file.path, Real: real, Format: file.format, Existed: now != nil, Mode: mode, Before: now, Made: missingFolders(real)}
+	if before != nil {
+		for _, old := range before.Files {
+			if old.Path != file.path {
+				continue
+			}
+			back, kept, err := undo(old)
+			if err != nil {
+				return Change{}, err
+			}
+			if len(kept) > 0 {
+				return Change{}, fmt.Errorf("%s has been changed since it was connected. Undo it, and connect it again", strings.Join(kept, ", "))
+			}
+			e.Existed, e.Before, e.Mode, e.Made = back.After != nil, back.After, old.Mode, old.Made
+			e.After = append(e.After, digest(now))
+		}
+	}
+	sets := make([]Set, len(file.sets))
+	for i, s := range file.sets {
+		sets[i].Value = target.fill(s.Value)
+		for _, step := range s.Path {
+			sets[i].Path = append(sets[i].Path, target.fill(step))
+		}
+	}
+	after, undo, err := apply(formats[file.format], e.Before, sets)
+	if err != nil {
+		return Change{}, err
+	}
+	e.Undo, e.After = undo, append(e.After, digest(after))
+	change.After, change.entry = after, e
+	return change, nil
+}
+
+// PlanUndo works out what putting everything back changes. The error is ErrNotConnected, or says which file can't be
+// put back and why.
+func (c *Connections) PlanUndo(id string) (*Plan, error) {
+	tool, ok := Named(id)
+	if !ok {
+		return nil, fmt.Errorf("there is no tool %q", id)
+	}
+	r, err := c.read(id)
+	if err != nil {
+		return nil, err
+	}
+	plan := &Plan{Tool: tool, Exact: true}
+	for _, e := range r.Files {
+		change, kept, err := undo(e)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", e.Path, err)
+		}
+		plan.Changes = append(plan.Changes, change)
+		plan.Exact = plan.Exact && change.restore
+		for _, key := range kept {
+			plan.Kept = append(plan.Kept, e.Path+": "+key)
+		}
+	}
+	return plan, nil
+}
+
+// undo works out how one file comes back.
+func undo(e entry) (Change, []string, error) {
+	now, _, _, err := readFile(e.Path)
+	if err != nil {
+		return Change{}, nil, err
+	}
+	change := Change{Path: e.Path, Before: now, entry: e}
+	switch {
+	case bytes.Equal(now, e.Before) && (now != nil) == e.Existed: // not written yet, or back already
+		change.After, change.restore = now, true
+	case slices.Contains(e.After, digest(now)) && now != nil:
+		change.restore = true
+		if e.Existed {
+			change.After = nonNil(e.Before)
+		}
+	case now == nil: // somebody has deleted it: so be it
+		change.restore = true
+	default:
+		after, kept, err := revert(formats[e.Format], now, e.Undo)
+		if err != nil {
+			return Change{}, nil, err
+		}
+		if tree, err := formats[e.Format].decode(bytes.TrimPrefix(after, bom)); !e.Existed && err == nil && filled(tree) == nil && !hasRemarks(after) {
+			after = nil
+		}
+		change.After = after
+		return change, kept, nil
+	}
+	return change, nil, nil
+}
+
+// hasRemarks reports whether there is something in a text that says nothing.
+func hasRemarks(text []byte) bool {
+	return len(bytes.Trim(text, "{}[] \t\r\n\xef\xbb\xbf")) > 0
+}
+
+func nonNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+// Changed reports whether the plan changes any file.
+func (p *Plan) Changed() bool {
+	return slices.ContainsFunc(p.Changes, func(c Change) bool { return !bytes.Equal(c.Before, c.After) || (c.Before == nil) != (c.After == nil) })
+}
+
+// Do carries a plan out. A file that has been changed since the plan was made stays, and is the error. Killed at any
+// point, each file is the old or the new one, and an undo works.
+func (c *Connections) Do(plan *Plan) error {
+	release, err := c.lock()
+	if err != nil {
+		return err
+	}
+	defer release()
+	for _, change := range plan.Changes {
+		now, _, _, err := readFile(change.Path)
+		if err != nil {
+			return fmt.Errorf("%s: %w", change.Path, err)
+		}
+		if !bytes.Equal(now, change.Before) || (now == nil) != (change.Before == nil) {
+			return fmt.Errorf("%s is being changed by another program. Nothing was changed here: try again", change.Path)
+		}
+	}
+	if plan.record != nil {
+		c.at("journal")
+		if err := c.write(*plan.record); err != nil {
+			return err
+		}
+		c.at("key")
+		if err := c.Keys.Add(plan.Tool.ID, plan.record.Key); err != nil {
+			return err
+		}
+	}
+	for _, change := range plan.Changes {
+		if err := c.put(change); err != nil {
+			return fmt.Errorf("%s: %w", change.Path, err)
+		}
+	}
+	if plan.record != nil {
+		return nil
+	}
+	c.at("revoke")
+	if err := c.Keys.Revoke(plan.Tool.ID); err != nil {
+		return err
+	}
+	c.at("forget")
+	return c.forget(plan.Tool.ID)
+}
+
+func (c *Connections) at(step string) {
+	if c.step != nil {
+		c.step(step)
+	}
+}
+
+// put brings one file to what it is to be.
+func (c *Connections) put(change Change) error {
+	e := change.entry
+	removeStale(e.Real)
+	if bytes.Equal(change.Before, change.After) && (change.Before == nil) == (change.After == nil) {
+		if change.After == nil {
+			removeFolders(e.Made)
+		}
+		return nil
+	}
+	if change.After == nil {
+		c.at("remove")
+		if err := os.Remove(e.Real); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		atomicfile.SyncFolder(filepath.Dir(e.Real))
+		c.at("folders")
+		removeFolders(e.Made)
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(e.Real), 0o700); err != nil {
+		return err
+	}
+	return writeFile(e.Real, change.After, e.Mode, c.at)
+}
+
+// Status is how a tool is.
+type Status struct {
+	Tool
+	Found     bool   // on this machine
+	Connected bool   // by us
+	Root      string // where it points, when it is connected
+	// By says who pointed it at a proxy of this machine, when that was not us; empty for nobody.
+	By string
+}
+
+// List says how each tool of the table is. root is where the proxy is.
+func (c *Connections) List(root string) []Status {
+	var out []Status
+	for _, tool := range Tools() {
+		out = append(out, c.status(tool, root))
+	}
+	return out
+}
+
+func (c *Connections) status(tool Tool, root string) Status {
+	s := Status{Tool: tool, Found: tool.found(c.System)}
+	if r, err := c.read(tool.ID); err == nil {
+		s.Connected, s.Root = true, r.Root
+		return s
+	}
+	if tool.files == nil {
+		return s
+	}
+	for _, file := range tool.files(c.System) {
+		text, _, _, err := readFile(file.path)
+		port := []byte(":" + root[strings.LastIndexByte(root, ':')+1:])
+		for _, host := range []string{"localhost", "127.0.0.1", "[::1]"} {
+			if err == nil && bytes.Contains(text, append([]byte(host), port...)) {
+				s.By = "by hand, in " + file.path
+			}
+		}
+	}
+	return s
+}
+
+// Update points what is connected at another root, and returns the ids of the tools that were brought up to date. The
+// error names those that could not be.
+func (c *Connections) Update(root, model string) (updated []string, err error) {
+	for _, id := range c.Connected() {
+		r, e := c.read(id)
+		if e != nil || r.Root == root {
+			continue
+		}
+		plan, e := c.Plan(id, Target{Root: root, Model: model})
+		if e == nil {
+			e = c.Do(plan)
+		}
+		if e != nil {
+			err = errors.Join(err, fmt.Errorf("%s still points at %s: %w", id, r.Root, e))
+			continue
+		}
+		updated = append(updated, id)
+	}
+	return updated, err
+}

@@ -1,0 +1,543 @@
+package connect
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// fakeKeys remembers which keys are known.
+type fakeKeys map[string]string
+
+func (k fakeKeys) Add(name, key string) error { k[name] = key; return nil }
+func (k fakeKeys) Revoke(name string) error   { delete(k, name); return nil }
+
+func connections(home string) *Connections {
+	return &Connections{
+		Folder: filepath.Join(home, "state", "connect"),
+		System: System{OS: "linux", Home: home, Config: filepath.Join(home, ".config"), Getenv: func(string) string { return "" },
+			Look: func(string) (string, error) { return "", fs.ErrNotExist }},
+		Keys: fakeKeys{}, NewKey: func(id string) string { return "cp-" + id + "-0123456789" },
+	}
+}
+
+var target = Target{Root: "http://localhost:9879", Model: "gpt-5.5"}
+
+// withFile lists the tools that have a file.
+func withFile() (out []Tool) {
+	for _, tool := range Tools() {
+		if tool.HasFile() {
+			out = append(out, tool)
+		}
+	}
+	return out
+}
+
+// variants are the ways in which the same text is found on people's machines.
+var variants = map[string]func(string) string{
+	"as it is":          func(s string) string { return s },
+	"CRLF":              func(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") },
+	"byte order mark":   func(s string) string { return "\xef\xbb\xbf" + s },
+	"no last line end":  func(s string) string { return strings.TrimRight(s, "\n") },
+	"many last lines":   func(s string) string { return s + "\n\n\n" },
+	"mark and CRLF":     func(s string) string { return "\xef\xbb\xbf" + strings.ReplaceAll(s, "\n", "\r\n") },
+	"empty":             func(string) string { return "" },
+	"nothing but lines": func(string) string { return "\n\n" },
+}
+
+// lay writes a tool's fixtures below home, and returns what was written by path.
+func lay(t *testing.T, c *Connections, tool Tool, vary func(string) string) map[string]string {
+	t.Helper()
+	laid := map[string]string{}
+	fixtures, _ := filepath.Glob("testdata/" + tool.ID + "/*")
+	hidden, _ := filepath.Glob("testdata/" + tool.ID + "/.*")
+	for _, fixture := range append(fixtures, hidden...) {
+		raw, err := os.ReadFile(fixture)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range tool.files(c.System) {
+			if filepath.Dir(file.path) == "" || strings.TrimSuffix(filepath.Base(file.path), filepath.Ext(file.path)) != strings.TrimSuffix(filepath.Base(fixture), filepath.Ext(fixture)) {
+				continue
+			}
+			path := filepath.Join(filepath.Dir(file.path), filepath.Base(fixture))
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			laid[path] = vary(string(raw))
+			if err := os.WriteFile(path, []byte(laid[path]), 0o640); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if len(laid) == 0 {
+		t.Fatalf("%s has no fixture", tool.ID)
+	}
+	return laid
+}
+
+func (c *Connections) mustConnect(t *testing.T, id string, target Target) *Plan {
+	t.Helper()
+	plan, err := c.Plan(id, target)
+	if err == nil {
+		err = c.Do(plan)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", id, err)
+	}
+	return plan
+}
+
+func (c *Connections) mustUndo(t *testing.T, id string) *Plan {
+	t.Helper()
+	plan, err := c.PlanUndo(id)
+	if err == nil {
+		err = c.Do(plan)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", id, err)
+	}
+	return plan
+}
+
+// tree is every file and folder below home but the journal's.
+func tree(t *testing.T, home string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	err := filepath.WalkDir(home, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || path == home || strings.HasPrefix(path, filepath.Join(home, "state")) {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		out[path] = info.Mode().String()
+		if info.Mode().IsRegular() {
+			raw, err := os.ReadFile(path)
+			out[path] += " " + string(raw)
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func same2(t *testing.T, what string, before, after map[string]string) {
+	t.Helper()
+	for path, text := range before {
+		if after[path] != text {
+			t.Errorf("%s: %s was\n%q\nand is\n%q", what, path, text, after[path])
+		}
+	}
+	for path := range after {
+		if _, ok := before[path]; !ok {
+			t.Errorf("%s: %s is new", what, path)
+		}
+	}
+}
+
+// TestEveryToolComesBackByteForByte connects each tool of the table, with its fixture in every variant, and undoes it.
+func TestEveryToolComesBackByteForByte(t *testing.T) {
+	for _, tool := range withFile() {
+		for name, vary := range variants {
+			t.Run(tool.ID+"/"+name, func(t *testing.T) {
+				home := t.TempDir()
+				c := connections(home)
+				lay(t, c, tool, vary)
+				before := tree(t, home)
+				plan := c.mustConnect(t, tool.ID, target)
+				if !plan.Changed() || plan.Diff(false) == "" {
+					t.Error("nothing was changed")
+				}
+				for _, file := range tool.files(c.System) {
+					says(t, file, target)
+				}
+				for path, text := range before { // comments and everything else stay
+					now, err := os.ReadFile(path)
+					if err != nil || !strings.Contains(text, " ") {
+						continue
+					}
+					for line := range strings.Lines(strings.SplitN(text, " ", 2)[1]) {
+						if line = strings.TrimSpace(line); (strings.HasPrefix(line, "#") || strings.HasPrefix(line, "//")) && !bytes.Contains(now, []byte(line)) {
+							t.Errorf("%s lost %q", path, line)
+						}
+					}
+				}
+				if undo := c.mustUndo(t, tool.ID); !undo.Exact {
+					t.Error("the undo is not exact")
+				}
+				same2(t, "after the undo", before, tree(t, home))
+				if len(c.Keys.(fakeKeys)) != 0 || len(c.Connected()) != 0 {
+					t.Error("it is still known")
+				}
+			})
+		}
+	}
+}
+
+// says checks that a file has our keys.
+func says(t *testing.T, file file, target Target) {
+	t.Helper()
+	raw, err := os.ReadFile(file.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := formats[file.format].decode(bytes.TrimPrefix(raw, bom))
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", file.path, err, raw)
+	}
+	for _, s := range file.sets {
+		var path []string
+		for _, step := range s.Path {
+			path = append(path, target.fill(step))
+		}
+		if _, ok := get(got, path); !ok {
+			t.Errorf("%s lacks %v:\n%s", file.path, path, raw)
+		}
+	}
+}
+
+func TestAToolWithoutSettingsGetsAFileThatIsGoneAgain(t *testing.T) {
+	for _, tool := range withFile() {
+		home := t.TempDir()
+		c := connections(home)
+		c.mustConnect(t, tool.ID, target)
+		for path, text := range tree(t, home) {
+			if mode := "-rw-------"; !strings.HasPrefix(text, mode) && !strings.HasPrefix(text, "drwx------") {
+				t.Errorf("%s is %s", path, text)
+			}
+		}
+		c.mustUndo(t, tool.ID)
+		same2(t, tool.ID, map[string]string{}, tree(t, home))
+	}
+}
+
+// TestWhatTheUserChangedMeanwhileStays changes each fixture after connecting, as the tool itself or its user does, and
+// undoes: our keys are gone, and nothing else is lost.
+func TestWhatTheUserChangedMeanwhileStays(t *testing.T) {
+	for _, tool := range withFile() {
+		for name, vary := range variants {
+			t.Run(tool.ID+"/"+name, func(t *testing.T) {
+				home := t.TempDir()
+				c := connections(home)
+				lay(t, c, tool, vary)
+				before := map[string]any{}
+				for _, file := range tool.files(c.System) {
+					raw, err := os.ReadFile(file.path)
+					if err == nil {
+						before[file.path], _ = formats[file.format].decode(bytes.TrimPrefix(raw, bom))
+					}
+				}
+				plan := c.mustConnect(t, tool.ID, target)
+				for _, change := range plan.Changes {
+					f := formats[change.entry.Format]
+					mine := Set{[]string{"zz-mine"}, `"kept"`}
+					if _, isList := before[change.Path].([]any); isList || bytes.HasPrefix(bytes.TrimLeft(change.After, "\xef\xbb\xbf \r\n"), []byte("[")) && change.entry.Format == "json" || bytes.HasPrefix(change.After, []byte("- ")) {
+						mine = Set{[]string{"[name=zz-mine]"}, `{"name":"zz-mine","model_id":"m"}`}
+					}
+					if change.entry.Format == "yaml" && bytes.Contains(change.After, []byte("model_id")) {
+						mine = Set{[]string{"[name=zz-mine]"}, `{"name":"zz-mine","model_id":"m"}`}
+					}
+					text, _, err := apply(f, change.After, []Set{mine})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if err := os.WriteFile(change.Path, text, 0o600); err != nil {
+						t.Fatal(err)
+					}
+					before[change.Path], _ = put(before[change.Path], mine.Path, decodeJSON(mine.Value))
+				}
+				undo := c.mustUndo(t, tool.ID)
+				if undo.Exact || len(undo.Kept) > 0 {
+					t.Errorf("exact %v, kept %v", undo.Exact, undo.Kept)
+				}
+				for _, change := range undo.Changes {
+					raw, err := os.ReadFile(change.Path)
+					if err != nil {
+						t.Fatal(err)
+					}
+					got, err := formats[change.entry.Format].decode(bytes.TrimPrefix(raw, bom))
+					if err != nil {
+						t.Fatal(err)
+					}
+					if !same(filled(got), filled(before[change.Path])) {
+						t.Errorf("%s says\n%v\nbut said\n%v\n%s", change.Path, got, before[change.Path], raw)
+					}
+				}
+			})
+		}
+	}
+}
+
+func decodeJSON(text string) any {
+	v, err := jsonFormat{}.decode([]byte(text))
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func TestAFileThatDoesNotParseIsNotTouched(t *testing.T) {
+	for id, broken := range map[string]struct{ file, text, place string }{
+		"claude":   {".claude/settings.json", "{\n  \"env\": {\n    \"A\": 1\n    \"B\": 2\n  }\n}\n", "line 4, column 5"},
+		"codex":    {".codex/config.toml", "a = 1\nb = = 2\n", "line 2, column"},
+		"continue": {".continue/config.yaml", "name: x\nmodels: [a, b\nversion: 2\n", "line "},
+		"aider":    {".aider.conf.yml", "model: a\n\tb: c\n", "line 2, column"},
+	} {
+		home := t.TempDir()
+		c := connections(home)
+		path := filepath.Join(home, broken.file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(broken.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		before := tree(t, home)
+		_, err := c.Plan(id, target)
+		if err == nil || !strings.Contains(err.Error(), broken.place) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", id, err)
+		}
+		same2(t, id, before, tree(t, home))
+	}
+}
+
+func TestLinksAndModesStay(t *testing.T) {
+	home := t.TempDir()
+	c := connections(home)
+	real := filepath.Join(home, "dotfiles", "claude.json")
+	link := filepath.Join(home, ".claude", "settings.json")
+	for _, dir := range []string{filepath.Dir(real), filepath.Dir(link)} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(real, []byte("{}"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("../dotfiles/claude.json", link); err != nil {
+		t.Fatal(err)
+	}
+	before := tree(t, home)
+	c.mustConnect(t, "claude", target)
+	after := tree(t, home)
+	if after[link][:10] != before[link][:10] || !strings.HasPrefix(after[real], "-rw-r--r-- {\n") {
+		t.Errorf("the link is %q, the file %q", after[link], after[real])
+	}
+	c.mustUndo(t, "claude")
+	same2(t, "after the undo", before, tree(t, home))
+	os.Remove(real)
+	if _, err := c.Plan("claude", target); err == nil || !strings.Contains(err.Error(), "leads nowhere") {
+		t.Errorf("a link that leads nowhere: %v", err)
+	}
+}
+
+func TestAnotherPortUpdatesWhatIsConnectedAndUndoStillGivesTheOldBytes(t *testing.T) {
+	for _, tool := range withFile() {
+		home := t.TempDir()
+		c := connections(home)
+		lay(t, c, tool, variants["as it is"])
+		before := tree(t, home)
+		c.mustConnect(t, tool.ID, target)
+		updated, err := c.Update("http://localhost:9901", "gpt-5.5")
+		if err != nil || !slices.Equal(updated, []string{tool.ID}) {
+			t.Fatalf("%s: %v %v", tool.ID, updated, err)
+		}
+		all := fmt.Sprint(tree(t, home))
+		if !strings.Contains(all, ":9901") || strings.Contains(all, ":9879") {
+			t.Errorf("%s points at both:\n%s", tool.ID, all)
+		}
+		if undo := c.mustUndo(t, tool.ID); !undo.Exact {
+			t.Errorf("%s: not exact", tool.ID)
+		}
+		same2(t, tool.ID, before, tree(t, home))
+	}
+}
+
+func TestAKeyThatTheUserChangedIsLeftAndNamed(t *testing.T) {
+	home := t.TempDir()
+	c := connections(home)
+	path := filepath.Join(home, ".claude", "settings.json")
+	c.mustConnect(t, "claude", target)
+	raw, _ := os.ReadFile(path)
+	if err := os.WriteFile(path, bytes.Replace(raw, []byte("http://localhost:9879"), []byte("https://other.example"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	undo := c.mustUndo(t, "claude")
+	if undo.Exact || len(undo.Kept) != 1 || !strings.HasSuffix(undo.Kept[0], "env.ANTHROPIC_BASE_URL") {
+		t.Errorf("kept %v", undo.Kept)
+	}
+	if raw, _ = os.ReadFile(path); !bytes.Contains(raw, []byte("other.example")) || bytes.Contains(raw, []byte("TOKEN")) {
+		t.Errorf("it is %s", raw)
+	}
+}
+
+func TestAFileThatChangesBetweenThePlanAndTheWriteStays(t *testing.T) {
+	home := t.TempDir()
+	c := connections(home)
+	plan, err := c.Plan("claude", target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(home, ".claude", "settings.json")
+	os.MkdirAll(filepath.Dir(path), 0o755) //nolint:errcheck // the write tells
+	if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Do(plan); err == nil {
+		t.Error("it was written over")
+	}
+	if _, err := c.PlanUndo("claude"); !errors.Is(err, ErrNotConnected) {
+		t.Errorf("it is connected: %v", err)
+	}
+}
+
+// TestRandomFilesComeBack: random valid files come back byte for byte, and lose nothing but our keys when they were
+// changed in between.
+func TestRandomFilesComeBack(t *testing.T) {
+	seed := rand.Uint64()
+	r := rand.New(rand.NewPCG(seed, 1))
+	tools := withFile()
+	for round := range 600 {
+		tool := tools[round%len(tools)]
+		for _, file := range tool.files(connections(t.TempDir()).System) {
+			src := []byte(variants[[]string{"as it is", "CRLF", "byte order mark", "no last line end"}[r.IntN(4)]](randomFile(r, file)))
+			f := formats[file.format]
+			before, err := f.decode(bytes.TrimPrefix(src, bom))
+			if err != nil {
+				t.Fatalf("seed %d: the random file is wrong: %v\n%s", seed, err, src)
+			}
+			after, undo, err := apply(f, src, file.sets)
+			if err != nil {
+				t.Fatalf("seed %d, %s: %v\n%s", seed, tool.ID, err, src)
+			}
+			back, kept, err := revert(f, after, undo)
+			if err != nil || len(kept) > 0 {
+				t.Fatalf("seed %d, %s: %v %v\n%s\n%s", seed, tool.ID, err, kept, src, after)
+			}
+			if got, err := f.decode(bytes.TrimPrefix(back, bom)); err != nil || !same(filled(got), filled(before)) {
+				t.Fatalf("seed %d, %s: %v\n%s\nafter\n%s\nback\n%s", seed, tool.ID, err, src, after, back)
+			}
+			for line := range bytes.Lines(src) { // no remark is lost
+				for _, mark := range []string{"//", "# "} {
+					if i := bytes.Index(line, []byte(mark)); i >= 0 && !bytes.Contains(back, bytes.TrimSpace(line[i:])) {
+						t.Fatalf("seed %d, %s: lost %q\n%s\n%s", seed, tool.ID, line[i:], src, back)
+					}
+				}
+			}
+		}
+	}
+}
+
+func pick(r *rand.Rand, of ...string) string { return of[r.IntN(len(of))] }
+
+func randomFile(r *rand.Rand, f file) string {
+	switch f.format {
+	case "json":
+		list := strings.HasPrefix(f.sets[0].Path[0], "[")
+		return pick(r, "", "// head\n", "\n") + randomJSON(r, 3, pick(r, "  ", "\t", "    "), "", list, !list) + pick(r, "", "\n", "\n// end\n")
+	case "toml":
+		var b strings.Builder
+		for i := range r.IntN(4) {
+			fmt.Fprintf(&b, "%s%sk%d%s= %s%s\n", pick(r, "", "\n", "# r\n"), pick(r, "", "  "), i, pick(r, " ", "   "), randomScalar(r), pick(r, "", " # why"))
+		}
+		if r.IntN(3) == 0 {
+			fmt.Fprintf(&b, "model = %s # mine\n", pick(r, `"a"`, `'b'`))
+		}
+		for i := range r.IntN(3) {
+			fmt.Fprintf(&b, "%s[t%d]%s\nx = [\n  1, # one\n  2,\n]\n", pick(r, "", "\n", "# table\n"), i, pick(r, "", " # t"))
+		}
+		return b.String()
+	}
+	return randomYAML(r, f)
+}
+
+func randomScalar(r *rand.Rand) string {
+	return pick(r, `"a"`, `"a # b"`, `1`, `true`, `"é 🙂"`, `-2.5`, `"//no"`, `""`)
+}
+
+func randomJSON(r *rand.Rand, depth int, unit, indent string, list, object bool) string {
+	if depth == 0 || !list && !object && r.IntN(2) == 0 {
+		return pick(r, `"a"`, `"é \" // x"`, `1`, `true`, `null`, `-2.5e3`, `{}`, `[]`)
+	}
+	list = list || !object && r.IntN(2) == 0
+	open, close := "{", "}"
+	if list {
+		open, close = "[", "]"
+	}
+	n, inline := r.IntN(4), r.IntN(3) == 0
+	if n == 0 {
+		return open + pick(r, "", " ", "\n"+indent, " /* nothing */ ") + close
+	}
+	var b strings.Builder
+	b.WriteString(open)
+	for i := range n {
+		if inline {
+			b.WriteString(pick(r, "", " "))
+		} else {
+			b.WriteString(pick(r, "", "", " // remark", " /* r */") + "\n" + pick(r, "", "", "\n", indent+unit+"// own line\n") + indent + unit)
+		}
+		if !list {
+			fmt.Fprintf(&b, "%q%s:%s", fmt.Sprintf("k%d", i), pick(r, "", "", " "), pick(r, " ", "", "  "))
+		}
+		b.WriteString(randomJSON(r, depth-1, unit, indent+unit, false, false))
+		if i < n-1 || r.IntN(4) == 0 {
+			b.WriteString(",")
+		}
+	}
+	if !inline {
+		b.WriteString(pick(r, "", " // last") + "\n" + indent)
+	}
+	return b.String() + close
+}
+
+func randomYAML(r *rand.Rand, f file) string {
+	var b strings.Builder
+	path := f.sets[len(f.sets)-1].Path
+	if strings.HasPrefix(path[0], "[") {
+		for i := range r.IntN(3) {
+			fmt.Fprintf(&b, "%s- model_id: m%d%s\n  list: [1, 2]\n  text: |\n    a\n    # b\n", pick(r, "", "\n", "# remark\n"), i, pick(r, "", " # why"))
+		}
+		return b.String()
+	}
+	b.WriteString(pick(r, "", "---\n", "# head\n\n"))
+	list := func() {
+		if len(path) == 1 {
+			return
+		}
+		indent := pick(r, "", "  ", "    ")
+		switch r.IntN(4) {
+		case 0:
+			b.WriteString(path[0] + ": []\n")
+		case 1:
+			b.WriteString(path[0] + `: [{"name": "x", "id": "x"}]` + "\n")
+		default:
+			b.WriteString(path[0] + ":" + pick(r, "", " # mine") + "\n")
+			for i := range 1 + r.IntN(3) {
+				fmt.Fprintf(&b, "%s%s- name: n%d\n%s  id: i%d%s\n", pick(r, "", "\n", "# remark\n"), indent, i, indent, i, pick(r, "", " # why"))
+			}
+		}
+	}
+	at := r.IntN(4)
+	for i := range 4 {
+		if i == at {
+			list()
+		}
+		fmt.Fprintf(&b, "%sk%d: %s\n", pick(r, "", "\n", "# r\n"), i, pick(r, "plain text", `"quoted"`, "'single'", "1", "true", "{a: 1}", "|\n  lines\n  # of text", "\n  deep:\n    er: 1"))
+	}
+	if len(path) == 1 && r.IntN(2) == 0 {
+		fmt.Fprintf(&b, "%s: %s # old\n", path[0], pick(r, "plain", `"quoted"`, "'it''s'"))
+	}
+	return b.String()
+}

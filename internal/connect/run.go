@@ -1,0 +1,115 @@
+package connect
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+)
+
+// launch is how a tool is started pointed at the proxy: by its environment and its command line alone.
+type launch struct {
+	program string
+	before  []string // arguments before those of the user
+	env     []string // NAME=value
+	// temporary is the content of a file whose path takes the place of {FILE} in before, for a tool that takes no
+	// other way; empty for none.
+	temporary, suffix string
+}
+
+// Command is a tool that is ready to be started. Close removes its temporary file.
+type Command struct {
+	Path string
+	Args []string // without the program's name
+	Env  []string // besides what there is
+
+	temporary string
+}
+
+// Close removes what was made for the run.
+func (c *Command) Close() {
+	if c.temporary != "" {
+		os.Remove(c.temporary) //nolint:errcheck // it is in the system's folder for such files
+	}
+}
+
+// Start returns the command that starts a tool pointed at a target. Nothing is written into the user's settings.
+func Start(id string, target Target, args []string, s System) (*Command, error) {
+	tool, ok := Named(id)
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("there is no tool %q", id)
+	case tool.launch == nil && tool.HasFile():
+		return nil, fmt.Errorf("%s takes its settings from a file only: codex-proxy connect %s", tool.Name, id)
+	case tool.launch == nil:
+		return nil, fmt.Errorf("%s is not started from a terminal. codex-proxy connect %s says what to paste", tool.Name, id)
+	}
+	if target.Model == "" {
+		target.Model = usualModel
+	}
+	l := tool.launch(target)
+	path, err := s.Look(l.program)
+	if err != nil {
+		return nil, fmt.Errorf("%s is not installed, or not in the PATH: there is no program %q", tool.Name, l.program)
+	}
+	c := &Command{Path: path, Env: l.env}
+	if l.temporary != "" {
+		f, err := os.CreateTemp("", "codex-proxy-*"+l.suffix)
+		if err != nil {
+			return nil, err
+		}
+		c.temporary = f.Name()
+		_, err = f.WriteString(l.temporary)
+		if err = errors.Join(err, f.Close()); err != nil {
+			c.Close()
+			return nil, err
+		}
+	}
+	for _, arg := range l.before {
+		if arg == "{FILE}" {
+			arg = c.temporary
+		}
+		c.Args = append(c.Args, arg)
+	}
+	c.Args = append(c.Args, args...)
+	return c, nil
+}
+
+func launchClaude(t Target) launch {
+	env := []string{"ANTHROPIC_BASE_URL=" + t.Root, "ANTHROPIC_AUTH_TOKEN=" + t.Key, "ANTHROPIC_MODEL=" + t.Model, "ANTHROPIC_DEFAULT_HAIKU_MODEL=" + t.Model}
+	// What the user's settings.json says about the environment would win over the environment; the command line wins
+	// over that.
+	settings := t.fill(`{"env":{"ANTHROPIC_BASE_URL":"{ROOT}","ANTHROPIC_AUTH_TOKEN":"{KEY}","ANTHROPIC_MODEL":"{MODEL}","ANTHROPIC_DEFAULT_HAIKU_MODEL":"{MODEL}"}}`)
+	return launch{program: "claude", env: env, before: []string{"--settings", settings}}
+}
+
+func launchCodex(t Target) launch {
+	set := func(key, value string) []string { return []string{"-c", t.fill(key + "=" + value)} }
+	return launch{program: "codex", env: []string{"CODEX_PROXY_KEY=" + t.Key}, before: slices.Concat(
+		set("model_provider", text(provider)), set("model", text("{MODEL}")),
+		set("model_providers."+provider, `{name="ChatGPT by Codex Proxy",base_url="{ROOT}/v1",wire_api="responses",supports_websockets=true,env_key="CODEX_PROXY_KEY"}`),
+	)}
+}
+
+func launchOpenCode(program, variable string) func(Target) launch {
+	return func(t Target) launch {
+		return launch{program: program, env: []string{variable + "=" + t.fill(`{"model":"codex-proxy/{MODEL}","provider":{"codex-proxy":`+openCodeProvider+`}}`)}}
+	}
+}
+
+func launchQwen(t Target) launch {
+	return launch{program: "qwen", env: []string{"OPENAI_API_KEY=" + t.Key, "OPENAI_BASE_URL=" + t.Root + "/v1", "OPENAI_MODEL=" + t.Model}, before: []string{"--auth-type", "openai", "--model", t.Model}}
+}
+
+func launchContinue(t Target) launch {
+	file := "name: ChatGPT by Codex Proxy\nversion: 1.0.0\nschema: v1\nmodels:\n" + yamlItem(t.fill(continueModel), "  ", "\n")
+	return launch{program: "cn", before: []string{"--config", "{FILE}"}, temporary: file, suffix: ".yaml"}
+}
+
+func launchAider(t Target) launch {
+	return launch{program: "aider", env: []string{"OPENAI_API_BASE=" + t.Root + "/v1", "OPENAI_API_KEY=" + t.Key}, before: []string{"--model", "openai/" + t.Model, "--openai-api-base", t.Root + "/v1", "--openai-api-key", t.Key}}
+}
+
+func launchGoose(t Target) launch {
+	return launch{program: "goose", env: []string{"GOOSE_PROVIDER=openai", "GOOSE_MODEL=" + t.Model, "OPENAI_HOST=" + t.Root, "OPENAI_BASE_PATH=v1/chat/completions", "OPENAI_API_KEY=" + t.Key}}
+}
