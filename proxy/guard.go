@@ -45,6 +45,12 @@ type Keys interface {
 	Lookup(presented string) (name string, ok bool)
 }
 
+// KeyRoutes is what Keys may have, too: keys that are not good for every route.
+type KeyRoutes interface {
+	// Allows reports whether the key of a name is good for a route, such as /chat/completions.
+	Allows(name, route string) bool
+}
+
 // KeyList is a plain list of keys without names. It must not be changed while in use.
 type KeyList []string
 
@@ -138,9 +144,14 @@ func (g *Guard) Authorize(r *http.Request) (name string, e *codex.Error) {
 	}
 	if g.Keys != nil {
 		for _, presented := range presentedKeys(r.Header) {
-			if name, ok := g.Keys.Lookup(presented); ok {
-				return name, nil
+			name, ok := g.Keys.Lookup(presented)
+			if !ok {
+				continue
 			}
+			if limited, isLimited := g.Keys.(KeyRoutes); isLimited && !limited.Allows(name, r.URL.Path) {
+				return name, &codex.Error{Status: http.StatusForbidden, Type: "permission_error", Code: "route_not_allowed", Message: "This API key is not good for " + r.URL.Path + "."}
+			}
+			return name, nil
 		}
 	}
 	if g.KeyRequired == nil || !g.KeyRequired() {

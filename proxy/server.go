@@ -165,7 +165,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.start.Route = split(pattern)
 	if !s.keyless[pattern] {
 		var name string
-		if name, x.out.Err = s.cfg.Guard.Authorize(r); x.out.Err != nil {
+		if name, x.out.Err = s.cfg.Guard.Authorize(&routed); x.out.Err != nil {
 			s.writeError(x, x.path, x.out.Err)
 			return
 		}

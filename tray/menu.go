@@ -50,7 +50,7 @@ func Menu(s State, now time.Time) []Item {
 		action("copy sign-in link", CopySignInLink, "Copy sign-in link", s, "Copying…").hide(s.SigningIn == nil || s.SigningIn.Address == ""),
 		{ID: "-3", Separator: true},
 
-		{ID: "connect", Title: "Connect", Children: connect(s)},
+		{ID: "connect", Title: "Connect", Children: connectItems(s)},
 		{ID: "more", Title: "More", Children: more(s, out)},
 		{ID: "-4", Separator: true},
 		{ID: "quit", Title: "Quit Codex Proxy", Action: Quit},

@@ -27,6 +27,7 @@ func good() State {
 		Version: "1.0", Running: true, Root: "http://localhost:9879", SignIn: SignedIn, Usable: true, Email: "me_too@example.com", Plan: "plus",
 		ExpiresAt: now.Add(9*24*time.Hour + time.Hour), CanImport: true, Model: "gpt-5.5",
 		Windows: []Window{{"5-hour", 32.4, now.Add(150 * time.Minute)}, {"weekly", 61, now.Add(70 * time.Hour)}},
+		Tools:   []Tool{{"claude", "Claude Code", true}},
 	}
 }
 
@@ -279,12 +280,10 @@ func TestTheMeterIsABarAlongTheLowerEdge(t *testing.T) {
 	}
 }
 
-func TestSnippetsAreFilledIn(t *testing.T) {
-	s := good()
-	for _, it := range connect(s) {
-		text, told, ok := Snippet(it.Action, s)
-		if !ok || text == "" || told == "" || strings.Contains(text, "{ROOT}") || strings.Contains(text, "{MODEL}") || strings.Contains(text, "{PORT}") {
-			t.Errorf("%s: %q %q %v", it.Title, text, told, ok)
+func TestAConnectedToolIsChecked(t *testing.T) {
+	for _, item := range connectItems(good()) {
+		if item.Checked != (item.ID == "connect claude") || item.Action == "" || item.Title == "" {
+			t.Errorf("%+v", item)
 		}
 	}
 }

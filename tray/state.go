@@ -43,6 +43,8 @@ const (
 	CancelSignIn   Action = "cancel sign-in"
 	CopySignInLink Action = "copy sign-in link"
 	SignOut        Action = "sign out"
+	CopyBaseURL    Action = "copy base URL"
+	CopyModel      Action = "copy model"
 	AllowOrigin    Action = "allow origin"
 	DenyOrigin     Action = "deny origin"
 	StartAtLogin   Action = "start at login"

@@ -8,6 +8,7 @@
 //   - signin.go: the verbs of the sign-in
 //   - state.go, changes.go: all that can be told, and who hears that it changed
 //   - page.go, settingslist.go, try.go: the program as its page sees it; menu.go: as the menu does
+//   - tools.go, keys.go: tools that are pointed at the proxy, and named API keys
 //   - doctor.go: what is right and wrong on this machine
 package app
 
@@ -22,6 +23,7 @@ import (
 
 	"codex-proxy/creds"
 	"codex-proxy/internal/history"
+	"codex-proxy/internal/keys"
 	"codex-proxy/internal/page"
 	"codex-proxy/proxy"
 	"codex-proxy/proxy/codex"
@@ -57,6 +59,7 @@ type App struct {
 	imports  bool     // the store takes what the Codex CLI has
 	atEnd    []func() // what Close ends besides, in turn
 	history  *history.Store
+	keys     *keys.Store
 	page     *page.Page
 	view     *pageApp
 	life     context.Context // of Run

@@ -10,6 +10,7 @@ import (
 
 	"codex-proxy/creds"
 	"codex-proxy/internal/atomicfile"
+	"codex-proxy/internal/keys"
 	"codex-proxy/internal/peer"
 	"codex-proxy/proxy"
 	"codex-proxy/proxy/codex"
@@ -20,6 +21,8 @@ func New(s Settings, p Program) (*App, error) {
 	a := &App{Settings: s, program: p, Steps: logSteps(p.Log), log: p.Log, http: newHTTPClient(), identity: codex.NewIdentity(p.Version), meter: s.IconMeter, mute: s.Mute, life: context.Background(), quit: func() {}}
 	a.advice = adviceFor(p.Icon, s.CredsStore)
 	a.origins = &origins{allow: slices.Clone(s.AllowOrigin), deny: slices.Clone(s.DeniedOrigins)}
+	a.keys = keys.Open(KeysFile())
+	a.atEnd = append(a.atEnd, a.keys.Close)
 	store, cache := a.openStore(), codex.ModelCache(modelFile(filepath.Join(xdg.CacheHome, "codex-proxy", "models.json")))
 	if s.Demo {
 		tokens, err := a.startDemo()
@@ -81,7 +84,7 @@ func (a *App) newServer(cache codex.ModelCache) *proxy.Server {
 		IdleTimeout: s.IdleTimeout, KeepAlive: s.KeepAlive, Strict: s.Strict,
 		Model: s.Model, Aliases: s.ModelAlias, ModelCache: cache,
 		Guard: proxy.Guard{
-			Keys: proxy.KeyList(s.APIKey), KeyRequired: func() bool { return len(s.APIKey) > 0 },
+			Keys: guardKeys{proxy.KeyList(s.APIKey), a.keys}, KeyRequired: func() bool { return len(s.APIKey) > 0 || s.RequireKey },
 			Hosts: s.AllowHost, Origins: a.origins.allowed, Asked: a.pageAsked, Advice: a.advice.remedy,
 		},
 		Admin: admin, Advice: a.advice.remedy, OnStart: a.onStart, OnRequest: a.onRequest,

@@ -25,6 +25,9 @@ func (a *App) Start(port int) error {
 	if err := a.listen(); err != nil {
 		return err
 	}
+	if port != 0 {
+		a.updateTools()
+	}
 	return a.change(func(s Saved) {
 		delete(s, "stopped")
 		if port != 0 {

@@ -56,6 +56,7 @@ func (m *Menu) Changes() <-chan tray.Change { return m.changes }
 func (m *Menu) State() tray.State {
 	t := m.app.State().tray(time.Now())
 	t.StartAtLogin = LoginEntry(m.args).Enabled()
+	t.Tools = m.app.trayTools()
 	return t
 }
 
@@ -95,8 +96,12 @@ func (s State) tray(now time.Time) tray.State {
 // Do carries out what was clicked. What the menu or the icon show by themselves is not told again.
 func (m *Menu) Do(ctx context.Context, action tray.Action) (string, error) {
 	a := m.app
-	if text, told, ok := tray.Snippet(action, m.State()); ok {
-		return told, m.copy(text, "tools")
+	if id, ok := strings.CutPrefix(string(action), string(tray.ConnectPrefix)); ok {
+		text, told, err := a.toggleTool(id)
+		if err == nil && text != "" {
+			err = m.copy(text, "tools")
+		}
+		return told, err
 	}
 	if section, ok := strings.CutPrefix(string(action), string(tray.OpenPrefix)); ok {
 		return "", a.OpenPage(section)
@@ -130,6 +135,10 @@ func (m *Menu) Do(ctx context.Context, action tray.Action) (string, error) {
 			return "", m.copy(p.Address, "sign-in")
 		}
 		return "", nil
+	case tray.CopyBaseURL:
+		return "The base URL is copied. Any text will do as the API key", m.copy(a.State().Target().Fill("{ROOT}/v1"), "tools")
+	case tray.CopyModel:
+		return "The model's id is copied", m.copy(a.State().Target().Fill("{MODEL}"), "tools")
 	case tray.AllowOrigin, tray.DenyOrigin:
 		if origin := a.State().Asked; origin != "" {
 			return "", a.AllowOrigin(origin, action == tray.AllowOrigin)

@@ -161,7 +161,7 @@ func (p *pageApp) Snapshot() page.Snapshot {
 		},
 		Can: []page.Action{
 			page.ActionRefresh, page.ActionSignIn, page.ActionCancelSignIn, page.ActionSignOut, page.ActionTest, page.ActionSet, page.ActionReset,
-			page.ActionDoctor, page.ActionAllowOrigin, page.ActionDenyOrigin, page.ActionForgetOrigin, page.ActionFirstStartDone, page.ActionRestart,
+			page.ActionDoctor, page.ActionAllowOrigin, page.ActionDenyOrigin, page.ActionForgetOrigin, page.ActionToolPreview, page.ActionToolConnect, page.ActionToolDisconnect, page.ActionFirstStartDone, page.ActionRestart,
 		},
 	}
 	if s.SignIn.Status != creds.StatusNone {
@@ -271,19 +271,6 @@ func (p *pageApp) originsList() []page.Origin {
 	return out
 }
 
-// toolsList are the recipes of the menu.
-func (p *pageApp) toolsList(s State) []page.Tool {
-	out := []page.Tool{}
-	t := tray.State{Root: strings.TrimSuffix(s.Proxy.URL, "/v1"), Model: s.Model}
-	for _, name := range tray.Tools() {
-		text, where, ok := tray.Snippet(tray.ConnectPrefix+tray.Action(name), t)
-		if ok {
-			out = append(out, page.Tool{ID: name, Name: name, Recipe: strings.TrimRight(text, "\n"), Where: strings.TrimPrefix(where, "Copied: ")})
-		}
-	}
-	return out
-}
-
 // Do is page.App's.
 func (p *pageApp) Do(ctx context.Context, action page.Action, args json.RawMessage) (any, error) {
 	p.setBusy(action, true)
@@ -349,6 +336,10 @@ func (p *pageApp) do(ctx context.Context, action page.Action, args json.RawMessa
 	case page.ActionDoctor:
 		p.lookAtEverything()
 		return nil, nil
+	case page.ActionToolPreview:
+		return p.toolPreview(in.ID)
+	case page.ActionToolConnect, page.ActionToolDisconnect:
+		return p.connectTool(in.ID, action == page.ActionToolConnect)
 	case page.ActionTest:
 		return p.test(ctx, in.ID)
 	case page.ActionRestart:

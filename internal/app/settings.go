@@ -33,6 +33,7 @@ type Settings struct {
 	CodexHome             string `env:"CODEX_HOME" default:"~/.codex" placeholder:"FOLDER" group:"Sign-in" help:"The Codex CLI's folder (${env})."`
 
 	APIKey      []string `env:"PROXY_API_KEY" placeholder:"KEY" group:"Access" help:"Ask callers for this key, or one of these, comma-separated (${env})."`
+	RequireKey  bool     `env:"CODEX_PROXY_REQUIRE_KEY" group:"Access" help:"Ask every caller for a key, also those on this machine: one of --api-key, or a named one (codex-proxy keys; a connected tool has its own) (${env})."`
 	AdminAPIKey string   `env:"ADMIN_API_KEY" name:"admin-api-key" placeholder:"KEY" group:"Access" help:"Serve the admin API (/admin/credentials) to who brings this key (${env})."`
 	AllowHost   []string `env:"CODEX_PROXY_ALLOW_HOST" placeholder:"NAME" group:"Access" help:"Also answer to this Host name, such as host.docker.internal (${env})."`
 	AllowOrigin []string `env:"CODEX_PROXY_ALLOW_ORIGIN" placeholder:"ORIGIN" group:"Access" help:"Also answer to pages of this origin, such as http://localhost:3000 or https://chat.example.com. One that is not of this machine needs --api-key (${env})."`

@@ -55,6 +55,8 @@ type commandLine struct {
 	Completion completionCommand `cmd:"" help:"Print what bash, zsh or fish needs to complete this program's commands."`
 	Man        manCommand        `cmd:"" hidden:"" help:"Print the manual page."`
 	Uninstall  uninstallCommand  `cmd:"" help:"Undo what this program set up for you: the start at login, the service. With --purge also the sign-in and the settings."`
+	Run        runCommand        `cmd:"" passthrough:"" help:"Start a tool that uses the proxy; its settings stay as they are. Such as: run claude."`
+	Keys       keysCommand       `cmd:"" help:"List the API keys that have names, make one, or take one away."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 	Help       helpCommand       `cmd:"" help:"Say what a command does."`
 	ShowThe    kong.VersionFlag  `name:"version" short:"v" help:"Print the version and exit."`
@@ -107,6 +109,10 @@ func Run(ctx context.Context, p Process) int {
 	if errors.Is(err, errRestart) {
 		return restart(p)
 	}
+	var exit exitCode
+	if errors.As(err, &exit) {
+		return int(exit)
+	}
 	if err != nil {
 		if !errors.Is(err, errSilent) {
 			fmt.Fprintf(p.Err, "❌ %v\n", err)
@@ -115,6 +121,11 @@ func Run(ctx context.Context, p Process) int {
 	}
 	return 0
 }
+
+// exitCode ends the program with an exit code that is not its own.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // plainError is kong's error without its grammar's words, and with a guess at a command that was mistyped.
 func plainError(parser *kong.Kong, err error) string {

@@ -21,6 +21,8 @@ type serveCommand struct {
 	InstallService   bool `xor:"service" help:"Have the system start the proxy whenever you log in, and start it now. For people without the menu."`
 	UninstallService bool `xor:"service" help:"Undo --install-service."`
 	OpenPage         bool `hidden:"" help:"Open the page once the program runs; a restart from the page does."`
+	// UntilEOF ties a proxy to the program that started it, however that one ends.
+	UntilEOF bool `name:"until-eof" hidden:"" help:"End when the standard input does."`
 }
 
 func (s *serveCommand) Run(c *console) error {
@@ -34,6 +36,12 @@ func (s *serveCommand) Run(c *console) error {
 		defer a.Close()
 		ctx, cancel := context.WithCancel(c.ctx)
 		defer cancel()
+		if s.UntilEOF {
+			go func() {
+				io.Copy(io.Discard, c.process.In) //nolint:errcheck // its end is all that counts
+				cancel()
+			}()
+		}
 		err = a.Run(ctx, app.Life{Quit: cancel, Hurry: c.process.Hurry, OpenPage: s.OpenPage})
 		if err == nil && a.Restarting() {
 			return errRestart

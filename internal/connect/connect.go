@@ -31,7 +31,8 @@ type Target struct {
 // usualModel stands for the first model of the plan until that is known.
 const usualModel = "gpt-5.5"
 
-func (t Target) fill(text string) string {
+// Fill puts a target into a text that has {ROOT}, {MODEL}, {PORT} and {KEY}.
+func (t Target) Fill(text string) string {
 	if t.Model == "" {
 		t.Model = usualModel
 	}
@@ -158,9 +159,9 @@ func (c *Connections) connect(file file, target Target, before *record) (Change,
 	}
 	sets := make([]Set, len(file.sets))
 	for i, s := range file.sets {
-		sets[i].Value = target.fill(s.Value)
+		sets[i].Value = target.Fill(s.Value)
 		for _, step := range s.Path {
-			sets[i].Path = append(sets[i].Path, target.fill(step))
+			sets[i].Path = append(sets[i].Path, target.Fill(step))
 		}
 	}
 	after, undo, err := apply(formats[file.format], e.Before, sets)

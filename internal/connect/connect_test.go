@@ -200,7 +200,7 @@ func says(t *testing.T, file file, target Target) {
 	for _, s := range file.sets {
 		var path []string
 		for _, step := range s.Path {
-			path = append(path, target.fill(step))
+			path = append(path, target.Fill(step))
 		}
 		if _, ok := get(got, path); !ok {
 			t.Errorf("%s lacks %v:\n%s", file.path, path, raw)

@@ -50,3 +50,31 @@ func (c Change) Diff(colour bool) string {
 	}
 	return b.String()
 }
+
+// Print is what to paste by hand into a tool's settings, file by file, where there are none yet. Empty for a tool that
+// has no file.
+func Print(tool Tool, target Target) string {
+	if tool.files == nil {
+		return ""
+	}
+	var b strings.Builder
+	for _, file := range tool.files(System{Getenv: func(string) string { return "" }}) {
+		var sets []Set
+		for _, s := range file.sets {
+			set := Set{Value: target.Fill(s.Value)}
+			for _, step := range s.Path {
+				set.Path = append(set.Path, target.Fill(step))
+			}
+			sets = append(sets, set)
+		}
+		text, _, err := apply(formats[file.format], nil, sets)
+		if err != nil {
+			continue // the table is ours: the tests would show it
+		}
+		if b.Len() > 0 {
+			b.WriteString("\n")
+		}
+		b.Write(text)
+	}
+	return b.String()
+}

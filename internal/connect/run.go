@@ -79,12 +79,12 @@ func launchClaude(t Target) launch {
 	env := []string{"ANTHROPIC_BASE_URL=" + t.Root, "ANTHROPIC_AUTH_TOKEN=" + t.Key, "ANTHROPIC_MODEL=" + t.Model, "ANTHROPIC_DEFAULT_HAIKU_MODEL=" + t.Model}
 	// What the user's settings.json says about the environment would win over the environment; the command line wins
 	// over that.
-	settings := t.fill(`{"env":{"ANTHROPIC_BASE_URL":"{ROOT}","ANTHROPIC_AUTH_TOKEN":"{KEY}","ANTHROPIC_MODEL":"{MODEL}","ANTHROPIC_DEFAULT_HAIKU_MODEL":"{MODEL}"}}`)
+	settings := t.Fill(`{"env":{"ANTHROPIC_BASE_URL":"{ROOT}","ANTHROPIC_AUTH_TOKEN":"{KEY}","ANTHROPIC_MODEL":"{MODEL}","ANTHROPIC_DEFAULT_HAIKU_MODEL":"{MODEL}"}}`)
 	return launch{program: "claude", env: env, before: []string{"--settings", settings}}
 }
 
 func launchCodex(t Target) launch {
-	set := func(key, value string) []string { return []string{"-c", t.fill(key + "=" + value)} }
+	set := func(key, value string) []string { return []string{"-c", t.Fill(key + "=" + value)} }
 	return launch{program: "codex", env: []string{"CODEX_PROXY_KEY=" + t.Key}, before: slices.Concat(
 		set("model_provider", text(provider)), set("model", text("{MODEL}")),
 		set("model_providers."+provider, `{name="ChatGPT by Codex Proxy",base_url="{ROOT}/v1",wire_api="responses",supports_websockets=true,env_key="CODEX_PROXY_KEY"}`),
@@ -93,7 +93,7 @@ func launchCodex(t Target) launch {
 
 func launchOpenCode(program, variable string) func(Target) launch {
 	return func(t Target) launch {
-		return launch{program: program, env: []string{variable + "=" + t.fill(`{"model":"codex-proxy/{MODEL}","provider":{"codex-proxy":`+openCodeProvider+`}}`)}}
+		return launch{program: program, env: []string{variable + "=" + t.Fill(`{"model":"codex-proxy/{MODEL}","provider":{"codex-proxy":`+openCodeProvider+`}}`)}}
 	}
 }
 
@@ -102,7 +102,7 @@ func launchQwen(t Target) launch {
 }
 
 func launchContinue(t Target) launch {
-	file := "name: ChatGPT by Codex Proxy\nversion: 1.0.0\nschema: v1\nmodels:\n" + yamlItem(t.fill(continueModel), "  ", "\n")
+	file := "name: ChatGPT by Codex Proxy\nversion: 1.0.0\nschema: v1\nmodels:\n" + yamlItem(t.Fill(continueModel), "  ", "\n")
 	return launch{program: "cn", before: []string{"--config", "{FILE}"}, temporary: file, suffix: ".yaml"}
 }
 

@@ -62,7 +62,7 @@ func (t Tool) HasFile() bool { return t.files != nil }
 func (t Tool) CanRun() bool { return t.launch != nil }
 
 // Text is the recipe for a target.
-func (t Tool) Text(target Target) string { return target.fill(t.Recipe) }
+func (t Tool) Text(target Target) string { return target.Fill(t.Recipe) }
 
 func (t Tool) found(s System) bool {
 	for _, program := range t.programs {

@@ -55,8 +55,8 @@ type Store struct {
 	stamp   stamp     // of the file that keys were read from
 	looked  time.Time // when the file was looked at last
 	used    map[string]time.Time
-	saved   time.Time // when used was saved last
-	problem error     // the file can't be read
+	saved   map[string]time.Time // what of used is in its file
+	problem error                // the file can't be read
 	saving  sync.WaitGroup
 }
 
@@ -76,7 +76,7 @@ const (
 
 // Open returns the store at path. A file that can't be read lets nobody in by a key; Problem says why.
 func Open(path string) *Store {
-	s := &Store{path: path, now: time.Now, used: map[string]time.Time{}}
+	s := &Store{path: path, now: time.Now, used: map[string]time.Time{}, saved: map[string]time.Time{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.load(true)
@@ -176,7 +176,7 @@ func (s *Store) Close() {
 	s.saving.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.used) > 0 && !s.saved.IsZero() {
+	if len(s.saved) > 0 { // else nothing was used here
 		s.saveUsed()
 	}
 }
@@ -258,10 +258,10 @@ func (s *Store) usedPath() string { return s.path + ".used" }
 func (s *Store) use(name string) {
 	now := s.now().UTC()
 	s.used[name] = now
-	if now.Sub(s.saved) < coarse {
+	if now.Sub(s.saved[name]) < coarse {
 		return
 	}
-	s.saved = now
+	s.saved[name] = now
 	s.saving.Go(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -1,0 +1,61 @@
+package app
+
+import (
+	"errors"
+	"path/filepath"
+
+	"codex-proxy/internal/keys"
+	"codex-proxy/proxy"
+)
+
+// KeysFile is where the hashes of the named API keys are kept.
+func KeysFile() string { return filepath.Join(ConfigFolder(), "keys.json") }
+
+// guardKeys are all the keys that callers may bring: those of the settings, which have no names, and the named ones.
+type guardKeys struct {
+	list  proxy.KeyList
+	named *keys.Store
+}
+
+// Lookup is proxy.Keys'.
+func (k guardKeys) Lookup(presented string) (name string, ok bool) {
+	if name, ok = k.list.Lookup(presented); ok {
+		return name, ok
+	}
+	return k.named.Lookup(presented)
+}
+
+// Allows is proxy.KeyRoutes'. Keys of the settings are good for everything.
+func (k guardKeys) Allows(name, route string) bool { return name == "" || k.named.Allows(name, route) }
+
+// Keys lists the named API keys, the oldest first.
+func (a *App) Keys() []keys.Key { return a.keys.List() }
+
+// MakeKey makes a key under a name, good for routes or, without any, for all, and returns it: it is told this once. A
+// name that is taken is an error.
+func (a *App) MakeKey(name string, routes ...string) (string, error) {
+	for _, k := range a.keys.List() {
+		if k.Name == name {
+			return "", errors.New("there is a key of that name already. Revoke it first, or choose another name")
+		}
+	}
+	key := keys.New("key")
+	return key, a.keys.Add(name, key, routes...)
+}
+
+// RevokeKey takes a key away; the running proxy refuses it within a second.
+func (a *App) RevokeKey(name string) error { return a.keys.Revoke(name) }
+
+// toolKeys are the keys as package connect takes them.
+type toolKeys struct{ *keys.Store }
+
+// Add is connect.Keys'.
+func (k toolKeys) Add(name, key string) error { return k.Store.Add(name, key) }
+
+// Revoke is connect.Keys'.
+func (k toolKeys) Revoke(name string) error {
+	if err := k.Store.Revoke(name); !errors.Is(err, keys.ErrUnknown) {
+		return err
+	}
+	return nil
+}
