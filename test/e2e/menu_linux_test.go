@@ -272,7 +272,7 @@ func TestTheIconAndItsMenu(t *testing.T) {
 	if out, code := command(t, home, at(url), "start"); code != 0 || !d.has(eye, "Running at") {
 		t.Errorf("the command start: %d %s", code, out)
 	}
-	if out, code := command(t, home, at(url), "connect", "claude code"); code != 0 || !strings.Contains(out, "ANTHROPIC_BASE_URL=http://localhost:") {
+	if out, code := command(t, home, at(url), "connect", "--print", "claude code"); code != 0 || !strings.Contains(out, `"ANTHROPIC_BASE_URL": "http://localhost:`) {
 		t.Errorf("the command connect: %d %s", code, out)
 	}
 	if out, code := command(t, home, at(url), "log"); code != 0 || !strings.Contains(out, "First launch") {
