@@ -233,6 +233,42 @@ func TestBothKindsOfSignInAnswerTheSameRequests(t *testing.T) {
 	}
 }
 
+func TestAConversationGoesOnWithTheOtherKindOfSignIn(t *testing.T) {
+	for _, to := range []creds.Kind{creds.KindChatGPT, creds.KindCodex} {
+		for _, native := range []bool{false, true} {
+			r := newRig(t)
+			if to == creds.KindCodex {
+				r.switchTo(creds.KindChatGPT)
+			}
+			var header []string
+			if native {
+				header = []string{"Originator", "codex_exec"}
+			}
+			tools := `,"tools":[{"type":"function","name":"get_weather","parameters":{"type":"object"}}],"include":["reasoning.encrypted_content"],"instructions":"x"}`
+			_, first := r.post("/v1/responses", `{"model":"gpt-5.5","input":[{"role":"user","content":"call get_weather"}]`+tools, header...)
+			before := strings.Trim(get(first, "output").Raw, "[]")
+			r.switchTo(to)
+			status, h, answer, _ := r.do(http.MethodPost, "/v1/responses", `{"model":"gpt-5.5","input":[{"role":"user","content":"call get_weather"},`+before+
+				`,{"type":"function_call_output","call_id":"`+get(first, `output.#(type=="function_call").call_id`).Str+`","output":"sunny"}]`+tools, header...)
+			if !strings.Contains(before, "encrypted_content") || status != 200 || !strings.Contains(answer, "sunny") || h.Get("X-Codex-Proxy-Dropped") != "input.reasoning" {
+				t.Errorf("to %s, native %t: %d, told %q: %s", to, native, status, h.Get("X-Codex-Proxy-Dropped"), answer)
+			}
+		}
+	}
+}
+
+func TestReasoningThatIsKeptHereIsNotInTheWayOfTheOtherKind(t *testing.T) {
+	r := newRig(t)
+	tools := `,"tools":[{"type":"function","function":{"name":"get_weather"}}]}`
+	_, first := r.post("/v1/chat/completions", `{"messages":[{"role":"user","content":"call get_weather"}]`+tools)
+	r.switchTo(creds.KindChatGPT)
+	status, answer := r.post("/v1/chat/completions", `{"messages":[{"role":"user","content":"call get_weather"},`+get(first, "choices.0.message").Raw+
+		`,{"role":"tool","tool_call_id":"`+get(first, "choices.0.message.tool_calls.0.id").Str+`","content":"sunny"}]`+tools)
+	if status != 200 || !strings.Contains(answer, "sunny") {
+		t.Errorf("%d %s", status, answer)
+	}
+}
+
 // switching is a sign-in that the user replaces by one of the other kind in the moment in which the old one is refused.
 type switching struct {
 	*signIn

@@ -22,6 +22,14 @@ var idPrefixes = map[string]string{"message": "msg_", "function_call": "fc_", "r
 
 var pairs = map[string]string{"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
 
+// What the two services have encrypted begins with these, and neither can read the other's.
+const (
+	sealedByBackend = "gAAAAcodex"
+	sealedByPublic  = "gAAAAsiwc"
+)
+
+var errSealed = bad("The encrypted content could not be verified.")
+
 // check returns what the backend would say against a body.
 func (b *Backend) check(h http.Header, body []byte) error {
 	var params map[string]json.RawMessage
@@ -78,6 +86,9 @@ func (b *Backend) check(h http.Header, body []byte) error {
 	}
 	if err := checkTools(doc); err != nil {
 		return err
+	}
+	if strings.Contains(string(body), sealedByPublic) {
+		return errSealed
 	}
 	return checkInput(doc.Get("input").Array())
 }
@@ -150,7 +161,7 @@ func checkInput(items []gjson.Result) error {
 				return bad("Item with id '%s' not found. Items are not persisted when `store` is set to false.", id)
 			}
 			if !strings.HasPrefix(item.Get("encrypted_content").Str, "gAAAA") {
-				return bad("The encrypted content could not be verified.")
+				return errSealed
 			}
 		case "item_reference":
 			return bad("Item with id '%s' not found. Items are not persisted when `store` is set to false.", id)

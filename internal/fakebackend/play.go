@@ -322,6 +322,14 @@ func (p *player) done(index int, item map[string]any) {
 	p.event("response.output_item.done", map[string]any{"output_index": index, "item": item})
 }
 
+// sealed begins what only the service that answers can read.
+func (p *player) sealed() string {
+	if strings.HasPrefix(p.r.URL.Path, "/backend-api") {
+		return sealedByBackend
+	}
+	return sealedByPublic
+}
+
 func (p *player) reason(summary string) {
 	index := len(p.items)
 	id := "rs_" + random()
@@ -331,7 +339,7 @@ func (p *player) reason(summary string) {
 		p.event("response.reasoning_summary_text.delta", map[string]any{"item_id": id, "output_index": index, "summary_index": 0, "delta": summary})
 		p.event("response.reasoning_summary_text.done", map[string]any{"item_id": id, "output_index": index, "summary_index": 0, "text": summary})
 	}
-	p.done(index, map[string]any{"id": id, "type": "reasoning", "encrypted_content": "gAAAA" + random(), "summary": []any{map[string]any{"type": "summary_text", "text": summary}}})
+	p.done(index, map[string]any{"id": id, "type": "reasoning", "encrypted_content": p.sealed() + random(), "summary": []any{map[string]any{"type": "summary_text", "text": summary}}})
 }
 
 // text writes a message, a word an event.

@@ -133,6 +133,9 @@ func (b *Backend) checkPublic(body []byte) (int, map[string]any) {
 	if choice := doc.Get("tool_choice"); choice.Get("name").Exists() && !names[choice.Get("name").Str] {
 		return 400, publicError("invalid_value", "Tool choice '"+choice.Get("name").Str+"' not found in 'tools' parameter.", "tool_choice")
 	}
+	if strings.Contains(string(body), sealedByBackend) {
+		return 400, publicError("invalid_encrypted_content", errSealed.Error(), "input")
+	}
 	if err := checkInput(doc.Get("input").Array()); err != nil {
 		return 400, publicError("invalid_value", err.Error(), "input")
 	}

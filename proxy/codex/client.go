@@ -87,33 +87,44 @@ func (c *Client) Stream(ctx context.Context, r *Request) (*Stream, error) {
 		return nil, signInError(ctx, err)
 	}
 	c.Models.await(ctx, c)
-	dropped := r.Dropped
-	sent, err := r.encode(c.upstream(token.Kind), c.Models, c.Advice)
-	if err != nil {
-		return nil, err
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	idle := newIdle(c.KeepAlive, c.IdleTimeout, cancel)
-	resp, err := c.post(ctx, &token, r, sent)
-	if errors.Is(err, errOtherKind) {
-		r.Dropped = dropped
-		if sent, err = r.encode(c.upstream(token.Kind), c.Models, c.Advice); err == nil {
-			resp, err = c.post(ctx, &token, r, sent)
-		}
-	}
+	resp, sent, err := c.deliver(ctx, token, r)
 	if err != nil {
 		idle.stop()
 		cancel(nil)
-		switch {
-		case errors.Is(err, errIdle):
+		if errors.Is(err, errIdle) {
 			err = Silent(c.IdleTimeout, c.Advice)
-		case errors.Is(err, errOtherKind):
-			err = SignIn("Another sign-in is in use now. Send the request again", time.Second)
 		}
 		return nil, err
 	}
 	return &Stream{Header: resp.Header, Model: sent.model, Effort: sent.effort,
 		dec: NewDecoder(resp.Body), body: resp.Body, cancel: cancel, ctx: ctx, idle: idle, advice: c.Advice}, nil
+}
+
+// deliver makes the body and posts it. It makes another one, once for each reason, when the sign-in was replaced by one of
+// the other kind meanwhile, and when the conversation holds reasoning that another service or account has encrypted.
+func (c *Client) deliver(ctx context.Context, token creds.Token, r *Request) (*http.Response, encoded, error) {
+	dropped := r.Dropped
+	switched, forgot := false, false
+	for {
+		sent, err := r.encode(c.upstream(token.Kind), c.Models, c.Advice)
+		if err != nil {
+			return nil, sent, err
+		}
+		resp, err := c.post(ctx, &token, r, sent)
+		var failure *Error
+		switch {
+		case errors.Is(err, errOtherKind) && switched:
+			return nil, sent, SignIn("Another sign-in is in use now. Send the request again", time.Second)
+		case errors.Is(err, errOtherKind):
+			switched, r.Dropped = true, dropped
+		case errors.As(err, &failure) && failure.unreadable() && !forgot && r.forgetReasoning():
+			forgot, dropped = true, r.Dropped
+		default:
+			return resp, sent, err
+		}
+	}
 }
 
 // errOtherKind says that a sign-in of the other kind has taken the place of the one that a body was made for.

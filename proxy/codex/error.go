@@ -182,6 +182,14 @@ const codeUnknownModel = "model_not_found"
 // Source: public reports of {"detail":"The 'gpt-5' model is not supported when using Codex with a ChatGPT account."}.
 var unknownModel = regexp.MustCompile(`^The '[^']*' model is not supported\b|^The model '[^']*' does not exist\b`)
 
+// sealed is how a service says that it can't read what another one, or the same for another account, has encrypted.
+var sealed = regexp.MustCompile(`(?i)encrypted content.* could not be (verified|decrypted)`)
+
+// unreadable reports that the conversation holds what the service can't decrypt.
+func (e *Error) unreadable() bool {
+	return e.Status == http.StatusBadRequest && (e.Code == "invalid_encrypted_content" || sealed.MatchString(e.Message))
+}
+
 // nameModels makes of the backend's word that a model is not there a 404 that says which are.
 func (e *Error) nameModels(asked string, models *Catalogue) {
 	if e.Code != codeUnknownModel {

@@ -341,6 +341,17 @@ func (r *Request) encode(up Upstream, models *Catalogue, advice Advice) (encoded
 	return encoded{append(b.buf, `,"store":false,"stream":true}`...), session, model, effort}, nil
 }
 
+// forgetReasoning takes out the reasoning of earlier turns, and reports whether there was any. The model then thinks anew.
+func (r *Request) forgetReasoning() bool {
+	kept := slices.DeleteFunc(slices.Clone(r.Input), func(item json.RawMessage) bool { return gjson.GetBytes(item, "type").Str == "reasoning" })
+	if len(kept) == len(r.Input) {
+		return false
+	}
+	r.Input = kept
+	r.Drop("input.reasoning")
+	return true
+}
+
 func (r *Request) reasoning(effort string) json.RawMessage {
 	b := bodyWriter{}
 	if effort != "" {
