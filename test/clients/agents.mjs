@@ -47,8 +47,13 @@ async function agent(proxy, { setup, toolPrompt, image, schema, hello = ["say he
     const { out } = await run(prompt, options);
     assert.match(out, pattern, out.slice(-3000));
   };
+  let took = 0; // milliseconds for a whole answer, the agent's start among them
   return {
-    chat: () => says(...hello),
+    chat: async () => {
+      const start = Date.now();
+      await says(...hello);
+      took = Date.now() - start;
+    },
     stream: () => says("Please: [[text 30 20]]", /word word/),
     tools: () => says(`Please: [[call ${toolPrompt}]]`, new RegExp(`The tool answered:[^]*${proof}`)),
     images: image && (() => says("what is in the picture", /1 image/, { image: join(work, "pixel.png") })),
@@ -67,7 +72,7 @@ async function agent(proxy, { setup, toolPrompt, image, schema, hello = ["say he
       const open = requests();
       let kill;
       const ended = run("Please: [[endless]]", { started: (f) => { kill = f; } }).catch(() => {});
-      await new Promise((resolve) => setTimeout(resolve, 6000));
+      await new Promise((resolve) => setTimeout(resolve, Math.min(Math.max(6000, 2 * took), 45_000))); // by then it is answered
       kill();
       await ended;
       for (let i = 0; i < 100 && proxy.log().split("gone=true").length === before; i++) await new Promise((resolve) => setTimeout(resolve, 50));
