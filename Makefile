@@ -9,7 +9,7 @@ CYCLONEDX := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 RELEASE_ARCHS ?= amd64 arm64
 REPOSITORY ?= codex-proxy/codex-proxy
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
-export CGO_ENABLED ?= 0
+export CGO_ENABLED ?= $(if $(filter Darwin,$(shell uname -s)),1,0)
 export GOFLAGS ?= -buildvcs=false
 
 .PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*/\1/p' $(MAKEFILE_LIST))
@@ -19,22 +19,31 @@ help: ## list the targets
 build: ## build build/codex-proxy
 	go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) .
 
-run: build ## build and start the proxy
+run: build ## build and start the proxy (on a Mac the icon needs cgo, so Apple's command line tools)
 	$(BIN)
 
 demo: build ## build and start the proxy with the built-in demo backend
 	$(BIN) --demo
 
-test: tools lint check-platforms check-go check-e2e check-clients check-desktop test-windows check-worker check-vulnerabilities ## every check there is
+PARTS := lint check-platforms check-go check-e2e check-clients check-desktop test-windows check-worker check-packages check-vulnerabilities
+
+test: ## every check there is; it says first what it installs, and ends with one line for all
+	@MAKE="$(MAKE)" test/all $(PARTS)
+
+check: ## the quick form: formatting, vet, and the tests of packages that have changed (go test knows which)
+	@out=$$(gofmt -l .); [ -z "$$out" ] || { echo "not gofmt-ed: $$out"; exit 1; }
+	go vet -tags e2e ./...
+	go run ./test/count go test -json -short ./...
 
 tools: ## install what the tests need (apt), or say what to install
 	@test/tools
 
 check-go: ## the packages' own tests, with the race detector; they need nothing but Go
-	CGO_ENABLED=1 go test -race -timeout 8m ./...
+	CGO_ENABLED=0 go build -o build/count ./test/count
+	CGO_ENABLED=1 build/count go test -json -race -timeout 8m ./...
 
 check-e2e: ## the built program, driven as its users do (needs what `make tools` installs)
-	go test -tags e2e -count=1 -timeout 10m ./test/e2e
+	go run ./test/count go test -json -tags e2e -count=1 -timeout 10m ./test/e2e
 
 lint: ## formatting, go vet, staticcheck, go.mod
 	@out=$$(gofmt -l .); [ -z "$$out" ] || { echo "not gofmt-ed: $$out"; exit 1; }
@@ -82,7 +91,7 @@ worker: ## build the Cloudflare Worker
 	worker/build.sh
 
 worker-dev: ## run the Worker on this machine
-	cd worker && npm ci --no-audit --no-fund --silent && npx wrangler dev --local --ip 127.0.0.1
+	cd worker && ../test/npm && npx wrangler dev --local --ip 127.0.0.1
 
 check-worker: ## the Worker in workerd, in front of the stand-in
 	go build -o build/stand-in ./internal/standin

@@ -2,9 +2,13 @@
 ; (four of them), PROGRAMS (the folder with both), PAGE and OUT. Silent: /S, and /AUTOSTART to start at login.
 Target amd64-unicode
 Unicode true
+!ifdef QUICK ; for a test
+SetCompress off
+!else
 SetCompressor /SOLID lzma
 ; Both programs are nearly the same: the second is found in the first.
 SetCompressorDictSize 64
+!endif
 SetDateSave off
 Name "Codex Proxy"
 OutFile "${OUT}"
