@@ -103,7 +103,7 @@ bench-worker: ## time of /health and added CPU of a chat, in workerd
 	worker/run bench.mjs
 
 release: ## all that this system can make of a release, offline, in build/release; macOS: packaging/macos/build
-	VERSION=$(VERSION) REPOSITORY=$(REPOSITORY) GORELEASER="$(GORELEASER)" GOWINRES=$(GOWINRES) CYCLONEDX=$(CYCLONEDX) RELEASE_ARCHS="$(RELEASE_ARCHS)" packaging/release
+	VERSION=$(VERSION) REPOSITORY=$(REPOSITORY) GORELEASER="$(GORELEASER)" GOWINRES=$(GOWINRES) CYCLONEDX=$(CYCLONEDX) RELEASE_ARCHS="$(RELEASE_ARCHS)" MORE="$(MORE)" packaging/release
 
 check-packages: ## installs, runs, upgrades and removes what `make release` makes (root for the Linux packages; about 4 minutes)
 	@$(MAKE) -s release RELEASE_ARCHS=amd64 VERSION=0.0.1

@@ -1,7 +1,7 @@
 // Runs real clients against the built binary and prints a table of client × ability for each kind of sign-in. With
 // --write they go into docs/clients.md; with --all the agents that take longer run, too, and every client with both.
 import { spawnSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { agents } from "./agents.mjs";
 import { startProxy, startProxyByChatGPT } from "./proxy.mjs";
@@ -94,5 +94,9 @@ if (process.argv.includes("--write")) {
     "",
   ];
   writeFileSync(fileURLToPath(new URL("../../docs/clients.md", import.meta.url)), lines.join("\n"));
+}
+if (process.env.COUNTS) {
+  const marks = rows.flat();
+  appendFileSync(process.env.COUNTS, `${marks.filter((mark) => mark === "✓").length} ${failed} 0\n`);
 }
 process.exit(failed ? 1 : 0);
