@@ -13,13 +13,15 @@ import (
 	"codex-proxy/internal/cli"
 )
 
-// version is set by the build (-ldflags "-X main.version=…").
-var version = "dev"
+// Set by the build (-ldflags "-X main.version=…"): the version, and for releases where the notice of a newer one is, and
+// the key that signs it. Without them nothing is looked for.
+var version, updateAddress, updateKey = "dev", "", ""
 
 func main() {
 	ctx, hurry := interrupts()
 	os.Exit(cli.Run(ctx, cli.Process{
 		Version: version, Args: os.Args[1:], In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Hurry: hurry,
+		UpdateAddress: updateAddress, UpdateKey: updateKey,
 		Plain: os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb", // Source: no-color.org
 	}))
 }

@@ -20,9 +20,12 @@ func draining(ctx context.Context) <-chan struct{} {
 // strangerKey is under what a Service tells of a connection, in its context, that it is another user's: the uid.
 type strangerKey struct{}
 
+// Stranger reports whether a request is of another user of this machine, for handlers beside a Server.
+func Stranger(ctx context.Context) bool { return ctx.Value(strangerKey{}) != nil }
+
 // stranger returns the error for a request of another user of this machine; nil for all others.
 func stranger(ctx context.Context) *codex.Error {
-	if ctx.Value(strangerKey{}) == nil {
+	if !Stranger(ctx) {
 		return nil
 	}
 	return &codex.Error{Status: http.StatusForbidden, Type: "permission_error", Code: "other_user",

@@ -48,22 +48,28 @@ type Service struct {
 	// (see package peer). Root's are let in, and so are, with a line in Errors, those that can't be told.
 	SameUser bool
 
-	life sync.Mutex // held while starting or stopping, which can take seconds
+	life    sync.Mutex     // held while starting, moving or stopping, which can take seconds
+	retired sync.WaitGroup // what listened before a Move and still has answers under way
 
-	mu     sync.Mutex // held for the fields only
-	server *http.Server
-	cut    context.CancelCauseFunc
-	drain  chan struct{}
-	serve  sync.WaitGroup // the listeners
-	addr   string
+	mu  sync.Mutex // held for Port and now only
+	now *listening // nil when stopped
 
-	under        sync.WaitGroup // the requests under way, WebSockets among them
-	drainTime    time.Duration  // drainPatience, but for tests
-	writeTime    time.Duration  // writePatience, but for tests
+	drainTime    time.Duration // drainPatience, but for tests
+	writeTime    time.Duration // writePatience, but for tests
 	uid          func(net.Conn) (int, error)
 	connections  atomic.Int64
 	saidTooMany  atomic.Bool
 	saidUnknowns atomic.Bool
+}
+
+// listening is a server on its addresses, and the requests under way there.
+type listening struct {
+	server *http.Server
+	cut    context.CancelCauseFunc
+	drain  chan struct{}  // closed when no new requests are taken
+	serve  sync.WaitGroup // the listeners
+	under  sync.WaitGroup // the requests under way, WebSockets among them
+	addr   string
 }
 
 // Start listens and serves in the background. The error says who is in the way and what to do.
@@ -73,40 +79,64 @@ func (s *Service) Start() error {
 	if s.Addr() != "" {
 		return nil
 	}
-	listeners, err := s.listen(s.WantedPort())
+	next, err := s.open(s.WantedPort())
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.now = next
+	return nil
+}
+
+// Move listens on another port. What is under way on the old one goes on there for as long as it would after a Stop. When
+// the new port can't be had, nothing has changed.
+func (s *Service) Move(port int) error {
+	s.life.Lock()
+	defer s.life.Unlock()
+	next, err := s.open(port)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	before := s.now
+	s.now, s.Port = next, port
+	s.mu.Unlock()
+	if before != nil {
+		s.retired.Go(func() { s.end(before) })
+	}
+	return nil
+}
+
+func (s *Service) open(port int) (*listening, error) {
+	listeners, err := s.listen(port)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cut := context.WithCancelCause(context.Background())
-	s.cut, s.drain = cut, make(chan struct{})
-	ctx = context.WithValue(ctx, drainKey{}, s.drain)
-	s.server = &http.Server{
-		Handler:           http.HandlerFunc(s.handle),
+	l := &listening{cut: cut, drain: make(chan struct{}), addr: listeners[0].Addr().String()}
+	ctx = context.WithValue(ctx, drainKey{}, l.drain)
+	l.server = &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			l.under.Add(1)
+			defer l.under.Done()
+			s.Handler.ServeHTTP(w, r)
+		}),
 		ReadHeaderTimeout: headerPatience,
 		IdleTimeout:       idlePatience,
 		MaxHeaderBytes:    headerMost,
 		ErrorLog:          s.Errors,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ConnContext:       s.lookAtPeer,
+		ConnContext:       s.LookAtPeer,
 	}
-	s.addr = listeners[0].Addr().String()
-	for _, l := range listeners {
-		server := s.server
-		s.serve.Go(func() {
-			if err := server.Serve(boundedListener{l, s}); !errors.Is(err, http.ErrServerClosed) {
-				s.logf("listener %s: %v", l.Addr(), err)
+	for _, listener := range listeners {
+		l.serve.Go(func() {
+			if err := l.server.Serve(boundedListener{listener, s}); !errors.Is(err, http.ErrServerClosed) {
+				s.logf("listener %s: %v", listener.Addr(), err)
 			}
 		})
 	}
-	return nil
-}
-
-func (s *Service) handle(w http.ResponseWriter, r *http.Request) {
-	s.under.Add(1)
-	defer s.under.Done()
-	s.Handler.ServeHTTP(w, r)
+	return l, nil
 }
 
 func (s *Service) logf(format string, args ...any) {
@@ -133,10 +163,10 @@ func (s *Service) SetPort(port int) {
 func (s *Service) Addr() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.server == nil {
+	if s.now == nil {
 		return ""
 	}
-	return s.addr
+	return s.now.addr
 }
 
 // listen opens the addresses. For localhost both families are wanted, since programs differ in which they try first; a
@@ -217,18 +247,26 @@ func (s *Service) Stop() {
 	s.life.Lock()
 	defer s.life.Unlock()
 	s.mu.Lock()
-	server, cut, drain := s.server, s.cut, s.drain
+	now := s.now
 	s.mu.Unlock()
-	if server == nil {
-		return
+	if now != nil {
+		s.end(now)
 	}
-	close(drain)
+	s.retired.Wait()
+	s.mu.Lock()
+	s.now = nil
+	s.mu.Unlock()
+}
+
+// end takes no new requests, and returns when those under way have ended or were cut.
+func (s *Service) end(l *listening) {
+	close(l.drain)
 	ended := make(chan struct{})
 	patience, cancel := context.WithTimeout(context.Background(), orElse(s.drainTime, drainPatience))
 	go func() {
 		defer close(ended)
-		server.Shutdown(patience) //nolint:errcheck // what is left is cut next
-		s.under.Wait()
+		l.server.Shutdown(patience) //nolint:errcheck // what is left is cut next
+		l.under.Wait()
 	}()
 	select {
 	case <-ended:
@@ -236,15 +274,12 @@ func (s *Service) Stop() {
 	case <-s.Hurry:
 	}
 	cancel()
-	cut(codex.Stopped())
-	timer := time.AfterFunc(cutPatience, func() { server.Close() }) //nolint:errcheck // the listeners are closed already
+	l.cut(codex.Stopped())
+	timer := time.AfterFunc(cutPatience, func() { l.server.Close() }) //nolint:errcheck // the listeners are closed already
 	<-ended
 	timer.Stop()
-	server.Close() //nolint:errcheck // see above
-	s.serve.Wait()
-	s.mu.Lock()
-	s.server = nil
-	s.mu.Unlock()
+	l.server.Close() //nolint:errcheck // see above
+	l.serve.Wait()
 }
 
 func orElse[T comparable](v, otherwise T) T {
@@ -308,8 +343,8 @@ func (c *boundedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// lookAtPeer finds out once a connection whose program is at its other end.
-func (s *Service) lookAtPeer(ctx context.Context, c net.Conn) context.Context {
+// LookAtPeer is an http.Server's ConnContext: it finds out once a connection whose program is at its other end.
+func (s *Service) LookAtPeer(ctx context.Context, c net.Conn) context.Context {
 	if !s.SameUser {
 		return ctx
 	}

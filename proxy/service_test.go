@@ -371,3 +371,57 @@ func TestAnotherUsersProgramIsRefused(t *testing.T) {
 		t.Errorf("%d %s", status, text)
 	}
 }
+
+func TestAServiceMovesWhileAnAnswerIsUnderWay(t *testing.T) {
+	begun, finish := make(chan struct{}), make(chan struct{})
+	s := &Service{Host: "127.0.0.1", Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			close(begun)
+			<-finish
+		}
+		io.WriteString(w, "whole") //nolint:errcheck // a test's answer
+	})}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	old := s.Addr()
+	answer := make(chan string, 1)
+	go func() {
+		resp, err := http.Get("http://" + old + "/slow")
+		if err != nil {
+			answer <- err.Error()
+			return
+		}
+		defer resp.Body.Close()
+		raw, _ := io.ReadAll(resp.Body)
+		answer <- string(raw)
+	}()
+	<-begun
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	if err := s.Move(taken.Addr().(*net.TCPAddr).Port); !errors.Is(err, ErrPortTaken) || s.Addr() != old {
+		t.Errorf("to a port that is taken: %v, now at %s", err, s.Addr())
+	}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := free.Addr().(*net.TCPAddr).Port
+	free.Close()
+	if err := s.Move(port); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.Get("http://" + s.Addr() + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	close(finish)
+	if got := <-answer; got != "whole" {
+		t.Errorf("the answer under way: %s", got)
+	}
+}

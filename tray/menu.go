@@ -48,6 +48,7 @@ func Menu(s State, now time.Time) []Item {
 		signIn,
 		action("cancel sign-in", CancelSignIn, "Cancel sign-in", s, "Cancelling…").hide(s.SigningIn == nil),
 		action("copy sign-in link", CopySignInLink, "Copy sign-in link", s, "Copying…").hide(s.SigningIn == nil || s.SigningIn.Address == ""),
+		{ID: "update", Title: "Version " + s.Newer + " is there…", Action: Update, Hidden: s.Newer == ""},
 		{ID: "-3", Separator: true},
 
 		{ID: "connect", Title: "Connect", Children: connectItems(s)},

@@ -83,6 +83,7 @@ var states = map[string]func(*State){
 		s.LastError, s.LastErrorAt = "Zed: there is no model gpt-9 in your plan", now.Add(-5*time.Minute)
 	},
 	"a page asks":     func(s *State) { s.AskedOrigin = "http://localhost:3000" },
+	"a newer version": func(s *State) { s.Newer = "1.3.0" },
 	"starts at login": func(s *State) { s.StartAtLogin, s.Meter = true, true },
 }
 

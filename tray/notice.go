@@ -75,6 +75,9 @@ func notices(s State, now time.Time) []Notice {
 		}
 		out = append(out, Notice{t.Key, t.Title, t.Detail, t.Action, t.Button, false})
 	}
+	if s.PlanNotice != "" {
+		out = append(out, Notice{"plan", "You're using your ChatGPT plan", s.PlanNotice, Open("usage"), "", true})
+	}
 	if p := s.SigningIn; p != nil && p.Code != "" {
 		out = append(out, Notice{"code", "Type " + p.Code, "Open " + p.Address + " on any device and type this code. It is good until " + at(p.Expires, now) + ".", Open("sign-in"), "Show", true})
 	}

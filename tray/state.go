@@ -50,6 +50,7 @@ const (
 	StartAtLogin   Action = "start at login"
 	ShowMeter      Action = "show meter"
 	OpenLog        Action = "open log"
+	Update         Action = "update" // shows where a newer version is
 	About          Action = "about"
 	Quit           Action = "quit"
 
@@ -120,6 +121,8 @@ type State struct {
 	CanImport bool
 	Tools     []Tool
 
+	PlanNotice   string   // what the first use of a "Sign in with ChatGPT" must say, once; empty otherwise
+	Newer        string   // a version that has been released; empty while this is the newest
 	Mute         []string // what is not to be notified about: limits, sign-in, pages
 	StartAtLogin bool
 	Meter        bool            // the icon shows the fuller window

@@ -41,14 +41,23 @@ func main() {
 		Store:     &kvStore{load: bridge.Get("load"), save: bridge.Get("save"), secret: text(env, "CREDENTIALS_KEY")},
 		Refresher: &creds.Refresher{HTTP: fetcher{}, AuthURL: auth, UserAgent: identity.UserAgent},
 		Advice:    advice,
-		Tell:      func(s creds.Step) { log.Info(s) },
+		Tell: func(s creds.Step) {
+			switch s.Kind {
+			case creds.StepFailure:
+				log.Error(s)
+			case creds.StepWarning:
+				log.Warn(s)
+			default:
+				log.Info(s)
+			}
+		},
 	})
 	keys, origins, keyMissing := proxy.KeyList(list(text(env, "PROXY_API_KEY"))), list(text(env, "ALLOW_ORIGIN")), ""
 	if len(keys) == 0 {
 		keyMissing = "This Worker has no API key yet, so it answers nobody. Set one: wrangler secret put PROXY_API_KEY"
 	}
 	server := proxy.NewServer(proxy.Config{
-		SignIn: manager, HTTP: fetcher{}, BackendURL: backend, APIURL: api, Identity: identity,
+		Advice: remedy, SignIn: manager, HTTP: fetcher{}, BackendURL: backend, APIURL: api, Identity: identity,
 		// The platform ends a silent answer on its own terms; this is for the backend's silence.
 		IdleTimeout: 10 * time.Minute, KeepAlive: 15 * time.Second, Strict: text(env, "STRICT") == "true",
 		Memory: 48 << 20, // of the 128 MB that a Worker has

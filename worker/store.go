@@ -10,6 +10,7 @@ import (
 	"codex-proxy/creds"
 	"codex-proxy/internal/seal"
 	"codex-proxy/proxy"
+	"codex-proxy/proxy/codex"
 )
 
 // kvStore keeps the sign-in in the Durable Object's storage, which is consistent, and a copy in KV, where the user of
@@ -67,6 +68,23 @@ func (s *kvStore) Save(_ context.Context, c creds.Credentials) error {
 
 // Name says where this is.
 func (s *kvStore) Name() string { return "the Worker's storage" }
+
+// remedy says how something is done that an error speaks of, to somebody who deployed the Worker.
+func remedy(r codex.Remedy) string {
+	switch r {
+	case codex.RemedySignIn, codex.RemedySignInCodex:
+		return "Fill the Worker anew: codex-proxy worker push --fresh, or POST /admin/credentials"
+	case codex.RemedyIdleTimeout:
+		return "Send the request again"
+	case codex.RemedyStrict:
+		return "Leave it out, or unset the Worker's variable STRICT"
+	case codex.RemedyAllowOrigin:
+		return "To allow it, add it to the Worker's variable ALLOW_ORIGIN"
+	case codex.RemedyAPIKey:
+		return "Set it as the API key in your tool: one of the Worker's PROXY_API_KEY, not OpenAI's"
+	}
+	return ""
+}
 
 const fill = "codex-proxy worker push, or POST /admin/credentials"
 

@@ -40,7 +40,10 @@ func (a advice) cause(c creds.Cause) string {
 	case creds.CauseConfiguration:
 		return a.signIn + "; if it stays, update Codex Proxy"
 	case creds.CauseIdentityOnly:
-		return a.signIn + " and give leave to use the plan"
+		if a.icon {
+			return "Choose \"Sign in with ChatGPT…\" in the menu of Codex Proxy again, and give leave to use the plan"
+		}
+		return "Run `codex-proxy login --chatgpt` again and give leave to use the plan, or `codex-proxy login` for the Codex sign-in"
 	case creds.CauseSpent, creds.CauseAnswerLost, creds.CauseEnded, creds.CauseRejected:
 		return a.signIn + " to sign in again"
 	}

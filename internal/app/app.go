@@ -25,6 +25,7 @@ import (
 	"codex-proxy/internal/history"
 	"codex-proxy/internal/keys"
 	"codex-proxy/internal/page"
+	"codex-proxy/internal/update"
 	"codex-proxy/proxy"
 	"codex-proxy/proxy/codex"
 )
@@ -36,6 +37,8 @@ type Program struct {
 	// Icon means that it has the icon and the menu: a port that is taken does not end it, since the menu can mend that,
 	// and advice speaks of clicks.
 	Icon bool
+	// UpdateAddress and UpdateKey are those of package update; empty for no notice of new versions.
+	UpdateAddress, UpdateKey string
 }
 
 // App is the program. Make one with New; Run is its life as a server, and without it the verbs work on what is stored,
@@ -72,13 +75,16 @@ type App struct {
 	advice     advice
 	origins    *origins
 
+	saving sync.Mutex // held while the settings file is changed
+
 	mu       sync.Mutex
 	trouble  string // why the proxy does not listen, or empty
 	spare    int    // a port that is free instead
 	imported bool   // the first launch imported a sign-in
 	icon     string // how the icon is, for status; empty without a menu
 	attempt  *attempt
-	meter    bool // the icon shows the fuller limit
+	newer    update.Release // empty while there is none
+	meter    bool           // the icon shows the fuller limit
 	mute     []string
 	// spareAddr is where the page is while the proxy does not listen; empty until it was needed.
 	spareAddr string

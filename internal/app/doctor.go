@@ -159,10 +159,10 @@ func (e *examination) signIn(s SignInState) {
 	now := time.Now()
 	switch s.Status {
 	case creds.StatusNone:
-		e.bad("Sign-in", "Run `codex-proxy login`", "none")
+		e.bad("Sign-in", e.a.advice.signIn, "none")
 		return
 	case creds.StatusSignInAgain:
-		e.bad("Sign-in", "Run `codex-proxy login`", "%s: %s", redact(s.Email), s.Problem)
+		e.bad("Sign-in", e.a.advice.signIn, "%s: %s", redact(s.Email), s.Problem)
 	case creds.StatusRefreshFailing:
 		e.bad("Sign-in", "Look at the lines about the auth server below; it is tried again by itself", "%s: %s", redact(s.Email), s.Problem)
 	default:
@@ -177,7 +177,7 @@ func (e *examination) signIn(s SignInState) {
 	case err != nil:
 		e.good("Codex CLI", "holds no sign-in in its file")
 	case e.a.manager.SharesChain(cli) && s.Ownership == creds.Own:
-		e.tell(Finding{Note, "Codex CLI", "holds the same refresh token: whichever of the two refreshes first logs the other out", "Run `codex-proxy login` so that each program has a sign-in of its own"})
+		e.tell(Finding{Note, "Codex CLI", "holds the same refresh token: whichever of the two refreshes first logs the other out", e.a.advice.signIn + ", so that each program has a sign-in of its own"})
 	case e.a.manager.SharesChain(cli):
 		e.note("Codex CLI", "holds the same refresh token; the proxy follows the CLI's file as long as the sign-in is shared")
 	default:

@@ -12,17 +12,11 @@ import (
 	"codex-proxy/proxy"
 )
 
-// Start has the proxy listen, on another port unless that is 0, and keeps both over a restart.
+// Start has the proxy listen, on another port unless that is 0, and keeps both over a restart. One that runs moves, with
+// the answers under way ending where they began; when the other port can't be had it stays where it is.
 func (a *App) Start(port int) error {
 	a.endPause()
-	if port != 0 {
-		if addr := a.service.Addr(); addr != "" && a.service.WantedPort() != port {
-			a.page.Disconnect()
-			a.service.Stop()
-		}
-		a.service.SetPort(port)
-	}
-	if err := a.listen(); err != nil {
+	if err := a.listen(port); err != nil {
 		return err
 	}
 	if port != 0 {
@@ -77,9 +71,21 @@ func (a *App) endPause() {
 	}
 }
 
-// listen starts the proxy, or keeps why it can't.
-func (a *App) listen() error {
-	err := a.service.Start()
+// listen starts the proxy, or moves it to a port that is not 0. What is in the way is kept, unless it runs already.
+func (a *App) listen(port int) error {
+	var err error
+	running := a.service.Addr() != ""
+	switch {
+	case running && port != 0 && port != a.service.WantedPort():
+		if err = a.service.Move(port); err != nil {
+			return err
+		}
+	case port != 0:
+		a.service.SetPort(port)
+		fallthrough
+	default:
+		err = a.service.Start()
+	}
 	trouble, spare := "", 0
 	if err != nil {
 		trouble = err.Error()
@@ -133,7 +139,8 @@ func sparePort(taken int) int {
 // display is an address as a person would type it.
 func display(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
-	if err == nil && host == "127.0.0.1" {
+	ip := net.ParseIP(host)
+	if err == nil && ip != nil && (ip.IsUnspecified() || host == "127.0.0.1") {
 		return "localhost:" + port
 	}
 	return addr

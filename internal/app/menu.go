@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/adrg/xdg"
@@ -76,7 +78,7 @@ func (s State) tray(now time.Time) tray.State {
 		creds.StatusRefreshing: tray.Refreshing, creds.StatusRefreshFailing: tray.Failing, creds.StatusSignInAgain: tray.SignInAgain,
 	}[in.Status]
 	t.ByUser = in.Cause == creds.CauseSignedOut
-	t.Mute = s.Mute
+	t.Mute, t.Newer, t.PlanNotice = s.Mute, s.Newer, s.PlanNotice
 	t.ClockOff, t.AskedOrigin = in.ClockOff, s.Asked
 	if f := s.Failed; f != nil {
 		t.LastError, t.LastErrorAt = f.Client+": "+f.Error, f.Time
@@ -126,7 +128,7 @@ func (m *Menu) Do(ctx context.Context, action tray.Action) (string, error) {
 	case tray.SignInByCode:
 		return "", m.signIn(ctx, ByDevice)
 	case tray.SignInChatGPT:
-		return "", m.signIn(ctx, ByChatGPT)
+		return "", a.OpenPage("sign-in") // which tells first what that means
 	case tray.CancelSignIn:
 		a.CancelSignIn()
 		return "", nil
@@ -155,7 +157,9 @@ func (m *Menu) Do(ctx context.Context, action tray.Action) (string, error) {
 	case tray.ShowMeter:
 		return "", a.ShowMeter(!a.State().Meter)
 	case tray.OpenLog:
-		return "", browser.OpenFile(LogFile())
+		return "", OpenBrowser(LogFile())
+	case tray.Update:
+		return "", OpenBrowser(a.State().NewerPage)
 	case tray.About:
 		return "Version " + a.program.Version + ". Your ChatGPT plan for your editors, on this machine only.", nil
 	case tray.Quit:
@@ -195,10 +199,24 @@ func (m *Menu) signIn(ctx context.Context, way Way) error {
 	return err
 }
 
-// OpenBrowser opens an address in the user's browser. It returns when the browser does, which may be never.
+// quietBrowser keeps what the browser prints off this program's output.
+var quietBrowser = sync.OnceFunc(func() { browser.Stdout, browser.Stderr = io.Discard, io.Discard })
+
+// openPatience is how long it is waited for a browser that can't be opened to say so. One that is opened may stay
+// in the foreground for as long as it runs.
+const openPatience = 2 * time.Second
+
+// OpenBrowser opens an address, or a file, by the user's own choice of program.
 func OpenBrowser(address string) error {
-	browser.Stdout, browser.Stderr = nil, nil
-	return browser.OpenURL(address)
+	quietBrowser()
+	failed := make(chan error, 1)
+	go func() { failed <- browser.OpenURL(address) }() // ends with that program
+	select {
+	case err := <-failed:
+		return err
+	case <-time.After(openPatience):
+		return nil
+	}
 }
 
 // LoginEntry is what the desktop runs at login: this program with flags as it was started with.

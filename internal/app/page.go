@@ -58,17 +58,17 @@ func (a *App) newPage() {
 		}
 	}
 	a.view = &pageApp{App: a, active: map[uint64]page.Request{}}
-	a.page = page.New(page.Config{App: a.view, History: a.history, Hosts: nil})
+	a.page = page.New(page.Config{App: a.view, History: a.history, Hosts: append(slices.Clone(a.Settings.AllowHost), a.Settings.Listen)})
 }
 
 // withPage gives browsers the page, and everybody else the proxy.
-func (a *App) withPage(proxy http.Handler) http.Handler {
+func (a *App) withPage(others http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if page.Wants(r) {
+		if page.Wants(r) && !proxy.Stranger(r.Context()) {
 			a.page.ServeHTTP(w, r)
 			return
 		}
-		proxy.ServeHTTP(w, r)
+		others.ServeHTTP(w, r)
 	})
 }
 
@@ -112,7 +112,7 @@ func (a *App) spareDoor() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("no free loopback port for the page: %w", err)
 	}
-	server := &http.Server{Handler: a.withPage(http.NotFoundHandler()), ReadHeaderTimeout: 10 * time.Second, ErrorLog: standardLogger(a.log)}
+	server := &http.Server{Handler: a.withPage(http.NotFoundHandler()), ReadHeaderTimeout: 10 * time.Second, ErrorLog: standardLogger(a.log), ConnContext: a.service.LookAtPeer}
 	go server.Serve(l) //nolint:errcheck // ends with Close
 	a.atEnd = append(a.atEnd, func() { server.Close() })
 	a.spareAddr = l.Addr().String()
@@ -185,6 +185,12 @@ func (p *pageApp) Snapshot() page.Snapshot {
 		out.Windows = append(out.Windows, page.Window{Name: w.Name, Used: w.UsedPercent, Length: w.Length, ResetsAt: w.ResetsAt})
 	}
 	out.Tools = p.toolsList(s)
+	if s.PlanNotice != "" {
+		out.Notes = append(out.Notes, s.PlanNotice)
+	}
+	if s.Newer != "" {
+		out.Update = "Version " + s.Newer + " is there: " + s.NewerPage
+	}
 	p.addOwn(&out, s)
 	return out
 }
@@ -313,6 +319,9 @@ func (p *pageApp) do(ctx context.Context, action page.Action, args json.RawMessa
 		_, err := p.SignOut(ctx)
 		return nil, err
 	case page.ActionSignIn:
+		if Way(in.Way) == ByChatGPT && !in.Confirmed {
+			return nil, errors.New("read what this sign-in means first, and say yes")
+		}
 		return nil, p.beginSignIn(Way(in.Way))
 	case page.ActionCancelSignIn:
 		p.CancelSignIn()

@@ -4,11 +4,13 @@ import (
 	"context"
 	"net/url"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"codex-proxy/creds"
 	"codex-proxy/internal/control"
+	"codex-proxy/internal/update"
 )
 
 // Life is how a running program is to live.
@@ -39,7 +41,7 @@ func (a *App) Run(ctx context.Context, life Life) error {
 		a.log.Errorf("❌ %v", err)
 	}
 	if a.Settings.Demo || !a.program.Icon || !saved.Stopped() {
-		if err := a.listen(); err != nil && !a.program.Icon {
+		if err := a.listen(0); err != nil && !a.program.Icon {
 			return err
 		}
 	}
@@ -63,6 +65,9 @@ func (a *App) Run(ctx context.Context, life Life) error {
 	defer stopKeeping()
 	var wait sync.WaitGroup
 	wait.Go(func() { a.watchAccount(ctx) })
+	if a.Settings.UpdateNotice && !a.Settings.Demo {
+		wait.Go(func() { a.watchReleases(ctx) })
+	}
 	wait.Go(func() {
 		a.firstSteps(ctx, opened)
 		a.manager.Ready()
@@ -75,6 +80,7 @@ func (a *App) Run(ctx context.Context, life Life) error {
 		a.manager.Run(keep)
 	})
 	<-ctx.Done()
+	a.endPause()
 	a.log.Info("👋 Stopping: answers under way have a few seconds to end")
 	a.page.Disconnect() // its streams would hold up the stop
 	a.service.Stop()
@@ -150,6 +156,21 @@ func (a *App) warnOfTwins() {
 	if p, ok := a.Mine(); ok {
 		a.log.Warnf("⚠️ Another Codex Proxy (process %d) uses this sign-in, too. Both work; end one with `codex-proxy quit` if you did not mean it", p.PID)
 	}
+}
+
+// watchReleases looks once a day whether there is a newer version, and says so in the menu and on the page.
+func (a *App) watchReleases(ctx context.Context) {
+	update.Watch(ctx, update.Config{
+		Address: a.program.UpdateAddress, Key: a.program.UpdateKey, Version: a.program.Version, File: filepath.Join(StateFolder(), "update.json"),
+		Client: a.http, Getenv: os.Getenv,
+		Found: func(r update.Release) {
+			a.mu.Lock()
+			a.newer = r
+			a.mu.Unlock()
+			a.changed(false)
+		},
+		Warn: func(err error) { a.log.Warnf("⚠️ No notice of new versions: %v", err) },
+	})
 }
 
 // watchAccount forgets what belonged to another account when somebody else signs in.

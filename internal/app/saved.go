@@ -57,6 +57,8 @@ func (a *App) change(f func(Saved)) error {
 	if a.Settings.Demo {
 		return nil
 	}
+	a.saving.Lock()
+	defer a.saving.Unlock()
 	s, err := ReadSaved()
 	if err != nil {
 		return err

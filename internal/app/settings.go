@@ -18,12 +18,13 @@ const DefaultPort = 9879
 // Settings is everything that can be set, once, at the start: by a flag, by its environment variable, or in the
 // settings file, in this order. The tags are kong's. Check must be called before use.
 type Settings struct {
-	Port      Port     `env:"PORT" default:"9879" placeholder:"9879" help:"Port to listen on; 0 for a free one (${env})."`
-	Listen    string   `env:"CODEX_PROXY_LISTEN" default:"localhost" placeholder:"ADDRESS" help:"Address to listen on. The default is 127.0.0.1 and ::1; any other needs --api-key (${env})."`
-	IconMeter bool     `env:"CODEX_PROXY_ICON_METER" help:"Show in the icon how much of the fuller limit is used (${env})."`
-	Mute      []string `env:"CODEX_PROXY_MUTE" placeholder:"WHAT" help:"Don't notify about this: limits, sign-in or pages (${env})."`
-	History   int      `env:"CODEX_PROXY_HISTORY" default:"90" placeholder:"DAYS" help:"Remember for so many days which requests were answered, without their words; 0 for not at all (${env})."`
-	Demo      bool     `env:"CODEX_PROXY_DEMO" help:"Answer from a built-in demo backend. No sign-in is read or written (${env})."`
+	Port         Port     `env:"PORT" default:"9879" placeholder:"9879" help:"Port to listen on; 0 for a free one (${env})."`
+	Listen       string   `env:"CODEX_PROXY_LISTEN" default:"localhost" placeholder:"ADDRESS" help:"Address to listen on. The default is 127.0.0.1 and ::1; any other needs --api-key (${env})."`
+	IconMeter    bool     `env:"CODEX_PROXY_ICON_METER" help:"Show in the icon how much of the fuller limit is used (${env})."`
+	Mute         []string `env:"CODEX_PROXY_MUTE" placeholder:"WHAT" help:"Don't notify about this: limits, sign-in or pages (${env})."`
+	History      int      `env:"CODEX_PROXY_HISTORY" default:"90" placeholder:"DAYS" help:"Remember for so many days which requests were answered, without their words; 0 for not at all (${env})."`
+	UpdateNotice bool     `env:"CODEX_PROXY_UPDATE_NOTICE" default:"true" negatable:"" help:"Look once a day whether there is a newer release, and say so. Only builds of releases look, and none with DO_NOT_TRACK (${env})."`
+	Demo         bool     `env:"CODEX_PROXY_DEMO" help:"Answer from a built-in demo backend. No sign-in is read or written (${env})."`
 
 	CredsStore            string `env:"CODEX_PROXY_CREDS_STORE" default:"auto" enum:"auto,xdg,legacy,keychain,env" placeholder:"STORE" group:"Sign-in" help:"Where the sign-in is: auto (own file, first imported from the Codex CLI), xdg (own file), legacy (the Codex CLI's file, shared with it), keychain, env (ACCESS_TOKEN and ACCOUNT_ID) (${env})."`
 	CredsPath             string `env:"CODEX_PROXY_CREDS_PATH" placeholder:"FILE" group:"Sign-in" help:"Another file for the stores auto, xdg, legacy and keychain (${env})."`

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -85,6 +86,7 @@ func (f field) show(v reflect.Value) any {
 		for _, key := range v.MapKeys() {
 			list = append(list, key.String()+"="+v.MapIndex(key).String())
 		}
+		slices.Sort(list)
 		return list
 	case v.Kind() == reflect.Slice:
 		list := []string{}
@@ -140,8 +142,13 @@ func (p *pageApp) settingsList() []page.Setting {
 		}
 		if wanted, ok := saved[f.name]; ok && one.Source != page.FromFlag && one.Source != page.FromEnvironment {
 			one.Source = page.FromFile
-			if !f.secret() && f.restart && fmt.Sprint(wanted) != fmt.Sprint(one.Value) {
-				one.Value, one.Waiting = wanted, true
+			if kept, ok := p.kept(f, wanted); ok && !f.secret() && f.restart && fmt.Sprint(kept) != fmt.Sprint(one.Value) {
+				one.Value, one.Waiting = kept, true
+			}
+		} else if one.Source == page.FromFile { // it was brought back to its default since the start
+			one.Source = page.FromDefault
+			if f.restart && !f.secret() {
+				one.Waiting, one.Value = fmt.Sprint(one.Value) != fmt.Sprint(one.Default), one.Default
 			}
 		}
 		switch f.name {
@@ -151,6 +158,8 @@ func (p *pageApp) settingsList() []page.Setting {
 			one.Value = p.App.State().Meter
 		case "allow-origin":
 			one.Value = p.origins.allowed()
+		case "mute":
+			one.Value = append([]string{}, p.App.State().Mute...)
 		}
 		if f.secret() {
 			one.Secret, one.Value = true, ""
@@ -161,6 +170,28 @@ func (p *pageApp) settingsList() []page.Setting {
 		out = append(out, one)
 	}
 	return out
+}
+
+// kept is a value of the settings file as the page shows it.
+func (p *pageApp) kept(f field, wanted any) (shown any, ok bool) {
+	raw, err := json.Marshal(wanted)
+	if pairs, isMap := wanted.(map[string]any); isMap {
+		list := []string{}
+		for from, to := range pairs {
+			list = append(list, fmt.Sprintf("%s=%v", from, to))
+		}
+		slices.Sort(list)
+		raw, err = json.Marshal(list)
+	}
+	if err != nil {
+		return nil, false
+	}
+	var scratch Settings
+	target := reflect.ValueOf(&scratch).Elem().Field(f.index)
+	if _, err := parseSetting(f, target, raw, false); err != nil {
+		return nil, false
+	}
+	return f.show(target), true
 }
 
 // labels are for flags whose names mean little to people who never type them.
@@ -238,13 +269,11 @@ func (p *pageApp) setField(f field, value json.RawMessage, reset bool) (any, err
 
 // movePort has the proxy listen on another port; the page goes on there.
 func (p *pageApp) movePort(port int, reset bool) (any, error) {
-	before := p.service.WantedPort()
 	start := func() error { return p.Start(port) }
 	if reset {
 		start = p.UseUsualPort
 	}
 	if err := start(); err != nil {
-		p.Start(before) //nolint:errcheck // the state says why not
 		return nil, err
 	}
 	address, err := p.PageAddress("settings")

@@ -136,7 +136,7 @@ func (a *App) obtain(ctx context.Context, o SignInOptions) (creds.Credentials, e
 	}
 	flow := &login.Login{
 		HTTP: a.http, AuthURL: a.Settings.AuthURL, UserAgent: a.identity.UserAgent, Originator: a.identity.Originator,
-		HostID: installID(), Registrations: &login.Registrations{Path: filepath.Join(StateFolder(), "registrations.json")}, Workspace: o.Workspace, Now: time.Now,
+		HostID: installID(), AskAgain: o.Way == ByChatGPT && a.manager.State().Cause == creds.CauseIdentityOnly, Registrations: &login.Registrations{Path: filepath.Join(StateFolder(), "registrations.json")}, Workspace: o.Workspace, Now: time.Now,
 		Show: func(address string) { show(Prompt{Address: address}) },
 	}
 	switch o.Way {
@@ -267,7 +267,7 @@ type ImportOptions struct {
 // Import takes over the Codex CLI's sign-in, if it works. One that works here is not given up for one that does not.
 func (a *App) Import(ctx context.Context, o ImportOptions) error {
 	if !a.imports {
-		return fmt.Errorf("--creds-store=%s keeps nothing of its own to import into. Leave it out", a.Settings.CredsStore)
+		return fmt.Errorf("--creds-store=%s imports nothing. Leave it out", a.Settings.CredsStore)
 	}
 	read := map[string]func(context.Context) (creds.Credentials, error){"any": a.importer.Import, "file": a.importer.FromFile, "keychain": a.importer.FromKeychain}[o.From]
 	found, err := read(ctx)

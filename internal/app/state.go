@@ -25,6 +25,8 @@ type State struct {
 	Asked     string      `json:"asked_origin,omitempty"` // a page of this origin wants to use the plan, and nobody has decided
 	// PlanNotice is set from the first use of a "Sign in with ChatGPT" until this program ends, and never again for it.
 	PlanNotice string   `json:"plan_notice,omitempty"`
+	Newer      string   `json:"newer_version,omitempty"` // one that has been released
+	NewerPage  string   `json:"newer_version_page,omitempty"`
 	Failed     *Failure `json:"last_failure,omitempty"`
 }
 
@@ -84,7 +86,7 @@ func (a *App) State() State {
 		out.PlanNotice = PlanNotice
 	}
 	a.mu.Lock()
-	out.Mute = a.mute
+	out.Mute, out.Newer, out.NewerPage = a.mute, a.newer.Version, a.newer.Page
 	out.Menu, out.Meter, out.Proxy.Problem, out.Proxy.Spare, out.SignIn.Imported = a.icon, a.meter, a.trouble, a.spare, a.imported
 	out.Proxy.PausedUntil, out.Asked = a.pausedUntil, a.origins.first()
 	if !a.failed.Time.IsZero() {

@@ -22,9 +22,11 @@ import (
 type Process struct {
 	Version string
 	Args    []string // after the program's name
-	In      io.Reader
-	Out     io.Writer
-	Err     io.Writer
+	// UpdateAddress and UpdateKey are those of package update; empty in builds that are no releases.
+	UpdateAddress, UpdateKey string
+	In                       io.Reader
+	Out                      io.Writer
+	Err                      io.Writer
 	// Plain means that the terminal, or its user, wants no colours.
 	Plain bool
 	// Hurry is closed when the user wants the end at once, after ctx has ended; nil for never.
@@ -238,13 +240,26 @@ func (c *console) waiting(most time.Duration) {
 	c.warnf("⏳ Waiting for OpenAI's answer to a refresh, for %s at most: without it the sign-in would be lost\n", most.Round(time.Second))
 }
 
-// running is the running program that uses the same sign-in.
+// running is the running program that uses the same sign-in, or else the only one that runs.
 func (c *console) running(a *app.App) (control.Program, error) {
-	p, ok := a.Mine()
-	if !ok {
-		return p, errors.New("no Codex Proxy is running")
+	if p, ok := a.Mine(); ok {
+		return p, nil
 	}
-	return p, nil
+	all := app.Programs()
+	switch len(all) {
+	case 0:
+		return control.Program{}, errors.New("no Codex Proxy is running")
+	case 1:
+		return all[0], nil
+	}
+	text := "several programs run, and none with this sign-in. Name the one that is meant, by --demo or --creds-path:"
+	for _, p := range all {
+		text += fmt.Sprintf("\n   process %d, %s", p.PID, p.Store)
+		if p.Demo {
+			text += " (--demo)"
+		}
+	}
+	return control.Program{}, errors.New(text)
 }
 
 // ask puts a question that is answered with yes or no. Without anybody to answer it is no.
@@ -282,6 +297,9 @@ type helpCommand struct {
 }
 
 func (h *helpCommand) Run(c *console) error {
-	c.parser.Parse(append(h.Command, "--help")) //nolint:errcheck // help has been printed
+	before := len(h.Command)
+	if _, err := c.parser.Parse(append(h.Command, "--help")); err != nil && before > 0 {
+		return errors.New(plainError(c.parser, err))
+	}
 	return nil
 }

@@ -30,7 +30,7 @@ func (s *serveCommand) Run(c *console) error {
 		return c.service(s.InstallService)
 	}
 	log := app.NewLogger(c.process.Err, c.settings.Env, c.settings.LogLevel, c.process.Plain)
-	a, err := app.New(c.settings, app.Program{Version: c.process.Version, Log: log})
+	a, err := app.New(c.settings, app.Program{Version: c.process.Version, Log: log, UpdateAddress: c.process.UpdateAddress, UpdateKey: c.process.UpdateKey})
 	if err == nil {
 		a.Waiting = c.waiting
 		defer a.Close()
@@ -146,7 +146,7 @@ func (m *menuCommand) Run(c *console) error {
 		return (&serveCommand{OpenPage: m.OpenPage}).Run(c)
 	}
 	log := app.NewLogger(io.MultiWriter(c.process.Err, logFile()), c.settings.Env, c.settings.LogLevel, c.process.Plain)
-	a, err := app.New(c.settings, app.Program{Version: c.process.Version, Log: log, Icon: true})
+	a, err := app.New(c.settings, app.Program{Version: c.process.Version, Log: log, Icon: true, UpdateAddress: c.process.UpdateAddress, UpdateKey: c.process.UpdateKey})
 	if err != nil {
 		log.Errorf("❌ %v", err)
 		return errSilent

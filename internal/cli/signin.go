@@ -22,7 +22,7 @@ func (l *loginCommand) Run(c *console) error {
 	way := app.ByBrowser
 	switch {
 	case l.ChatGPT && (l.Workspace != "" || l.Codex):
-		return errors.New("--chatgpt is another way than the Codex sign-in, which --codex and --workspace are for. Leave one out")
+		return errors.New("--chatgpt is another way than the Codex sign-in, and a workspace can be chosen with that one only. Leave one out")
 	case l.Device:
 		way = app.ByDevice
 	case l.ChatGPT:
@@ -51,7 +51,7 @@ func (l *loginCommand) Run(c *console) error {
 	if way == app.ByDevice {
 		c.printf("\n")
 	}
-	if c.ctx.Err() != nil {
+	if err != nil && c.ctx.Err() != nil {
 		if before.Status == creds.StatusNone {
 			return errors.New("stopped. Nobody is signed in")
 		}

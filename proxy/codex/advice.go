@@ -24,7 +24,7 @@ type Advice func(Remedy) string
 
 var terminalAdvice = map[Remedy]string{
 	RemedySignIn:      "Run `codex-proxy login`",
-	RemedySignInCodex: "Run `codex-proxy login --codex` to sign in the Codex way",
+	RemedySignInCodex: "Run `codex-proxy login`, which signs in the Codex way",
 	RemedyIdleTimeout: "Send the request again, or raise --idle-timeout",
 	RemedyStrict:      "Leave it out, or run codex-proxy without --strict",
 	RemedyAllowOrigin: "To allow it, start the proxy with --allow-origin",
