@@ -27,11 +27,13 @@ function started(path, args, env, pattern) {
 
 async function serve(args, env) {
   const { child, found, log } = started(built("codex-proxy"), ["--port", "0", ...args], env, /localhost:(\d+)\/v1/);
-  return { root: `http://localhost:${await found}`, log, stop: () => child.kill() };
+  const ended = new Promise((resolve) => child.on("exit", resolve));
+  const root = `http://localhost:${await found}`;
+  return { root, log, stop: () => { child.kill(); return ended; } };
 }
 
-// startProxy returns the root address of the demo, what it logs, and a function that ends it. pictures says that it can
-// make some.
+// startProxy returns the root address of the demo, what it logs, and a function that ends it and waits for that.
+// pictures says that it can make some.
 export async function startProxy(...args) {
   return { ...(await serve(["--demo", ...args])), pictures: true };
 }
@@ -48,8 +50,8 @@ export async function startProxyByChatGPT() {
   const agreed = await fetch(address + "/decide", { method: "POST", body: new URLSearchParams({ query: page.search.slice(1), path: page.pathname, answer: "allow" }) });
   if (!/You are signed in/.test(await agreed.text()) || (await done) !== 0) throw new Error(`not signed in: ${login.log()}`);
   const proxy = await serve([], env);
-  const stop = () => {
-    proxy.stop();
+  const stop = async () => {
+    await proxy.stop(); // it still writes
     standin.child.kill();
     rmSync(home, { recursive: true, force: true });
   };

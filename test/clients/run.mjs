@@ -67,7 +67,7 @@ for (const [title, start, wanted] of [
   console.log(title);
   const proxy = await start();
   tables.push({ title, rows: await rowsOf(proxy, wanted) });
-  proxy.stop();
+  await proxy.stop();
 }
 
 if (process.argv.includes("--write")) {
