@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -12,11 +12,12 @@ const here = dirname(fileURLToPath(import.meta.url));
 const modules = join(here, "node_modules");
 const more = join(here, "agents", "node_modules");
 const node = process.execPath;
+const binary = fileURLToPath(new URL("../../build/codex-proxy", import.meta.url));
 const proof = "proof-4711";
 const pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
 // agent returns the row of one agent. setup writes its files, and returns how to start it: [program, arguments, environment].
-async function agent(proxy, { setup, toolPrompt, image, schema, hello = ["say hello to the world", /hello to the world/] }) {
+async function agent(proxy, { setup, toolPrompt, image, schema, id, program, once, hello = ["say hello to the world", /hello to the world/] }) {
   const home = await mkdtemp(join(tmpdir(), "agent-"));
   const work = join(home, "work");
   await mkdir(work);
@@ -48,7 +49,52 @@ async function agent(proxy, { setup, toolPrompt, image, schema, hello = ["say he
     assert.match(out, pattern, out.slice(-3000));
   };
   let took = 0; // milliseconds for a whole answer, the agent's start among them
+  // By our own commands, each in a home where the agent was never set up.
+  const ours = async (use) => {
+    const own = await mkdtemp(join(tmpdir(), "connected-"));
+    const bin = join(own, "bin");
+    await mkdir(bin);
+    await writeFile(join(bin, program.name), `#!/bin/sh\nexec ${program.start.map((part) => `'${part}'`).join(" ")} "$@"\n`);
+    await chmod(join(bin, program.name), 0o755);
+    const env = { PATH: `${bin}:${dirname(node)}:${process.env.PATH}`, HOME: own, TERM: "dumb", XDG_RUNTIME_DIR: proxy.runtime, ...once.env };
+    const call = (command, args) => new Promise((resolve, reject) => {
+      const child = spawn(command, args, { cwd: work, env, stdio: ["ignore", "pipe", "pipe"], detached: true });
+      let out = "";
+      const timer = setTimeout(() => { try { process.kill(-child.pid, "SIGKILL"); } catch { /* it has ended */ } }, 60_000);
+      child.stdout.on("data", (chunk) => { out += chunk; });
+      child.stderr.on("data", (chunk) => { out += chunk; });
+      child.on("error", reject);
+      child.on("close", () => { clearTimeout(timer); resolve(out); });
+    });
+    try {
+      await use(own, call, join(bin, program.name));
+    } finally {
+      await rm(own, { recursive: true, force: true });
+    }
+  };
+  const toolRan = new RegExp(`The tool answered:[^]*${proof}`);
+  const prompt = `Please: [[call ${toolPrompt}]]`;
   return {
+    connect: id && proxy.runtime && once.connect !== false && (() => ours(async (own, call, started) => {
+      const told = await call(binary, ["--demo", "connect", id, "--yes"]);
+      assert.match(told, /is connected to/, told);
+      const said = await call(started, once.args(prompt, own));
+      assert.match(said, toolRan, `${told}\n${said.slice(-3000)}`);
+      const undone = await call(binary, ["--demo", "connect", "--undo", id, "--yes"]);
+      assert.match(undone, /as it was before|no longer connected/, undone);
+      const before = requests();
+      await call(started, once.args("hello", own));
+      assert.equal(requests(), before, "it still reaches the proxy after the undo");
+    })),
+    run: id && proxy.runtime && once.run !== false && (() => ours(async (own, call) => {
+      const said = await call(binary, ["--demo", "run", id, ...once.args(prompt)]);
+      assert.match(said, toolRan, said.slice(-3000));
+      const files = await readdir(own, { recursive: true });
+      for (const file of files) {
+        const text = await readFile(join(own, file), "utf8").catch(() => "");
+        assert.ok(!/\.(toml|yaml|yml|jsonc?)$/.test(file) || !text.includes("codex-proxy") || !/config|settings|providers/.test(file), `${file} was written`);
+      }
+    })),
     chat: async () => {
       const start = Date.now();
       await says(...hello);
@@ -83,6 +129,9 @@ async function agent(proxy, { setup, toolPrompt, image, schema, hello = ["say he
 
 function codex(webSockets) {
   return {
+    id: webSockets && "codex",
+    program: { name: "codex", start: [node, join(modules, "@openai/codex/bin/codex.js")] },
+    once: { args: (prompt) => ["exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", prompt] },
     toolPrompt: `exec_command {"cmd":"echo ${proof}"}`,
     image: true,
     schema: true,
@@ -107,6 +156,9 @@ const table = {
   "Codex CLI": codex(false),
   "Codex CLI (WebSocket)": codex(true),
   "Claude Code": {
+    id: "claude",
+    program: { name: "claude", start: [join(modules, "@anthropic-ai/claude-code-linux-x64/claude")] },
+    once: { args: (prompt) => ["-p", prompt, "--allowedTools", "Bash"], env: { CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1" } },
     toolPrompt: `Bash {"command":"echo ${proof}"}`,
     schema: false,
     setup: (root) => async () => (prompt) => [
@@ -119,6 +171,9 @@ const table = {
 
 const slow = {
   opencode: {
+    id: "opencode",
+    program: { name: "opencode", start: [join(more, "opencode-linux-x64/bin/opencode")] },
+    once: { args: (prompt) => ["run", prompt], env: { OPENCODE_DISABLE_MODELS_FETCH: "1", OPENCODE_PERMISSION: '{"bash":"allow"}' } },
     toolPrompt: `bash {"command":"echo ${proof}","description":"x"}`,
     setup: (root) => async (home) => {
       await mkdir(join(home, ".config/opencode"), { recursive: true });
@@ -131,12 +186,18 @@ const slow = {
     },
   },
   "Qwen Code": {
+    id: "qwen",
+    program: { name: "qwen", start: [node, join(more, ".bin/qwen")] },
+    once: { args: (prompt) => ["-y", "-p", prompt] },
     hello: ["Please: [[text 5]]", /word word word/], // its own words around a prompt name a tool
     toolPrompt: `run_shell_command {"command":"echo ${proof}","description":"x","is_background":false}`,
     setup: (root) => async () => (prompt) => [node, [join(more, ".bin/qwen"), "--auth-type", "openai", "-y", "-p", prompt],
       { OPENAI_API_KEY: "x", OPENAI_BASE_URL: root + "/v1", OPENAI_MODEL: "gpt-5.5" }],
   },
   Continue: {
+    id: "continue",
+    program: { name: "cn", start: [node, join(more, ".bin/cn")] },
+    once: { args: (prompt, own) => [...(own ? ["--config", join(own, ".continue/config.yaml")] : []), "--auto", "-p", prompt], env: { CONTINUE_TELEMETRY_ENABLED: "0" } },
     toolPrompt: `Bash {"command":"echo ${proof}"}`,
     setup: (root) => async (home) => {
       await mkdir(join(home, ".continue"));
@@ -157,6 +218,9 @@ models:
     },
   },
   Cline: {
+    id: "cline",
+    program: { name: "cline", start: [join(more, "@cline/cli-linux-x64/bin/cline")] },
+    once: { run: false, args: (prompt) => [prompt] },
     toolPrompt: `run_commands {"commands":["echo ${proof}"]}`,
     setup: (root) => async (home) => {
       const cline = join(more, "@cline/cli-linux-x64/bin/cline");

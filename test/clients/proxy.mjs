@@ -35,7 +35,13 @@ async function serve(args, env) {
 // startProxy returns the root address of the demo, what it logs, and a function that ends it and waits for that.
 // pictures says that it can make some.
 export async function startProxy(...args) {
-  return { ...(await serve(["--demo", ...args])), pictures: true };
+  const runtime = mkdtempSync(join(tmpdir(), "runtime-")); // where commands find it
+  const proxy = await serve(["--demo", "--model", "gpt-5.5", ...args], { ...process.env, XDG_RUNTIME_DIR: runtime });
+  const stop = () => {
+    proxy.stop();
+    rmSync(runtime, { recursive: true, force: true });
+  };
+  return { ...proxy, stop, runtime, pictures: true };
 }
 
 // startProxyByChatGPT is the same with a "Sign in with ChatGPT", to which the user has agreed in the browser.

@@ -7,7 +7,7 @@ import { agents } from "./agents.mjs";
 import { startProxy, startProxyByChatGPT } from "./proxy.mjs";
 import { sdks } from "./sdks.mjs";
 
-const abilities = ["chat", "stream", "tools", "images", "structured", "errors", "cancel"];
+const abilities = process.argv.find((arg) => arg.startsWith("--abilities="))?.slice(12).split(",") ?? ["chat", "stream", "tools", "images", "structured", "errors", "cancel", "connect", "run"];
 const all = process.argv.includes("--all");
 const only = process.argv.find((arg) => arg.startsWith("--only="))?.slice(7);
 const patience = 90_000; // milliseconds for one ability
