@@ -212,6 +212,9 @@ func (s *Server) adoptCredentials(w http.ResponseWriter, r *http.Request) *codex
 	if errors.Is(err, creds.ErrMixed) {
 		return codex.Invalid("kind", "These tokens were issued to another program than the Codex CLI")
 	}
+	if errors.Is(err, creds.ErrReadOnly) {
+		return &codex.Error{Status: http.StatusConflict, Type: "invalid_request_error", Code: "read_only", Message: "Nothing was changed: " + err.Error()}
+	}
 	if err != nil {
 		return &codex.Error{Status: http.StatusInternalServerError, Type: "server_error", Code: "not_stored", Message: "The sign-in is in use but could not be stored: " + err.Error()}
 	}

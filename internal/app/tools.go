@@ -29,9 +29,12 @@ func toolSystem() connect.System {
 	return connect.System{OS: runtime.GOOS, Home: xdg.Home, Config: config, Getenv: os.Getenv, Look: exec.LookPath}
 }
 
+// toolsFolder is where it is written down what connecting a tool has changed.
+func toolsFolder() string { return filepath.Join(StateFolder(), "connect") }
+
 // tools are the tools of this user.
 func (a *App) tools() *connect.Connections {
-	return &connect.Connections{Folder: filepath.Join(StateFolder(), "connect"), System: toolSystem(), Keys: toolKeys{a.keys}, NewKey: keys.New}
+	return &connect.Connections{Folder: toolsFolder(), System: toolSystem(), Keys: toolKeys{a.keys}, NewKey: keys.New}
 }
 
 // Target is where tools are pointed: at a state's proxy.
@@ -58,7 +61,9 @@ func (a *App) DoPlan(plan *connect.Plan) error {
 }
 
 // ConnectedTools lists the ids of the tools that are connected.
-func (a *App) ConnectedTools() []string { return a.tools().Connected() }
+func ConnectedTools() []string {
+	return (&connect.Connections{Folder: toolsFolder()}).Connected()
+}
 
 // RunTool is the command that starts a tool pointed at a target, without writing anything.
 func (a *App) RunTool(id string, target connect.Target, args []string) (*connect.Command, error) {
@@ -90,7 +95,7 @@ func (a *App) toggleTool(id string) (copy, told string, err error) {
 	if !tool.HasFile() {
 		return tool.Text(a.State().Target()), "Copied: " + tool.Where, nil
 	}
-	message, err := a.connectTool(id, !slices.Contains(a.ConnectedTools(), id))
+	message, err := a.connectTool(id, !slices.Contains(ConnectedTools(), id))
 	return "", message.Message, err
 }
 
@@ -129,7 +134,7 @@ func undone(plan *connect.Plan) string {
 // trayTools are the tools as the menu shows them.
 func (a *App) trayTools() (out []tray.Tool) {
 	connected := map[string]bool{}
-	for _, id := range a.ConnectedTools() {
+	for _, id := range ConnectedTools() {
 		connected[id] = true
 	}
 	for _, tool := range connect.Tools() {

@@ -106,7 +106,7 @@ func (t *connectCommand) undo(c *console, a *app.App, id string) error {
 }
 
 func (t *connectCommand) undoAll(c *console, a *app.App) error {
-	ids := a.ConnectedTools()
+	ids := app.ConnectedTools()
 	if len(ids) == 0 {
 		c.printf("No tool is connected\n")
 	}

@@ -5,6 +5,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"codex-proxy/internal/app"
 	"codex-proxy/internal/connect"
 )
 
@@ -77,7 +78,7 @@ func (k *keysRevokeCommand) Run(c *console) error {
 	}
 	c.printf("✅ The key %s is no longer good\n", k.Name)
 	if tool, ok := connect.Named(k.Name); ok {
-		for _, id := range a.ConnectedTools() {
+		for _, id := range app.ConnectedTools() {
 			if id == tool.ID {
 				c.printf("%s still has it in its settings: codex-proxy connect --undo %s\n", tool.Name, id)
 			}

@@ -41,6 +41,7 @@ func (u *uninstallCommand) Run(c *console) error {
 	removed, err := entry.UninstallService()
 	step("The service is removed"+listed(removed), err)
 	step("Nothing starts at login any more", entry.Disable())
+	step("", c.disconnectAll())
 	step(c.endAll())
 	if u.Purge && failed {
 		return errors.New("the sign-in and the settings are kept, because something could not be undone. Run the command again")
@@ -66,6 +67,24 @@ func (u *uninstallCommand) Run(c *console) error {
 		c.printf("Your sign-in and settings are kept in %s; `codex-proxy uninstall --purge` deletes them.\n", app.ConfigFolder())
 	}
 	return nil
+}
+
+// disconnectAll puts back the settings of every tool that is connected, but what was changed in them since.
+func (c *console) disconnectAll() error {
+	ids := app.ConnectedTools()
+	if len(ids) == 0 {
+		return nil
+	}
+	a, err := c.openDemoToo()
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	var failed error
+	for _, id := range ids {
+		failed = errors.Join(failed, (&connectCommand{Yes: true}).undo(c, a, id))
+	}
+	return failed
 }
 
 // endAll has every running program of this user quit, and waits until it has.

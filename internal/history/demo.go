@@ -53,13 +53,13 @@ func FillDemo(s *Store, now time.Time) error {
 			r := Record{
 				Time: at.Add(time.Duration(random.Int64N(int64(5 * time.Minute)))), Client: p.client, Route: p.route, Dialect: p.dialect, Model: p.model, Effort: p.effort,
 				Status: 200, FirstWord: time.Duration(420+float64(input)/90+260*random.ExpFloat64()) * time.Millisecond,
-				InputTokens: input, CachedTokens: int64(float64(input) * p.cached * (0.85 + 0.15*random.Float64())), OutputTokens: output, Transport: "http",
+				InputTokens: input, CachedTokens: int64(float64(input) * p.cached * (0.85 + 0.15*random.Float64())), OutputTokens: output, Transport: "POST",
 			}
 			if p.effort == "high" || p.effort == "medium" {
 				r.ReasoningTokens = output / 3
 			}
 			if p.client == "Codex CLI" {
-				r.Transport, r.Turns = "websocket", 1+random.IntN(7)
+				r.Transport, r.Turns = "WebSocket", 1+random.IntN(7)
 			}
 			if p.client == "OpenAI Python" {
 				r.Dropped = []string{"temperature"}

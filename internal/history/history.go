@@ -21,7 +21,7 @@ type Record struct {
 	Time      time.Time     // when the request came in
 	Client    string        // the program that asked, such as "Claude Code"
 	Route     string        // "/v1/messages"
-	Dialect   string        // "openai", "anthropic", "ollama", "gemini"
+	Dialect   string        // "openai", "anthropic", "ollama"
 	Model     string        // that answered
 	Effort    string        // of reasoning; may be empty
 	Status    int           // of HTTP
@@ -36,7 +36,7 @@ type Record struct {
 	Dropped   []string // fields of the request that the backend doesn't take
 	Code      string   // of the error; empty when all went well
 	Error     string   // its sentence
-	Transport string   // "http" or "websocket"
+	Transport string   // "POST" or "WebSocket"
 	Turns     int      // of a WebSocket; else zero or one
 }
 

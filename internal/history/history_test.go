@@ -50,7 +50,7 @@ var sample = Record{
 	Time: time.Now().Add(-time.Minute).Truncate(time.Millisecond), Client: "Claude Code", Route: "/v1/messages", Dialect: "anthropic", Model: "gpt-5.5", Effort: "high",
 	Status: 200, FirstWord: 900 * time.Millisecond, Duration: 12 * time.Second,
 	InputTokens: 31_402, CachedTokens: 30_000, OutputTokens: 412, ReasoningTokens: 100,
-	Dropped: []string{"temperature", "top_p"}, Code: "", Error: "", Transport: "http", Turns: 1,
+	Dropped: []string{"temperature", "top_p"}, Code: "", Error: "", Transport: "POST", Turns: 1,
 }
 
 func TestARecordIsReadBackAsItWas(t *testing.T) {

@@ -99,3 +99,13 @@ func TestASignInIsPushedToAWorker(t *testing.T) {
 		t.Errorf("the sign-in was ended or used twice: %+v", b.Counts())
 	}
 }
+
+func TestTheAdminAPIChangesNothingInAStoreThatCantBeWritten(t *testing.T) {
+	b, url := startBackend(t)
+	tokens := b.SignIn(time.Hour)
+	p := start(t, t.TempDir(), append(at(url), "ADMIN_API_KEY=admin", "ACCESS_TOKEN="+tokens.Access), "--creds-store", "env")
+	status, body := p.admin("POST", "/admin/credentials", `{"accessToken":"`+tokens.Access+`","refreshToken":"`+tokens.Refresh+`","expiresAt":1795463816000}`, "admin")
+	if status != 409 || !strings.Contains(body, "Nothing was changed") {
+		t.Errorf("%d %s", status, body)
+	}
+}

@@ -16,8 +16,8 @@ func TestABrowserThatStaysInTheForegroundDoesNotHoldTheSignIn(t *testing.T) {
 	_, url := startBackend(t)
 	home := t.TempDir()
 	ended := filepath.Join(home, "ended")
-	browser := fakeBrowser(t, "while [ ! -e "+ended+" ]; do /bin/sleep 0.1; done")
-	t.Cleanup(func() { writeFile(t, ended, nil) })
+	browser := fakeBrowser(t, "for i in $(/usr/bin/seq 300); do [ -e "+home+" ] || exit; [ ! -e "+ended+" ] || exit; /bin/sleep 0.1; done")
+	defer func() { writeFile(t, ended, nil) }()
 	p := launch(t, home, append(at(url), "PATH="+browser), "login")
 	if page := inBrowser(t, p, "allow"); !strings.Contains(page, "You are signed in") {
 		t.Errorf("the browser shows %s", page)

@@ -25,6 +25,19 @@ func TestUninstallTakesTheUsersPartAwayAndKeepsTheSignIn(t *testing.T) {
 	home, _ := signedIn(t, b)
 	p := start(t, home, at(url))
 	p.imported()
+	text := func(path string) string {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(raw)
+	}
+	const before = `{"model": "opus"}`
+	tool := filepath.Join(home, ".claude", "settings.json")
+	writeFile(t, tool, []byte(before))
+	if out, code := command(t, home, at(url), "connect", "claude", "--yes"); code != 0 || text(tool) == before {
+		t.Fatalf("connect: %d %s", code, out)
+	}
 	command(t, home, at(url), "autostart", "on")
 	command(t, home, at(url), "serve", "--install-service") // systemd is not there to start it: its file is
 	parts := []string{".config/autostart/codex-proxy.desktop", ".config/systemd/user/codex-proxy.service"}
@@ -37,6 +50,9 @@ func TestUninstallTakesTheUsersPartAwayAndKeepsTheSignIn(t *testing.T) {
 	}
 	if there := left(t, home, parts...); there != nil {
 		t.Errorf("%v are left", there)
+	}
+	if after := text(tool); after != before {
+		t.Errorf("Claude Code is left with %s", after)
 	}
 	eventually(t, "the program that ran has ended", p.exited)
 	if left(t, home, ".config/codex-proxy/auth.json") == nil {
