@@ -37,7 +37,6 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	binary = filepath.Join(dir, "codex-proxy")
-	noteSources()
 	build := exec.Command("go", "build", "-o", binary, root)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -53,8 +52,9 @@ func TestMain(m *testing.M) {
 const root = "../.."
 
 // noteSources looks at every source file, so that the cache of go test knows what the binary is made of: without this,
-// it would answer from an earlier run for a program that has changed.
-func noteSources() {
+// it would answer from an earlier run for a program that has changed. It takes note only of what a running test looks
+// at, not TestMain.
+var noteSources = sync.OnceFunc(func() {
 	for _, folder := range []string{"main.go", "go.mod", "go.sum", "internal", "creds", "proxy", "tray", "assets", "README.md", "test/clients"} {
 		filepath.WalkDir(filepath.Join(root, folder), func(path string, d os.DirEntry, err error) error { //nolint:errcheck // it is looked at only
 			if err == nil && d.Name() == "node_modules" {
@@ -64,7 +64,7 @@ func noteSources() {
 			return nil
 		})
 	}
-}
+})
 
 // startBackend starts the stand-in and returns it with its address.
 func startBackend(t testing.TB) (*fakebackend.Backend, string) {
@@ -129,6 +129,7 @@ func start(t testing.TB, home string, env []string, args ...string) *program {
 
 func launch(t testing.TB, home string, env []string, args ...string) *program {
 	t.Helper()
+	noteSources()
 	p := &program{t: t, home: home, log: &output{}, done: make(chan error, 1)}
 	if i := slices.Index(args, "--api-key"); i >= 0 {
 		p.key, _, _ = strings.Cut(args[i+1], ",")
