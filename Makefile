@@ -114,7 +114,7 @@ page: ## bundle the page's sources into internal/page/dist
 	go run ./internal/page/bundle
 
 test-kill-history: ## 200 histories ended by kill -9 (make test runs 4)
-	KILL_ROUNDS=200 go test -run TestKill -timeout 30m -v ./internal/history
+	KILL_ROUNDS=200 go test -count=1 -run TestKill -timeout 30m -v ./internal/history
 
 icons: ## draw assets/icons from assets/icon.svg (needs rsvg-convert)
 	go run ./internal/icons
@@ -124,7 +124,7 @@ bench: build ## CPU, latency and memory as ratios to httputil.ReverseProxy in th
 	go run ./test/bench $(BIN)
 
 test-kill: ## 1,000 refreshes ended by kill -9 at every point (make test runs 60)
-	KILL_ROUNDS=1000 go test -run TestKill -timeout 30m -v ./creds
+	KILL_ROUNDS=1000 go test -count=1 -run TestKill -timeout 30m -v ./creds
 
 test-soak: ## 10,000 aborted streams, 2,000 slow readers (make test runs fewer)
 	SOAK=1 go test -tags e2e -count=1 -run 'TestAborted|TestSlowReaders' -timeout 30m -v ./test/e2e

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,16 +15,16 @@ func TestAKeychainThatCrashesOrHangsIsAnErrorOnly(t *testing.T) {
 		if _, err := withTimeout(t.Context(), func() (string, error) { panic("nil map") }); err == nil || !strings.Contains(err.Error(), "crashed") {
 			t.Errorf("a crash: %v", err)
 		}
-		release, calls := make(chan struct{}), 0
+		release, calls := make(chan struct{}), atomic.Int32{}
 		for range 10 {
 			start := time.Now()
-			_, err := withTimeout(t.Context(), func() (string, error) { calls++; <-release; return "", nil })
+			_, err := withTimeout(t.Context(), func() (string, error) { calls.Add(1); <-release; return "", nil })
 			if !errors.Is(err, errKeychainTimeout) || time.Since(start) > keychainTimeout {
 				t.Errorf("a hang: %v after %s", err, time.Since(start))
 			}
 		}
-		if calls > cap(hanging) {
-			t.Errorf("%d calls hang", calls)
+		if n := int(calls.Load()); n != cap(hanging) {
+			t.Errorf("%d calls hang", n)
 		}
 		close(release)
 		synctest.Wait()
