@@ -49,14 +49,14 @@ type commandLine struct {
 	Usage      usageCommand      `cmd:"" help:"Say how many requests and tokens were used, by day, hour, client or model."`
 	Start      startCommand      `cmd:"" help:"Start the proxy of the running program again."`
 	Stop       stopCommand       `cmd:"" help:"Stop the proxy; the program and its icon stay."`
-	Connect    connectCommand    `cmd:"" help:"Print what to paste into a tool."`
+	Connect    connectCommand    `cmd:"" help:"Point a tool at the proxy: shows the change and asks. Without a tool, list them; --undo puts the settings back."`
 	Autostart  autostartCommand  `cmd:"" help:"Start at login, or no longer."`
 	Log        logCommand        `cmd:"" help:"Print the log of the program with the icon."`
 	Worker     workerCommand     `cmd:"" help:"For the proxy as a Cloudflare Worker."`
 	Quit       quitCommand       `cmd:"" help:"End the running program."`
 	Completion completionCommand `cmd:"" help:"Print what bash, zsh or fish needs to complete this program's commands."`
 	Man        manCommand        `cmd:"" hidden:"" help:"Print the manual page."`
-	Uninstall  uninstallCommand  `cmd:"" help:"Undo what this program set up for you: the start at login, the service. With --purge also the sign-in and the settings."`
+	Uninstall  uninstallCommand  `cmd:"" help:"Undo what this program set up for you: the start at login, the service, the tools that are connected. With --purge also the sign-in and the settings."`
 	Run        runCommand        `cmd:"" passthrough:"" help:"Start a tool that uses the proxy; its settings stay as they are. Such as: run claude."`
 	Keys       keysCommand       `cmd:"" help:"List the API keys that have names, make one, or take one away."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`

@@ -1,5 +1,12 @@
 package cli
 
+import (
+	"strings"
+
+	"codex-proxy/internal/app"
+	"codex-proxy/internal/connect"
+)
+
 type startCommand struct{}
 
 func (startCommand) Run(c *console) error { return c.command("start", "✅ The proxy is running") }
@@ -7,12 +14,38 @@ func (startCommand) Run(c *console) error { return c.command("start", "✅ The p
 type stopCommand struct{}
 
 func (stopCommand) Run(c *console) error {
-	return c.command("stop", "✅ The proxy is stopped; the program stays. `codex-proxy start` starts it")
+	err := c.command("stop", "✅ The proxy is stopped; the program stays. `codex-proxy start` starts it")
+	if err == nil {
+		c.sayConnected()
+	}
+	return err
 }
 
 type quitCommand struct{}
 
-func (quitCommand) Run(c *console) error { return c.command("quit", "✅ Codex Proxy is stopping") }
+func (quitCommand) Run(c *console) error {
+	err := c.command("quit", "✅ Codex Proxy is stopping")
+	if err == nil {
+		c.sayConnected()
+	}
+	return err
+}
+
+// sayConnected says which tools find nobody now.
+func (c *console) sayConnected() {
+	if c.settings.Demo {
+		return
+	}
+	var names []string
+	for _, id := range app.ConnectedTools() {
+		if tool, ok := connect.Named(id); ok {
+			names = append(names, tool.Name)
+		}
+	}
+	if len(names) > 0 {
+		c.printf("⚠️ Still pointed at it: %s. `codex-proxy connect --undo --all` puts them back\n", strings.Join(names, ", "))
+	}
+}
 
 // command has the running program do something.
 func (c *console) command(verb, done string) error {

@@ -44,6 +44,9 @@ func TestUninstallTakesTheUsersPartAwayAndKeepsTheSignIn(t *testing.T) {
 	if there := left(t, home, parts...); len(there) != len(parts) {
 		t.Fatalf("only %v were set up", there)
 	}
+	if out, _ := command(t, home, at(url), "stop"); !strings.Contains(out, "Still pointed at it: Claude Code") {
+		t.Errorf("stop says %s", out)
+	}
 	out, code := command(t, home, at(url), "uninstall")
 	if code != 0 || !strings.Contains(out, "kept in") {
 		t.Errorf("%d %s", code, out)
