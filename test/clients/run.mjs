@@ -96,7 +96,7 @@ if (process.argv.includes("--write")) {
   writeFileSync(fileURLToPath(new URL("../../docs/clients.md", import.meta.url)), lines.join("\n"));
 }
 if (process.env.COUNTS) {
-  const marks = rows.flat();
+  const marks = tables.flatMap(({ rows }) => rows.flat());
   appendFileSync(process.env.COUNTS, `${marks.filter((mark) => mark === "✓").length} ${failed} 0\n`);
 }
 process.exit(failed ? 1 : 0);
