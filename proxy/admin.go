@@ -161,6 +161,9 @@ func (s *Server) adminRoutes() {
 		s.fullHealth(w)
 		return nil
 	}))
+	s.open("/admin/", s.admin(func(http.ResponseWriter, *http.Request) *codex.Error {
+		return unknownURL("There is nothing at this address. " + whatAdminHas)
+	}))
 }
 
 // admin asks for the key of the admin API first.

@@ -110,10 +110,12 @@ func normalise(p string) string {
 	}
 }
 
-// split takes a pattern of the mux apart.
-func split(pattern string) (route string) {
-	_, route, _ = strings.Cut(pattern, " ")
-	return strings.TrimSuffix(strings.ReplaceAll(route, "...}", "}"), "{$}")
+// split is the path of a pattern of the mux.
+func split(pattern string) string {
+	if _, path, ok := strings.Cut(pattern, " "); ok {
+		pattern = path
+	}
+	return strings.TrimSuffix(strings.ReplaceAll(pattern, "...}", "}"), "{$}")
 }
 
 // dialect is whose words are spoken at an address.
@@ -156,19 +158,20 @@ func (s *Server) nowhere(w *exchange, r *http.Request, mux http.Handler) (out re
 	case dialect(w.path) == "ollama":
 		return s.ollama.Unavailable(w, w.path)
 	default:
-		why, what := "There is nothing at this address.", whatIsThere
+		why := "There is nothing at this address."
 		for _, u := range unavailable {
 			if strings.HasPrefix(w.path, u.prefix) {
 				why = u.why
 			}
 		}
-		if s.cfg.Admin != nil && strings.HasPrefix(w.path, "/admin/") {
-			what = whatAdminHas
-		}
-		out.Err = &codex.Error{Status: http.StatusNotFound, Type: "invalid_request_error", Code: "unknown_url", Message: why + " " + what}
+		out.Err = unknownURL(why + " " + whatIsThere)
 	}
 	s.writeError(w, w.path, out.Err)
 	return out
+}
+
+func unknownURL(message string) *codex.Error {
+	return &codex.Error{Status: http.StatusNotFound, Type: "invalid_request_error", Code: "unknown_url", Message: message}
 }
 
 // discard keeps the header of an answer only.

@@ -104,7 +104,7 @@ test("with secrets", { timeout: 240_000 }, async (t) => {
       ["POST", "/admin/credentials", { accessToken: "a", refreshToken: "r" }, undefined, 400, /expiresAt is missing/],
       ["POST", "/admin/credentials", { accessToken: "a", refreshToken: "r", expiresAt: 1_800_000_000 }, undefined, 400, /milliseconds/],
       ["POST", "/admin/credentials", { accessToken: 5, refreshToken: "r", expiresAt: 1 }, undefined, 400, /accessToken must be a string/],
-      ["PUT", "/admin/credentials", {}, undefined, 404, /is not there/],
+      ["PUT", "/admin/credentials", {}, undefined, 404, /nothing at this address/],
     ]) {
       const answer = await admin(root, method, path, body, headers);
       const text = await answer.text();

@@ -42,6 +42,11 @@ func TestTheAdminAPIOfTheDesktop(t *testing.T) {
 	if status, body := p.admin("GET", "/admin/credentials/status", "", "wrong"); status != 401 {
 		t.Errorf("a wrong key: %d %s", status, body)
 	}
+	for key, want := range map[string]int{"wrong": 401, "admin": 404} {
+		if status, body := p.admin("PUT", "/admin/credentials", "{}", key); status != want || (want == 404 && !strings.Contains(body, "/admin/credentials/status")) {
+			t.Errorf("what the admin API does not have, with the key %s: %d %s", key, status, body)
+		}
+	}
 	tokens := b.SignIn(30 * time.Minute)
 	status, body := p.admin("POST", "/admin/credentials", `{"accessToken":"`+tokens.Access+`","refreshToken":"`+tokens.Refresh+`","expiresAt":1,"userID":"acct-demo"}`, "admin")
 	if status != 400 || !strings.Contains(body, "milliseconds") {
