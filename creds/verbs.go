@@ -10,14 +10,10 @@ import (
 // Accepts returns nil when a sign-in of this kind can be stored here, and otherwise the error that Adopt would return:
 // ask before the user is asked anything.
 func (m *Manager) Accepts(kind Kind) error {
-	store := m.cfg.Store
-	switch limits := store.Limits(); {
-	case limits.ReadOnly:
-		return &StoreError{Kind: ErrReadOnly, Where: store.Name()}
-	case limits.Shared && kind == KindChatGPT:
+	if store := m.cfg.Store; store.Limits().Shared && kind == KindChatGPT {
 		return &StoreError{Kind: ErrReadOnly, Where: store.Name(), Cause: errors.New("the Codex CLI's file can't hold a \"Sign in with ChatGPT\"")}
 	}
-	return nil
+	return m.writable()
 }
 
 // Adopt stores c, a sign-in that was made just now, and uses it from now on. When it can't be stored at this moment it
@@ -231,14 +227,10 @@ func (m *Manager) SignOut(ctx context.Context) (revoked, err error) {
 
 // removable refuses stores whose sign-in is not ours to delete.
 func (m *Manager) removable() error {
-	store := m.cfg.Store
-	switch limits := store.Limits(); {
-	case limits.ReadOnly:
-		return &StoreError{Kind: ErrReadOnly, Where: store.Name()}
-	case limits.Shared:
+	if store := m.cfg.Store; store.Limits().Shared {
 		return &StoreError{Kind: ErrReadOnly, Where: store.Name(), Cause: errors.New("it is the Codex CLI's own sign-in"), Hint: "Use `codex logout`"}
 	}
-	return nil
+	return m.writable()
 }
 
 // ErrOutcomeUnknown is wrapped by the give of a Transfer that can't tell whether the other side has the sign-in.
@@ -252,22 +244,7 @@ const TransferLimit = time.Minute
 // ErrOutcomeUnknown, so is Transfer's, and the sign-in stays here, too. give's context is not cancelled when ctx is,
 // but ends after TransferLimit. It must not call the Manager.
 func (m *Manager) Transfer(ctx context.Context, give func(context.Context, Credentials) error) error {
-	return m.change(byUser(ctx), func(ctx context.Context) error {
-		if err := m.removable(); err != nil {
-			return err
-		}
-		release, err := m.lock()
-		if err != nil {
-			return err
-		}
-		defer release()
-		if err := m.reread(ctx); err != nil {
-			return err
-		}
-		c := m.owner.sign
-		if c.IsZero() {
-			return m.refusal()
-		}
+	return m.withSignIn(ctx, m.removable, func(ctx context.Context, c Credentials) error {
 		if err := m.cfg.Store.Reserve(ctx); err != nil {
 			return err // it could not be deleted afterwards
 		}
@@ -289,9 +266,29 @@ func (m *Manager) Transfer(ctx context.Context, give func(context.Context, Crede
 
 // SelectWorkspace uses another of the sign-in's workspaces from now on. When that can't be stored nothing changes.
 func (m *Manager) SelectWorkspace(ctx context.Context, id string) error {
+	return m.withSignIn(ctx, m.writable, func(ctx context.Context, c Credentials) error {
+		c.AccountID = id
+		if err := m.save(ctx, c); err != nil {
+			return err
+		}
+		m.owner.sign = c
+		return nil
+	})
+}
+
+// writable refuses stores that can't be written.
+func (m *Manager) writable() error {
+	if m.cfg.Store.Limits().ReadOnly {
+		return &StoreError{Kind: ErrReadOnly, Where: m.cfg.Store.Name()}
+	}
+	return nil
+}
+
+// withSignIn changes the sign-in that is stored now, under the lock, where the store allows it and somebody is signed in.
+func (m *Manager) withSignIn(ctx context.Context, allowed func() error, act func(context.Context, Credentials) error) error {
 	return m.change(byUser(ctx), func(ctx context.Context) error {
-		if m.cfg.Store.Limits().ReadOnly {
-			return &StoreError{Kind: ErrReadOnly, Where: m.cfg.Store.Name()}
+		if err := allowed(); err != nil {
+			return err
 		}
 		release, err := m.lock()
 		if err != nil {
@@ -301,15 +298,9 @@ func (m *Manager) SelectWorkspace(ctx context.Context, id string) error {
 		if err := m.reread(ctx); err != nil {
 			return err
 		}
-		c := m.owner.sign
-		if c.IsZero() {
+		if m.owner.sign.IsZero() {
 			return m.refusal()
 		}
-		c.AccountID = id
-		if err := m.save(ctx, c); err != nil {
-			return err
-		}
-		m.owner.sign = c
-		return nil
+		return act(ctx, m.owner.sign)
 	})
 }
