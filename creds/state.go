@@ -38,6 +38,24 @@ func (k StepKind) Icon() string {
 // String is the step as people read it.
 func (s Step) String() string { return s.Kind.Icon() + " " + s.Text }
 
+// LogSteps writes steps into a log, such as logrus's, each at its level.
+func LogSteps(log interface {
+	Error(...any)
+	Warn(...any)
+	Info(...any)
+}) func(Step) {
+	return func(s Step) {
+		switch s.Kind {
+		case StepFailure:
+			log.Error(s)
+		case StepWarning:
+			log.Warn(s)
+		default:
+			log.Info(s)
+		}
+	}
+}
+
 // State is what the Manager lets others see: no secrets. It is a value, comparable by ==.
 type State struct {
 	Status    Status

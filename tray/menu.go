@@ -183,11 +183,11 @@ func accountLine(s State, now time.Time) string {
 	case s.SignIn == Refreshing:
 		return "Signed in as " + who(s) + " · renewing…"
 	case s.SignIn == SignInAgain && s.Usable && s.ExpiresAt.After(now):
-		return "Signed in as " + who(s) + " · ends in " + inWords(s.ExpiresAt.Sub(now))
+		return "Signed in as " + who(s) + " · ends in " + InWords(s.ExpiresAt.Sub(now))
 	case s.SignIn == SignInAgain:
 		return "Was signed in as " + who(s)
 	case s.SignIn == Failing && s.NextAttempt.After(now):
-		return "Signed in as " + who(s) + " · next try in " + inWords(s.NextAttempt.Sub(now))
+		return "Signed in as " + who(s) + " · next try in " + InWords(s.NextAttempt.Sub(now))
 	}
 	return "Signed in as " + who(s) + " · renews itself"
 }

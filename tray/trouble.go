@@ -94,9 +94,9 @@ const clockMost = 2 * time.Minute
 func clockTrouble(s State, _ time.Time) *Trouble {
 	switch off := s.ClockOff; {
 	case off > clockMost:
-		return &Trouble{"clock", Info, "This machine's clock is " + inWords(off) + " ahead", "Set the clock of this machine: it is " + inWords(off) + " ahead of OpenAI's.", Open("doctor"), "Show"}
+		return &Trouble{"clock", Info, "This machine's clock is " + InWords(off) + " ahead", "Set the clock of this machine: it is " + InWords(off) + " ahead of OpenAI's.", Open("doctor"), "Show"}
 	case off < -clockMost:
-		return &Trouble{"clock", Info, "This machine's clock is " + inWords(-off) + " behind", "Set the clock of this machine: it is " + inWords(-off) + " behind OpenAI's.", Open("doctor"), "Show"}
+		return &Trouble{"clock", Info, "This machine's clock is " + InWords(-off) + " behind", "Set the clock of this machine: it is " + InWords(-off) + " behind OpenAI's.", Open("doctor"), "Show"}
 	}
 	return nil
 }
@@ -135,7 +135,7 @@ func fullest(s State) (w Window, ok bool) {
 
 func forSpan(s State, now time.Time) string {
 	if s.ExpiresAt.After(now) {
-		return " for " + inWords(s.ExpiresAt.Sub(now))
+		return " for " + InWords(s.ExpiresAt.Sub(now))
 	}
 	return ""
 }

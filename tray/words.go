@@ -17,8 +17,8 @@ func at(t, now time.Time) string {
 	return t.Format("Mon 2 Jan")
 }
 
-// inWords is a duration in its largest unit: "9 days", "3 hours", "2 min".
-func inWords(d time.Duration) string {
+// InWords is a duration in its largest unit: "9 days", "3 hours", "2 minutes".
+func InWords(d time.Duration) string {
 	unit := func(n int, name string) string {
 		if n != 1 {
 			name += "s"
@@ -31,7 +31,7 @@ func inWords(d time.Duration) string {
 	case minutes >= 2*60:
 		return unit(minutes/60, "hour")
 	default:
-		return fmt.Sprintf("%d min", max(minutes, 1))
+		return unit(max(minutes, 1), "minute")
 	}
 }
 

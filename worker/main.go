@@ -41,16 +41,7 @@ func main() {
 		Store:     &kvStore{load: bridge.Get("load"), save: bridge.Get("save"), secret: text(env, "CREDENTIALS_KEY")},
 		Refresher: &creds.Refresher{HTTP: fetcher{}, AuthURL: auth, UserAgent: identity.UserAgent},
 		Advice:    advice,
-		Tell: func(s creds.Step) {
-			switch s.Kind {
-			case creds.StepFailure:
-				log.Error(s)
-			case creds.StepWarning:
-				log.Warn(s)
-			default:
-				log.Info(s)
-			}
-		},
+		Tell:      creds.LogSteps(log),
 	})
 	keys, origins, keyMissing := proxy.KeyList(list(text(env, "PROXY_API_KEY"))), list(text(env, "ALLOW_ORIGIN")), ""
 	if len(keys) == 0 {

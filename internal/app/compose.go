@@ -18,7 +18,7 @@ import (
 
 // New builds the program from checked settings. Nothing runs yet, but for the demo's backend.
 func New(s Settings, p Program) (*App, error) {
-	a := &App{Settings: s, program: p, Steps: logSteps(p.Log), log: p.Log, http: newHTTPClient(), identity: codex.NewIdentity(p.Version), meter: s.IconMeter, mute: s.Mute, life: context.Background(), quit: func() {}}
+	a := &App{Settings: s, program: p, Steps: creds.LogSteps(p.Log), log: p.Log, http: newHTTPClient(), identity: codex.NewIdentity(p.Version), meter: s.IconMeter, mute: s.Mute, life: context.Background(), quit: func() {}}
 	a.advice = adviceFor(p.Icon, s.CredsStore)
 	a.origins = &origins{allow: slices.Clone(s.AllowOrigin), deny: slices.Clone(s.DeniedOrigins)}
 	a.keys = keys.Open(KeysFile())

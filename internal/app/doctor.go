@@ -189,7 +189,7 @@ func ago(t, now time.Time) string {
 	if t.IsZero() {
 		return "at an unknown time"
 	}
-	return InWords(now.Sub(t)) + " ago"
+	return tray.InWords(now.Sub(t)) + " ago"
 }
 
 func (e *examination) authServer() {

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
-
-	"codex-proxy/creds"
 )
 
 // NewLogger returns the one logger: text for people in development, without colours when plain, and JSON in production.
@@ -60,20 +58,6 @@ func (redactor) Fire(e *logrus.Entry) error {
 		e.Data = clean
 	}
 	return nil
-}
-
-// logSteps writes the steps of the sign-in's life into the log.
-func logSteps(log *logrus.Logger) func(creds.Step) {
-	return func(s creds.Step) {
-		switch s.Kind {
-		case creds.StepFailure:
-			log.Error(s)
-		case creds.StepWarning:
-			log.Warn(s)
-		default:
-			log.Info(s)
-		}
-	}
 }
 
 // standardLogger is for libraries that log by the standard package.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/alecthomas/kong"
@@ -140,7 +141,7 @@ func TestAPageIsAskedAboutOnceAndTheAnswerIsKept(t *testing.T) {
 		t.Errorf("%v %v", saved, err)
 	}
 	for i := range 100 { // pages that make up ports don't fill the memory
-		p.pageAsked("http://localhost:" + itoa(10000+i))
+		p.pageAsked("http://localhost:" + strconv.Itoa(10000+i))
 	}
 	if n := len(p.origins.waiting); n > waitingMost {
 		t.Errorf("%d wait", n)

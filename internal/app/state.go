@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"os"
+	"strconv"
 	"time"
 
 	"codex-proxy/creds"
@@ -71,7 +72,7 @@ func (a *App) State() State {
 	s := a.manager.State()
 	out := State{
 		Version: a.program.Version, Demo: a.Settings.Demo,
-		Proxy: ProxyState{URL: "http://localhost:" + itoa(a.service.WantedPort()) + "/v1"},
+		Proxy: ProxyState{URL: "http://localhost:" + strconv.Itoa(a.service.WantedPort()) + "/v1"},
 		SignIn: SignInState{
 			Status: s.Status, Usable: s.Usable, Kind: s.Kind, Email: s.Email, Plan: s.Plan, AccountID: s.AccountID,
 			ExpiresAt: s.ExpiresAt, LastRefresh: s.LastRefresh, Store: s.Store, ImportedFrom: s.ImportedFrom, CanImport: a.imports,

@@ -2,14 +2,12 @@ package app
 
 import (
 	"fmt"
-	"strconv"
 	"time"
 
 	"codex-proxy/creds"
 	"codex-proxy/proxy/codex"
+	"codex-proxy/tray"
 )
-
-func itoa(n int) string { return strconv.Itoa(n) }
 
 // How says by which way the user signed in.
 func (s SignInState) How() string {
@@ -30,9 +28,9 @@ func (s SignInState) Life(now time.Time) string {
 	case s.ExpiresAt.IsZero():
 		return "good for an unknown time"
 	case now.After(s.ExpiresAt):
-		return "ended " + InWords(now.Sub(s.ExpiresAt)) + " ago"
+		return "ended " + tray.InWords(now.Sub(s.ExpiresAt)) + " ago"
 	}
-	return "good for " + InWords(s.ExpiresAt.Sub(now)) + ", until " + s.ExpiresAt.Local().Format("Mon 2 Jan, 15:04")
+	return "good for " + tray.InWords(s.ExpiresAt.Sub(now)) + ", until " + s.ExpiresAt.Local().Format("Mon 2 Jan, 15:04")
 }
 
 // DescribeWindow says how much of a limit is used, and when it resets.
@@ -51,22 +49,4 @@ func when(t, now time.Time) string {
 		return t.Format("15:04")
 	}
 	return t.Format("Mon 2 Jan, 15:04")
-}
-
-// InWords is a duration in its largest unit: "9 days", "3 hours", "2 minutes".
-func InWords(d time.Duration) string {
-	plural := func(n int, unit string) string {
-		if n != 1 {
-			unit += "s"
-		}
-		return strconv.Itoa(n) + " " + unit
-	}
-	switch minutes := int(d.Round(time.Minute) / time.Minute); {
-	case minutes >= 2*24*60:
-		return plural(minutes/(24*60), "day")
-	case minutes >= 2*60:
-		return plural(minutes/60, "hour")
-	default:
-		return plural(max(minutes, 1), "minute")
-	}
 }

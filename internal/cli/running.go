@@ -14,27 +14,17 @@ func (startCommand) Run(c *console) error { return c.command("start", "✅ The p
 type stopCommand struct{}
 
 func (stopCommand) Run(c *console) error {
-	err := c.command("stop", "✅ The proxy is stopped; the program stays. `codex-proxy start` starts it")
-	if err == nil {
-		c.sayConnected()
-	}
-	return err
+	return c.leave("stop", "✅ The proxy is stopped; the program stays. `codex-proxy start` starts it")
 }
 
 type quitCommand struct{}
 
-func (quitCommand) Run(c *console) error {
-	err := c.command("quit", "✅ Codex Proxy is stopping")
-	if err == nil {
-		c.sayConnected()
-	}
-	return err
-}
+func (quitCommand) Run(c *console) error { return c.leave("quit", "✅ Codex Proxy is stopping") }
 
-// sayConnected says which tools find nobody now.
-func (c *console) sayConnected() {
-	if c.settings.Demo {
-		return
+// leave ends the listening, and says which tools find nobody now.
+func (c *console) leave(verb, done string) error {
+	if err := c.command(verb, done); err != nil || c.settings.Demo {
+		return err
 	}
 	var names []string
 	for _, id := range app.ConnectedTools() {
@@ -45,6 +35,7 @@ func (c *console) sayConnected() {
 	if len(names) > 0 {
 		c.printf("⚠️ Still pointed at it: %s. `codex-proxy connect --undo --all` puts them back\n", strings.Join(names, ", "))
 	}
+	return nil
 }
 
 // command has the running program do something.
