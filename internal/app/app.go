@@ -59,14 +59,13 @@ type App struct {
 	client   *codex.Client
 	http     *http.Client
 	identity codex.Identity
-	imports  bool     // the store takes what the Codex CLI has
-	atEnd    []func() // what Close ends besides, in turn
+	imports  bool // the store takes what the Codex CLI has
 	history  *history.Store
 	keys     *keys.Store
 	page     *page.Page
 	view     *pageApp
-	life     context.Context // of Run
-	quit     func()          // ends Run
+	life     Life            // what Prepare was given
+	lifetime context.Context // of Run
 
 	planClient atomic.Pointer[string] // the registration that answered last; see answered
 	planNotice atomic.Bool            // PlanNotice was said for it by this program
@@ -78,10 +77,12 @@ type App struct {
 	saving sync.Mutex // held while the settings file is changed
 
 	mu       sync.Mutex
-	trouble  string // why the proxy does not listen, or empty
-	spare    int    // a port that is free instead
-	imported bool   // the first launch imported a sign-in
-	icon     string // how the icon is, for status; empty without a menu
+	atEnd    []func() // what Close ends besides, in turn
+	closed   bool     // by Close
+	trouble  string   // why the proxy does not listen, or empty
+	spare    int      // a port that is free instead
+	imported bool     // the first launch imported a sign-in
+	icon     string   // how the icon is, for status; empty without a menu
 	attempt  *attempt
 	newer    update.Release // empty while there is none
 	meter    bool           // the icon shows the fuller limit
@@ -115,9 +116,20 @@ func (a *App) Close() {
 	if err != nil {
 		a.log.Errorf("❌ %v", err)
 	}
-	for _, end := range a.atEnd {
+	a.mu.Lock()
+	ends := a.atEnd
+	a.closed = true
+	a.mu.Unlock()
+	for _, end := range ends {
 		end()
 	}
+}
+
+// endWith has Close end something besides.
+func (a *App) endWith(end func()) {
+	a.mu.Lock()
+	a.atEnd = append(a.atEnd, end)
+	a.mu.Unlock()
 }
 
 // Restarting reports whether the user wants the program to start again.

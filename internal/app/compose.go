@@ -18,11 +18,11 @@ import (
 
 // New builds the program from checked settings. Nothing runs yet, but for the demo's backend.
 func New(s Settings, p Program) (*App, error) {
-	a := &App{Settings: s, program: p, Steps: creds.LogSteps(p.Log), log: p.Log, http: newHTTPClient(), identity: codex.NewIdentity(p.Version), meter: s.IconMeter, mute: s.Mute, life: context.Background(), quit: func() {}}
+	a := &App{Settings: s, program: p, Steps: creds.LogSteps(p.Log), log: p.Log, http: newHTTPClient(), identity: codex.NewIdentity(p.Version), meter: s.IconMeter, mute: s.Mute, life: Life{Quit: func() {}}, lifetime: context.Background()}
 	a.advice = adviceFor(p.Icon, s.CredsStore)
 	a.origins = &origins{allow: slices.Clone(s.AllowOrigin), deny: slices.Clone(s.DeniedOrigins)}
 	a.keys = keys.Open(KeysFile())
-	a.atEnd = append(a.atEnd, a.keys.Close)
+	a.endWith(a.keys.Close)
 	store, cache := a.openStore(), codex.ModelCache(modelFile(filepath.Join(xdg.CacheHome, "codex-proxy", "models.json")))
 	if s.Demo {
 		tokens, err := a.startDemo()

@@ -22,7 +22,7 @@ func (a *App) startDemo() (creds.Credentials, error) {
 	}
 	server := &http.Server{Handler: backend, ReadHeaderTimeout: 10 * time.Second, ErrorLog: standardLogger(a.log)}
 	go server.Serve(l) //nolint:errcheck // ends with Close
-	a.atEnd = append(a.atEnd, func() { server.Close() })
+	a.endWith(func() { server.Close() })
 	address := "http://" + l.Addr().String()
 	a.Settings.BackendURL, a.Settings.APIURL, a.Settings.AuthURL = address+"/backend-api", address+"/v1", address
 	t := backend.SignIn(backend.AccessLife)

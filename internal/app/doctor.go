@@ -96,10 +96,7 @@ func (e *examination) port(s State, up bool) {
 		e.note("Proxy", "not running; port %d is free", port)
 		return
 	}
-	holder := portHolder(port)
-	if holder == "" {
-		holder = "another program"
-	}
+	holder, _ := whoListens(port)
 	e.bad("Proxy", fmt.Sprintf("End %s, or start Codex Proxy with --port %d", holder, port+1), "not running; port %d is used by %s", port, holder)
 }
 

@@ -2,7 +2,10 @@ package app
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
+	"time"
 
 	"codex-proxy/internal/keys"
 	"codex-proxy/proxy"
@@ -45,6 +48,22 @@ func (a *App) MakeKey(name string, routes ...string) (string, error) {
 
 // RevokeKey takes a key away; the running proxy refuses it within a second.
 func (a *App) RevokeKey(name string) error { return a.keys.Revoke(name) }
+
+// PassingKey is the key for what this program starts or sends for id: any text, or where keys are asked for, one that is
+// known until forget is called.
+func (a *App) PassingKey(id string) (key string, forget func(), err error) {
+	switch {
+	case len(a.Settings.APIKey) > 0:
+		return a.Settings.APIKey[0], func() {}, nil
+	case !a.Settings.RequireKey:
+		return "cp-" + id, func() {}, nil
+	}
+	name := fmt.Sprintf("%s (process %d, %s)", id, os.Getpid(), time.Now().Format("15:04:05.000000"))
+	if key, err = a.MakeKey(name); err != nil {
+		return "", nil, err
+	}
+	return key, func() { a.RevokeKey(name) }, nil //nolint:errcheck // it opens nothing by itself
+}
 
 // toolKeys are the keys as package connect takes them.
 type toolKeys struct{ *keys.Store }

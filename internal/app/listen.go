@@ -1,11 +1,12 @@
 package app
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"codex-proxy/internal/control"
@@ -15,6 +16,14 @@ import (
 // Start has the proxy listen, on another port unless that is 0, and keeps both over a restart. One that runs moves, with
 // the answers under way ending where they began; when the other port can't be had it stays where it is.
 func (a *App) Start(port int) error {
+	return a.start(port, func(s Saved) {
+		if port != 0 {
+			s["port"] = port
+		}
+	})
+}
+
+func (a *App) start(port int, keep func(Saved)) error {
 	a.endPause()
 	if err := a.listen(port); err != nil {
 		return err
@@ -24,18 +33,13 @@ func (a *App) Start(port int) error {
 	}
 	return a.change(func(s Saved) {
 		delete(s, "stopped")
-		if port != 0 {
-			s["port"] = port
-		}
+		keep(s)
 	})
 }
 
 // UseUsualPort goes back to the port that is used when none has been chosen.
 func (a *App) UseUsualPort() error {
-	if err := a.Start(DefaultPort); err != nil {
-		return err
-	}
-	return a.change(func(s Saved) { delete(s, "port") })
+	return a.start(DefaultPort, func(s Saved) { delete(s, "port") })
 }
 
 // Stop ends the listening, also after a restart, until the proxy is started by hand. Answers under way have a few
@@ -90,13 +94,9 @@ func (a *App) listen(port int) error {
 	if err != nil {
 		trouble = err.Error()
 		if port := a.service.WantedPort(); errors.Is(err, proxy.ErrPortTaken) {
-			holder := portHolder(port)
-			if holder == "" {
-				holder = "another program"
-			}
-			if p, ok := ourselves(holder); ok {
-				holder = fmt.Sprintf("another Codex Proxy (process %d)", p.PID)
-				err = fmt.Errorf("%w: Codex Proxy runs on port %d already (process %d). `codex-proxy quit` ends it", proxy.ErrPortTaken, port, p.PID)
+			holder, ours := whoListens(port)
+			if ours != 0 {
+				err = fmt.Errorf("%w: Codex Proxy runs on port %d already (process %d). `codex-proxy quit` ends it", proxy.ErrPortTaken, port, ours)
 			}
 			trouble, spare = fmt.Sprintf("Port %d is used by %s", port, holder), sparePort(port)
 		}
@@ -115,14 +115,18 @@ func (a *App) listen(port int) error {
 	return nil
 }
 
-// ourselves finds the Codex Proxy that a port's holder is.
-func ourselves(holder string) (control.Program, bool) {
-	for _, p := range Programs() {
-		if strings.HasSuffix(holder, fmt.Sprintf("(process %d)", p.PID)) {
-			return p, true
-		}
+// whoListens says who holds a port, such as "node (process 1234)". ours is the process when it is a Codex Proxy of this
+// user, else 0.
+func whoListens(port int) (holder string, ours int) {
+	name, pid := portHolder(port)
+	if slices.ContainsFunc(Programs(), func(p control.Program) bool { return p.PID == pid }) {
+		name, ours = "another Codex Proxy", pid
 	}
-	return control.Program{}, false
+	holder = cmp.Or(name, "another program")
+	if pid != 0 {
+		holder += fmt.Sprintf(" (process %d)", pid)
+	}
+	return holder, ours
 }
 
 // sparePort is a free port near one that is taken.

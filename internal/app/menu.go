@@ -23,15 +23,15 @@ import (
 // Menu is the program as package tray sees it: a tray.App.
 type Menu struct {
 	app     *App
-	args    []string // with which the program was started
+	entry   autostart.Entry // what is started at login
 	quit    func()
 	changes chan tray.Change
 }
 
-// Menu returns the program as the menu sees it, until ctx ends. args are what the program was started with, to be
-// started so at login; quit ends it.
-func (a *App) Menu(ctx context.Context, args []string, quit func()) *Menu {
-	m := &Menu{app: a, args: args, quit: quit, changes: make(chan tray.Change, 1)}
+// Menu returns the program as the menu sees it, until ctx ends. entry is what can be started at login; quit ends the
+// program.
+func (a *App) Menu(ctx context.Context, entry autostart.Entry, quit func()) *Menu {
+	m := &Menu{app: a, entry: entry, quit: quit, changes: make(chan tray.Change, 1)}
 	changes, cancel := a.Watch()
 	go func() {
 		defer cancel()
@@ -57,7 +57,7 @@ func (m *Menu) Changes() <-chan tray.Change { return m.changes }
 // State returns what the menu shows.
 func (m *Menu) State() tray.State {
 	t := m.app.State().tray(time.Now())
-	t.StartAtLogin = LoginEntry(m.args).Enabled()
+	t.StartAtLogin = m.entry.Enabled()
 	t.Tools = m.app.trayTools()
 	return t
 }
@@ -149,11 +149,10 @@ func (m *Menu) Do(ctx context.Context, action tray.Action) (string, error) {
 		_, err := a.SignOut(ctx)
 		return "", err
 	case tray.StartAtLogin:
-		entry := LoginEntry(m.args)
-		if entry.Enabled() {
-			return "", entry.Disable()
+		if m.entry.Enabled() {
+			return "", m.entry.Disable()
 		}
-		return "", entry.Enable()
+		return "", m.entry.Enable()
 	case tray.ShowMeter:
 		return "", a.ShowMeter(!a.State().Meter)
 	case tray.OpenLog:

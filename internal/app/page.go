@@ -39,26 +39,32 @@ type pageApp struct {
 // newPage makes the page and the history behind it.
 func (a *App) newPage() {
 	if a.Settings.History > 0 {
-		path := filepath.Join(StateFolder(), "history.db")
-		if a.Settings.Demo {
-			folder, err := os.MkdirTemp("", "codex-proxy-demo-")
-			if err == nil {
-				path = filepath.Join(folder, "history.db")
-				a.atEnd = append(a.atEnd, func() { os.RemoveAll(folder) })
-			}
-		}
-		a.history = history.Open(path, history.Options{Keep: time.Duration(a.Settings.History) * 24 * time.Hour})
-		a.history.OnProblem(func(problem string) {
-			if problem != "" {
-				a.log.Warn("⚠️ The history of requests is not kept: " + problem)
-			}
-		})
-		if a.Settings.Demo {
-			history.FillDemo(a.history, time.Now()) //nolint:errcheck // then the demo has an empty week
-		}
+		a.openHistory()
 	}
 	a.view = &pageApp{App: a, active: map[uint64]page.Request{}}
 	a.page = page.New(page.Config{App: a.view, History: a.history, Hosts: append(slices.Clone(a.Settings.AllowHost), a.Settings.Listen)})
+}
+
+// openHistory opens the history. The demo has one of its own, and none when it finds no room for that.
+func (a *App) openHistory() {
+	path := filepath.Join(StateFolder(), "history.db")
+	if a.Settings.Demo {
+		folder, err := os.MkdirTemp("", "codex-proxy-demo-")
+		if err != nil {
+			a.log.Warnf("⚠️ The demo has no history: %v", err)
+			return
+		}
+		path = filepath.Join(folder, "history.db")
+		a.endWith(func() { os.RemoveAll(folder) })
+	}
+	a.history = history.Open(path, history.Options{Keep: time.Duration(a.Settings.History) * 24 * time.Hour, OnProblem: func(problem string) {
+		if problem != "" {
+			a.log.Warn("⚠️ " + problem)
+		}
+	}})
+	if a.Settings.Demo {
+		history.FillDemo(a.history, time.Now()) //nolint:errcheck // then the demo has an empty week
+	}
 }
 
 // withPage gives browsers the page, and everybody else the proxy.
@@ -107,6 +113,9 @@ func (a *App) spareDoor() (string, error) {
 	defer a.mu.Unlock()
 	if a.spareAddr != "" {
 		return a.spareAddr, nil
+	}
+	if a.closed {
+		return "", errors.New("the program is ending")
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -180,6 +189,7 @@ func (p *pageApp) Snapshot() page.Snapshot {
 	if !s.Proxy.Running {
 		out.Can = append(out.Can, page.ActionStart)
 	}
+	out.FirstStart = !s.Demo && !p.firstStartDone()
 	p.addProblems(&out, t, now)
 	for _, w := range s.Usage.Windows {
 		out.Windows = append(out.Windows, page.Window{Name: w.Name, Used: w.UsedPercent, Length: w.Length, ResetsAt: w.ResetsAt})
@@ -198,8 +208,8 @@ func (p *pageApp) Snapshot() page.Snapshot {
 // addProblems puts the first trouble on top, with the button that mends it, in the words of the menu.
 func (p *pageApp) addProblems(out *page.Snapshot, t tray.State, now time.Time) {
 	for _, trouble := range tray.Troubles(t, now) {
-		if trouble.Key == "signed out" || trouble.Key == "nobody" && out.FirstStart {
-			continue
+		if trouble.Key == "signed out" || out.FirstStart && trouble.Action == tray.SignIn {
+			continue // signing in is the first of the three steps
 		}
 		if out.Problem != nil || trouble.Level == tray.Info {
 			out.Notes = append(out.Notes, trouble.Detail)
@@ -225,7 +235,7 @@ func (p *pageApp) addProblems(out *page.Snapshot, t tray.State, now time.Time) {
 	}
 	if p.history != nil {
 		if problem := p.history.Problem(); problem != "" {
-			out.Notes = append(out.Notes, "The history of requests is not kept: "+problem)
+			out.Notes = append(out.Notes, problem)
 		}
 	}
 }
@@ -249,10 +259,6 @@ func (p *pageApp) addOwn(out *page.Snapshot, s State) {
 	}
 	slices.SortFunc(out.Active, func(a, b page.Request) int { return b.Since.Compare(a.Since) })
 	out.Active = out.Active[:min(len(out.Active), 20)]
-	out.FirstStart = !s.Demo && !p.firstStartDone()
-	if out.FirstStart && out.Problem != nil && out.Problem.Action == page.ActionSignIn {
-		out.Problem = nil // it is the first of the three steps
-	}
 }
 
 func pageStatus(t tray.State) page.Status {
@@ -353,7 +359,7 @@ func (p *pageApp) do(ctx context.Context, action page.Action, args json.RawMessa
 		return p.test(ctx, in.ID)
 	case page.ActionRestart:
 		p.restarting.Store(true)
-		p.quit()
+		p.life.Quit()
 		return page.Message{Message: "Codex Proxy is starting again; the page opens anew."}, nil
 	case page.ActionFirstStartDone:
 		return nil, p.change(func(s Saved) { s["first-start-done"] = true })
@@ -373,12 +379,12 @@ func (p *pageApp) beginSignIn(way Way) error {
 	p.pending = nil
 	p.mu.Unlock()
 	go func() {
-		err := p.SignIn(p.life, SignInOptions{Way: way, Show: func(prompt Prompt) {
+		err := p.SignIn(p.lifetime, SignInOptions{Way: way, Show: func(prompt Prompt) {
 			if prompt.Code == "" && OpenBrowser(prompt.Address) != nil {
 				p.noBrowser(prompt)
 			}
 		}})
-		if err == nil || errors.Is(err, errCancelled) || p.life.Err() != nil {
+		if err == nil || errors.Is(err, errCancelled) || p.lifetime.Err() != nil {
 			return
 		}
 		p.mu.Lock()
@@ -432,7 +438,7 @@ func (p *pageApp) lookAtEverything() {
 		}
 		text := &strings.Builder{}
 		fmt.Fprintf(text, "Codex Proxy %s\n", p.program.Version)
-		p.Examine(p.life, &state, false, func(f Finding) {
+		p.Examine(p.lifetime, &state, false, func(f Finding) {
 			level := string(f.Verdict)
 			if f.Verdict == More && len(found.Lines) > 0 { // it goes on from the line before
 				level = found.Lines[len(found.Lines)-1].Level

@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
-// portHolder names the program that listens on a TCP port, such as "node (process 1234)"; empty when it can't be
-// told, as for another user's. Source: proc(5).
-func portHolder(port int) string {
+// portHolder is the program that listens on a TCP port: its name and process; none when it can't be told, as for another
+// user's. Source: proc(5).
+func portHolder(port int) (name string, pid int) {
 	inodes := map[string]bool{}
 	suffix := fmt.Sprintf(":%04X", port)
 	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
@@ -24,15 +25,16 @@ func portHolder(port int) string {
 		}
 	}
 	if len(inodes) == 0 {
-		return ""
+		return "", 0
 	}
 	links, _ := filepath.Glob("/proc/[0-9]*/fd/*")
 	for _, link := range links {
 		if target, err := os.Readlink(link); err == nil && inodes[target] {
 			process := filepath.Dir(filepath.Dir(link))
-			name, _ := os.ReadFile(filepath.Join(process, "comm"))
-			return fmt.Sprintf("%s (process %s)", strings.TrimSpace(string(name)), filepath.Base(process))
+			comm, _ := os.ReadFile(filepath.Join(process, "comm"))
+			pid, _ = strconv.Atoi(filepath.Base(process))
+			return strings.TrimSpace(string(comm)), pid
 		}
 	}
-	return ""
+	return "", 0
 }

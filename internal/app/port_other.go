@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// portHolder names the program that listens on a TCP port; empty when the system does not tell.
-func portHolder(port int) string {
+// portHolder is the program that listens on a TCP port, as far as the system tells: its name and process.
+func portHolder(port int) (name string, pid int) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	if runtime.GOOS == "windows" {
@@ -20,23 +20,20 @@ func portHolder(port int) string {
 		for line := range strings.Lines(string(out)) {
 			f := strings.Fields(line)
 			if len(f) >= 5 && strings.HasSuffix(f[1], ":"+strconv.Itoa(port)) && f[3] == "LISTENING" {
-				return "process " + f[4]
+				pid, _ = strconv.Atoi(f[4])
+				return "", pid
 			}
 		}
-		return ""
+		return "", 0
 	}
 	out, _ := exec.CommandContext(ctx, "lsof", "-nP", "-iTCP:"+strconv.Itoa(port), "-sTCP:LISTEN", "-Fpc").Output()
-	pid, name := "", ""
 	for line := range strings.Lines(string(out)) {
 		switch line = strings.TrimSpace(line); {
 		case strings.HasPrefix(line, "p"):
-			pid = line[1:]
+			pid, _ = strconv.Atoi(line[1:])
 		case strings.HasPrefix(line, "c"):
 			name = line[1:]
 		}
 	}
-	if name == "" {
-		return ""
-	}
-	return name + " (process " + pid + ")"
+	return name, pid
 }

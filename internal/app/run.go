@@ -25,11 +25,17 @@ type Life struct {
 	Hurry <-chan struct{}
 }
 
+// Prepare makes what the menu, the page and commands may use from their first moment. Run follows, with the same ctx.
+func (a *App) Prepare(ctx context.Context, life Life) {
+	a.life, a.lifetime = life, ctx
+	a.service.Hurry = life.Hurry
+	a.newPage()
+}
+
 // Run serves until ctx ends, then lets the answers under way end, and then waits for what the sign-in is doing. A port
 // that can't be listened on is an error without the icon.
-func (a *App) Run(ctx context.Context, life Life) error {
-	a.service.Hurry, a.life, a.quit = life.Hurry, ctx, life.Quit
-	a.newPage()
+func (a *App) Run(ctx context.Context) error {
+	life := a.life
 	defer a.history.Close()
 	defer a.page.Close()
 	for _, warning := range a.Settings.Warnings {
@@ -55,15 +61,15 @@ func (a *App) Run(ctx context.Context, life Life) error {
 	if life.Entered != nil {
 		life.Entered()
 	}
-	if life.OpenPage {
-		go a.OpenPage("settings") //nolint:errcheck // the user finds the way in the menu
-	}
 	a.client.UsageTracker.OnChange(a.onUsage)
 
 	// The Manager outlives the answers under way: one of them may still need a fresh token.
 	keep, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopKeeping()
 	var wait sync.WaitGroup
+	if life.OpenPage {
+		wait.Go(func() { a.OpenPage("settings") }) //nolint:errcheck // the user finds the way in the menu
+	}
 	wait.Go(func() { a.watchAccount(ctx) })
 	if a.Settings.UpdateNotice && !a.Settings.Demo {
 		wait.Go(func() { a.watchReleases(ctx) })

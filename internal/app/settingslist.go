@@ -246,7 +246,9 @@ func (p *pageApp) setField(f field, value json.RawMessage, reset bool) (any, err
 	}
 	switch f.name {
 	case "icon-meter":
-		p.ShowMeter(changed.IconMeter) //nolint:errcheck // it is kept below
+		p.App.mu.Lock()
+		p.meter = changed.IconMeter
+		p.App.mu.Unlock()
 	case "allow-origin":
 		p.origins.replace(changed.AllowOrigin)
 	case "mute":
@@ -270,8 +272,11 @@ func (p *pageApp) setField(f field, value json.RawMessage, reset bool) (any, err
 // movePort has the proxy listen on another port; the page goes on there.
 func (p *pageApp) movePort(port int, reset bool) (any, error) {
 	start := func() error { return p.Start(port) }
-	if reset {
+	switch {
+	case reset:
 		start = p.UseUsualPort
+	case port == 0:
+		return nil, errors.New("tools need a port that stays: choose one from 1 to 65535")
 	}
 	if err := start(); err != nil {
 		return nil, err

@@ -12,10 +12,12 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"codex-proxy/internal/connect"
 	"codex-proxy/internal/page"
 )
 
-// test sends a request through the proxy's own port, in the dialect of the tool, and tells what the tool would see.
+// test sends a request through the proxy's own port, in the dialect of the tool with that id, and tells what the tool
+// would see.
 func (p *pageApp) test(ctx context.Context, tool string) (page.TestResult, error) {
 	s := p.App.State()
 	if !s.Proxy.Running {
@@ -23,12 +25,13 @@ func (p *pageApp) test(ctx context.Context, tool string) (page.TestResult, error
 	}
 	const say = "Answer with one short sentence: say that Codex Proxy works."
 	path, body, text := "/v1/chat/completions", map[string]any{"model": s.Model, "messages": []any{map[string]any{"role": "user", "content": say}}}, "choices.0.message.content"
-	switch tool {
-	case "Claude Code":
-		path, text = "/v1/messages", "content.#(type==\"text\").text"
+	known, _ := connect.Named(tool)
+	switch known.Route {
+	case "/v1/messages":
+		path, text = known.Route, "content.#(type==\"text\").text"
 		body["max_tokens"] = 200
-	case "Codex CLI", "VS Code", "Continue":
-		path, text = "/v1/responses", "output.#(type==\"message\").content.0.text"
+	case "/v1/responses":
+		path, text = known.Route, "output.#(type==\"message\").content.0.text"
 		body = map[string]any{"model": s.Model, "input": []any{map[string]any{"role": "user", "content": say}}}
 	}
 	raw, err := json.Marshal(body)
@@ -43,9 +46,12 @@ func (p *pageApp) test(ctx context.Context, tool string) (page.TestResult, error
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "codex-proxy-test")
-	if len(p.Settings.APIKey) > 0 {
-		req.Header.Set("Authorization", "Bearer "+p.Settings.APIKey[0])
+	key, forget, err := p.PassingKey("test")
+	if err != nil {
+		return page.TestResult{}, err
 	}
+	defer forget()
+	req.Header.Set("Authorization", "Bearer "+key)
 	out := page.TestResult{Request: fmt.Sprintf("POST %s, %s", path, s.Model)}
 	begin := time.Now()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // not through a proxy

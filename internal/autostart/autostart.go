@@ -38,6 +38,9 @@ type Entry struct {
 // ErrNoEnv is what Service's error is on a system where a service can't be given variables.
 var ErrNoEnv = errors.New("a task of Windows can't be given keys or variables. Set them for your user (setx), or leave them out")
 
+// ErrKeyTyped is Enable's error when Env is not empty: what the desktop starts at login takes arguments only.
+var ErrKeyTyped = errors.New("what starts at login can't be given a key by an argument, which everybody on this machine can see. Set it as a variable for your user, such as PROXY_API_KEY, and start Codex Proxy without it")
+
 // A file is what a service needs to have written.
 type file struct {
 	path    string
@@ -280,6 +283,9 @@ func (e Entry) Enabled() bool {
 
 // Enable has the program start at login, and Disable undoes it.
 func (e Entry) Enable() error {
+	if len(e.Env) > 0 {
+		return ErrKeyTyped
+	}
 	path, content, err := e.Login()
 	if err != nil {
 		return err

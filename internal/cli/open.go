@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"codex-proxy/internal/app"
@@ -78,10 +77,9 @@ func (u *usageCommand) Run(c *console) error {
 }
 
 // again is how the program is started again by itself.
-func again(args []string) []string {
-	args = slices.DeleteFunc(slices.Clone(args), func(a string) bool { return a == "--open-page" })
-	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
-		return append([]string{"menu", "--open-page"}, args...)
-	}
-	return append([]string{args[0], "--open-page"}, args[1:]...)
+func again(args []string) []string { return append(withoutOpenPage(args), "--open-page") }
+
+// withoutOpenPage is what the user typed, without what a restart has added.
+func withoutOpenPage(args []string) []string {
+	return slices.DeleteFunc(slices.Clone(args), func(a string) bool { return a == "--open-page" })
 }

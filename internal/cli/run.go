@@ -49,7 +49,7 @@ func (r *runCommand) Run(c *console) error {
 	}
 	defer stop()
 	target := state.Target()
-	key, forget, err := c.passingKey(a, tool.ID)
+	key, forget, err := a.PassingKey(tool.ID)
 	if err != nil {
 		return err
 	}
@@ -62,21 +62,6 @@ func (r *runCommand) Run(c *console) error {
 	defer command.Close()
 	c.warnf("🔌 %s uses %s, by the proxy at %s\n", tool.Name, target.Fill("{MODEL}"), state.Proxy.URL)
 	return c.carry(command)
-}
-
-// passingKey is the key that a run brings: any text, or one of its own for as long as it lasts where keys are asked for.
-func (c *console) passingKey(a *app.App, id string) (key string, forget func(), err error) {
-	if len(c.settings.APIKey) > 0 {
-		return c.settings.APIKey[0], func() {}, nil
-	}
-	if !c.settings.RequireKey {
-		return "cp-" + id, func() {}, nil
-	}
-	name := fmt.Sprintf("%s (run, process %d)", id, os.Getpid())
-	if key, err = a.MakeKey(name); err != nil {
-		return "", nil, err
-	}
-	return key, func() { a.RevokeKey(name) }, nil //nolint:errcheck // it opens nothing by itself
 }
 
 // startLimit is how long a proxy may take to start.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -42,7 +43,8 @@ func (s *serveCommand) Run(c *console) error {
 				cancel()
 			}()
 		}
-		err = a.Run(ctx, app.Life{Quit: cancel, Hurry: c.process.Hurry, OpenPage: s.OpenPage})
+		a.Prepare(ctx, app.Life{Quit: cancel, Hurry: c.process.Hurry, OpenPage: s.OpenPage})
+		err = a.Run(ctx)
 		if err == nil && a.Restarting() {
 			return errRestart
 		}
@@ -91,8 +93,7 @@ func listed(paths []string) string {
 // secretFlags are not for arguments, which everybody on the machine can see.
 var secretFlags = []string{"--api-key", "--admin-api-key", "--access-token"}
 
-// forService is what was typed, without what is only for now, and the variables that the service needs: those that were
-// set here, and the keys.
+// forService is what was typed, and the variables that the service needs: those that were set here, and the keys.
 func (c *console) forService() (args []string, env map[string]string) {
 	env = map[string]string{}
 	for _, flag := range c.parser.Model.Flags {
@@ -100,7 +101,15 @@ func (c *console) forService() (args []string, env map[string]string) {
 			env[flag.Envs[0]] = os.Getenv(flag.Envs[0])
 		}
 	}
-	typed := c.process.Args
+	args, keys := c.typed()
+	maps.Copy(env, keys)
+	return args, env
+}
+
+// typed is what was typed, without what is only for now and without keys, and the keys as variables.
+func (c *console) typed() (args []string, keys map[string]string) {
+	keys = map[string]string{}
+	typed := withoutOpenPage(c.process.Args)
 	for i := 0; i < len(typed); i++ {
 		name, value, whole := strings.Cut(typed[i], "=")
 		switch {
@@ -111,15 +120,15 @@ func (c *console) forService() (args []string, env map[string]string) {
 				value = typed[i]
 			}
 			variable := c.variable(strings.TrimPrefix(name, "--"))
-			if env[variable] != "" && name == "--api-key" && c.settings.From["api-key"] == app.FromFlag {
-				value = env[variable] + "," + value // one flag a key
+			if keys[variable] != "" && name == "--api-key" {
+				value = keys[variable] + "," + value // one flag a key
 			}
-			env[variable] = value
+			keys[variable] = value
 		default:
 			args = append(args, typed[i])
 		}
 	}
-	return args, env
+	return args, keys
 }
 
 // variable is the environment variable of a flag.
@@ -162,15 +171,19 @@ func (m *menuCommand) Run(c *console) error {
 	}
 	ctx, cancel := context.WithCancel(c.ctx)
 	defer cancel()
+	a.Prepare(ctx, app.Life{Quit: cancel, Entered: entered, Hurry: c.process.Hurry, OpenPage: m.OpenPage})
+	args, keys := c.typed()
+	entry := app.LoginEntry(args)
+	entry.Env = keys
 	panel := tray.NewPanel()
 	served, closed := make(chan error, 1), make(chan struct{})
 	go func() {
 		defer cancel()
-		served <- a.Run(ctx, app.Life{Quit: cancel, Entered: entered, Hurry: c.process.Hurry, OpenPage: m.OpenPage})
+		served <- a.Run(ctx)
 	}()
 	go func() {
 		defer close(closed)
-		tray.Run(ctx, a.Menu(ctx, c.process.Args, cancel), panel, tray.NewDesktop(ctx), time.Now)
+		tray.Run(ctx, a.Menu(ctx, entry, cancel), panel, tray.NewDesktop(ctx), time.Now)
 	}()
 	go watchPanel(ctx, a, panel)
 	showPanel(ctx, panel, cancel, log)

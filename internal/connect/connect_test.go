@@ -541,3 +541,37 @@ func randomYAML(r *rand.Rand, f file) string {
 	}
 	return b.String()
 }
+
+// TestNoToolIsGivenItsKeyInAnArgument, which everybody on the machine can see.
+func TestNoToolIsGivenItsKeyInAnArgument(t *testing.T) {
+	system := System{OS: "linux", Home: t.TempDir(), Getenv: func(string) string { return "" }, Look: func(name string) (string, error) { return "/bin/" + name, nil }}
+	ran := 0
+	for _, tool := range Tools() {
+		if !tool.CanRun() {
+			continue
+		}
+		ran++
+		command, err := Start(tool.ID, Target{Root: "http://localhost:1", Model: "m", Key: "s3cret-key"}, []string{"hello"}, system)
+		if err != nil {
+			t.Fatal(err)
+		}
+		given := strings.Join(command.Env, "\n")
+		if command.temporary != "" {
+			raw, err := os.ReadFile(command.temporary)
+			if err != nil {
+				t.Fatal(err)
+			}
+			given += string(raw)
+			if info, err := os.Stat(command.temporary); err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("%s: the file is %v (%v)", tool.ID, info.Mode(), err)
+			}
+		}
+		if strings.Contains(strings.Join(command.Args, " "), "s3cret") || !strings.Contains(given, "s3cret-key") {
+			t.Errorf("%s is started with %q and given %q", tool.ID, command.Args, given)
+		}
+		command.Close()
+	}
+	if ran < 5 {
+		t.Errorf("%d tools can be started", ran)
+	}
+}

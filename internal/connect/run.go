@@ -7,7 +7,8 @@ import (
 	"slices"
 )
 
-// launch is how a tool is started pointed at the proxy: by its environment and its command line alone.
+// launch is how a tool is started pointed at the proxy: by its environment and its command line alone. The key is never
+// an argument, which everybody on the machine can see.
 type launch struct {
 	program string
 	before  []string // arguments before those of the user
@@ -80,7 +81,7 @@ func launchClaude(t Target) launch {
 	// What the user's settings.json says about the environment would win over the environment; the command line wins
 	// over that.
 	settings := t.Fill(`{"env":{"ANTHROPIC_BASE_URL":"{ROOT}","ANTHROPIC_AUTH_TOKEN":"{KEY}","ANTHROPIC_MODEL":"{MODEL}","ANTHROPIC_DEFAULT_HAIKU_MODEL":"{MODEL}"}}`)
-	return launch{program: "claude", env: env, before: []string{"--settings", settings}}
+	return launch{program: "claude", env: env, before: []string{"--settings", "{FILE}"}, temporary: settings, suffix: ".json"}
 }
 
 func launchCodex(t Target) launch {
@@ -107,7 +108,7 @@ func launchContinue(t Target) launch {
 }
 
 func launchAider(t Target) launch {
-	return launch{program: "aider", env: []string{"OPENAI_API_BASE=" + t.Root + "/v1", "OPENAI_API_KEY=" + t.Key}, before: []string{"--model", "openai/" + t.Model, "--openai-api-base", t.Root + "/v1", "--openai-api-key", t.Key}}
+	return launch{program: "aider", env: []string{"AIDER_OPENAI_API_KEY=" + t.Key}, before: []string{"--model", "openai/" + t.Model, "--openai-api-base", t.Root + "/v1"}}
 }
 
 func launchGoose(t Target) launch {

@@ -48,6 +48,8 @@ type Tool struct {
 	Recipe string
 	// Where says where to paste it, or what else is to be done after connecting; may be empty.
 	Where string
+	// Route is where it asks; /v1/chat/completions when empty.
+	Route string
 
 	programs []string // any of these means that it is installed
 	places   func(System) []string
@@ -109,7 +111,7 @@ const provider = "codex-proxy"
 func Tools() []Tool {
 	return []Tool{
 		{
-			ID: "claude", Name: "Claude Code", programs: []string{"claude"},
+			ID: "claude", Name: "Claude Code", Route: "/v1/messages", programs: []string{"claude"},
 			places: func(s System) []string { return []string{s.folder("CLAUDE_CONFIG_DIR", ".claude")} },
 			files: func(s System) []file {
 				path := filepath.Join(s.folder("CLAUDE_CONFIG_DIR", ".claude"), "settings.json")
@@ -123,7 +125,7 @@ func Tools() []Tool {
 			launch: launchClaude,
 		},
 		{
-			ID: "codex", Name: "Codex CLI", programs: []string{"codex"},
+			ID: "codex", Name: "Codex CLI", Route: "/v1/responses", programs: []string{"codex"},
 			places: func(s System) []string { return []string{s.folder("CODEX_HOME", ".codex")} },
 			files: func(s System) []file {
 				table := func(key, value string) Set {
@@ -161,7 +163,7 @@ func Tools() []Tool {
 			launch: launchQwen,
 		},
 		{
-			ID: "vscode", Name: "VS Code", programs: []string{"code", "code-insiders"},
+			ID: "vscode", Name: "VS Code", Route: "/v1/responses", programs: []string{"code", "code-insiders"},
 			places: func(s System) []string { return []string{s.data("Code", "User"), s.data("Code - Insiders", "User")} },
 			files: func(s System) []file {
 				folder := first(s.data("Code", "User"), s.data("Code - Insiders", "User"))

@@ -15,9 +15,8 @@ import (
 )
 
 func TestAFullDiskCostsTheHistoryOnly(t *testing.T) {
-	s := open(t, Options{})
 	told := make(chan string, 8)
-	s.OnProblem(func(p string) { told <- p })
+	s := open(t, Options{OnProblem: func(p string) { told <- p }})
 	s.Add(sample)
 	flush(t, s)
 	limit := func(pages int) {
@@ -52,10 +51,11 @@ func TestADamagedFileIsPutAside(t *testing.T) {
 			if err := os.WriteFile(path, damage, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			s := Open(path, Options{})
+			told := make(chan string, 8)
+			s := Open(path, Options{OnProblem: func(p string) { told <- p }})
 			defer s.Close()
-			if !strings.Contains(s.Problem(), "damaged") {
-				t.Errorf("told %q", s.Problem())
+			if p := <-told; !strings.Contains(p, "damaged") || p != s.Problem() {
+				t.Errorf("told %q and %q", p, s.Problem())
 			}
 			s.Add(sample)
 			flush(t, s)
@@ -64,6 +64,12 @@ func TestADamagedFileIsPutAside(t *testing.T) {
 			}
 			if kept, _ := os.ReadFile(path + ".damaged"); string(kept) != string(damage) {
 				t.Error("what was there is not kept")
+			}
+			if err := s.Delete(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Stat(path + ".damaged"); err == nil || s.Problem() != "" {
+				t.Errorf("what was put aside outlives the deletion; told %q", s.Problem())
 			}
 		})
 	}

@@ -58,6 +58,10 @@ type Options struct {
 	MaxBytes int64         // of the file; 64 MiB when zero
 	Delay    time.Duration // how long a record may wait to be written; one second when zero
 
+	// OnProblem is called when Problem changes, from Open and from the goroutine that writes; it must not wait. Nil for
+	// nobody.
+	OnProblem func(problem string)
+
 	migrations []string // for tests
 }
 
@@ -85,7 +89,6 @@ type Store struct {
 
 	lost    atomic.Int64
 	problem atomic.Pointer[string]
-	changed atomic.Pointer[func(string)]
 	watched atomic.Int32
 
 	mu       sync.Mutex
@@ -172,16 +175,13 @@ func (s *Store) Problem() string {
 	return ""
 }
 
-// OnProblem has f called when Problem changes, from the goroutine that writes; f must not wait.
-func (s *Store) OnProblem(f func(problem string)) { s.changed.Store(&f) }
-
 func (s *Store) note(problem string) {
 	if problem == s.Problem() {
 		return
 	}
 	s.problem.Store(&problem)
-	if f := s.changed.Load(); f != nil {
-		(*f)(problem)
+	if f := s.options.OnProblem; f != nil {
+		f(problem)
 	}
 }
 
@@ -220,6 +220,9 @@ func (s *Store) Flush(ctx context.Context) error { return s.do(ctx, func() error
 func (s *Store) Delete(ctx context.Context) error {
 	return s.do(ctx, func() error {
 		err := s.w.erase()
+		if err == nil {
+			s.note("")
+		}
 		s.tell(0)
 		return err
 	})

@@ -320,6 +320,10 @@ func (w *writer) erase() error {
 		}
 	}
 	clear(w.last)
+	if err := os.Remove(w.path + ".damaged"); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	w.setAside = ""
 	return w.compact("VACUUM")
 }
 

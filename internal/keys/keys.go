@@ -58,6 +58,7 @@ type Store struct {
 	saved   map[string]time.Time // what of used is in its file
 	problem error                // the file can't be read
 	saving  sync.WaitGroup
+	writing sync.Mutex // held while used is written; taken before mu
 }
 
 // stamp tells one content of a file from the next.
@@ -175,8 +176,9 @@ func (s *Store) Revoke(name string) error {
 func (s *Store) Close() {
 	s.saving.Wait()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.saved) > 0 { // else nothing was used here
+	used := len(s.saved) > 0
+	s.mu.Unlock()
+	if used {
 		s.saveUsed()
 	}
 }
@@ -262,21 +264,22 @@ func (s *Store) use(name string) {
 		return
 	}
 	s.saved[name] = now
-	s.saving.Go(func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.saveUsed()
-	})
+	s.saving.Go(s.saveUsed)
 }
 
-// saveUsed writes when the keys were used last. It is no loss when that fails. The caller holds mu.
+// saveUsed writes when the keys were used last, without keeping callers waiting. It is no loss when that fails.
 func (s *Store) saveUsed() {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.mu.Lock()
 	for name := range s.used {
 		if !slices.ContainsFunc(s.keys, func(k Key) bool { return k.Name == name }) {
 			delete(s.used, name)
 		}
 	}
-	if raw, err := json.Marshal(s.used); err == nil {
+	raw, err := json.Marshal(s.used)
+	s.mu.Unlock()
+	if err == nil {
 		atomicfile.Write(s.usedPath(), raw) //nolint:errcheck // see above
 	}
 }
