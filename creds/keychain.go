@@ -8,6 +8,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -72,8 +74,13 @@ func NewKeychainStore(path string) *KeychainStore {
 	return s
 }
 
-// Load reads the key and then the file.
+// Load reads the key and then the file. Without a file no key is asked for: a locked keychain would ask the user.
 func (s *KeychainStore) Load(ctx context.Context) (Credentials, error) {
+	if _, err := s.read(); errors.Is(err, ErrMissing) {
+		if _, err := os.Lstat(s.second()); errors.Is(err, fs.ErrNotExist) {
+			return s.FileStore.Load(ctx)
+		}
+	}
 	if err := s.unlock(ctx, false); err != nil {
 		return Credentials{}, err
 	}

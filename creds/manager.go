@@ -152,7 +152,7 @@ func (m *Manager) stateOf(s *snapshot) State {
 
 // Subscribe returns a channel that gets each new state, the newest only when the reader is slow, and first the
 // present one. Call cancel when done; the channel is not closed.
-func (m *Manager) Subscribe() (states <-chan State, cancel func()) { return m.subs.add(m.State()) }
+func (m *Manager) Subscribe() (states <-chan State, cancel func()) { return m.subs.add(m.State) }
 
 // ClientID is the OAuth client of the present sign-in; empty for the Codex client.
 func (m *Manager) ClientID() string { return m.now.Load().sign.ClientID }
@@ -234,8 +234,14 @@ func (m *Manager) Refresh(ctx context.Context) error {
 	return m.change(byUser(ctx), m.refreshFor(request{why: whenAsked, seen: m.now.Load()}))
 }
 
-// RefreshIfDue refreshes if it is time, and waits for it. What goes wrong is in the state.
+// RefreshIfDue refreshes if it is time, once the sign-in has been read (Ready), and waits for it. What goes wrong is in
+// the state.
 func (m *Manager) RefreshIfDue(ctx context.Context) {
+	select {
+	case <-m.ready:
+	case <-ctx.Done():
+		return
+	}
 	s := m.now.Load()
 	if now := s.clock.at(m.cfg.Now()); s.due(now) && !now.Before(s.next) {
 		m.change(ctx, m.refreshFor(request{why: whenDue, seen: s})) //nolint:errcheck // see above

@@ -102,14 +102,22 @@ func (m *Manager) lock() (release func(), err error) {
 		return release, nil
 	case m.owner.asker.Err() != nil:
 		return nil, fmt.Errorf("%w: %w", errLeft, m.owner.asker.Err())
-	case m.life.Err() != nil:
-		return nil, fmt.Errorf("%w: %w", errLeft, ErrClosed)
+	case m.ending() != nil:
+		return nil, m.ending()
 	}
 	return nil, err
 }
 
+// ending is the error of a change that has not sent anything yet when Close is called: Close would not wait for all of it.
+func (m *Manager) ending() error {
+	if m.life.Err() != nil {
+		return fmt.Errorf("%w: %w", errLeft, ErrClosed)
+	}
+	return nil
+}
+
 // errLeft means that nobody waits for the change any more, and that nothing has happened.
-var errLeft = errors.New("given up while another program had the lock")
+var errLeft = errors.New("given up before anything was changed")
 
 // time is now, by the auth server's clock.
 func (m *Manager) time() time.Time { return m.owner.clock.at(m.cfg.Now()) }

@@ -103,6 +103,9 @@ func (m *Manager) refresh(ctx context.Context, r request) error {
 	if soon := m.gate(ctx, c.RefreshToken); soon != nil {
 		return m.notYet(r, soon)
 	}
+	if err := m.ending(); err != nil {
+		return err
+	}
 	m.happened(eventBegan)
 	m.show()
 	n, unsaved, err := m.spend(ctx, c)
@@ -291,10 +294,10 @@ func (m *Manager) rereadSource(ctx context.Context) {
 	switch {
 	case err != nil || found.Check() != nil || found.sameTokens(c):
 		return
-	case m.owner.refused[hash(found.RefreshToken)].cause != CauseNone:
+	case found.RefreshToken != "" && m.owner.refused[hash(found.RefreshToken)].cause != CauseNone:
 		return
 	case c.IsZero() && m.cfg.TakeOver:
-		m.takeOver(ctx, found) //nolint:errcheck // it is in the state, or nothing has changed
+		m.consider(ctx, found) //nolint:errcheck // it is in the state, or nothing has changed
 		return
 	case !c.IsZero() && (!found.newerThan(c) || found.AccountID != c.AccountID):
 		return // older, or another account: only the user may decide that

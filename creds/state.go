@@ -166,11 +166,11 @@ func (s *subscribers) publish(state func() State) {
 	}
 }
 
-func (s *subscribers) add(state State) (<-chan State, func()) {
+func (s *subscribers) add(state func() State) (<-chan State, func()) {
 	ch := make(chan State, 1)
-	ch <- state
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	ch <- state() // under the lock, so that no change comes between
 	if s.chans == nil {
 		s.chans = map[chan State]struct{}{}
 	}

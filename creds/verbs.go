@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 )
 
 // Accepts returns nil when a sign-in of this kind can be stored here, and otherwise the error that Adopt would return:
@@ -36,7 +35,7 @@ func (m *Manager) Adopt(ctx context.Context, c Credentials) error {
 			if err = m.cfg.Store.Reserve(ctx); err == nil {
 				err = m.save(ctx, c)
 			}
-		} else if !errors.Is(err, ErrBusy) {
+		} else if errors.Is(err, errLeft) {
 			return err
 		}
 		m.take(c)
@@ -138,6 +137,9 @@ func (m *Manager) takeOver(ctx context.Context, c Credentials) error {
 	if soon := m.gate(ctx, c.RefreshToken); soon != nil {
 		return soon
 	}
+	if err := m.ending(); err != nil {
+		return err
+	}
 	m.cfg.Tell(Step{StepRefresh, "Refreshing it, so that the proxy has a sign-in of its own"})
 	n, unsaved, err := m.spend(ctx, c)
 	switch {
@@ -236,8 +238,8 @@ func (m *Manager) removable() error {
 // ErrOutcomeUnknown is wrapped by the give of a Transfer that can't tell whether the other side has the sign-in.
 var ErrOutcomeUnknown = errors.New("it is not known whether the other side has it")
 
-// TransferLimit is how long give of a Transfer may take.
-const TransferLimit = time.Minute
+// TransferLimit is how long give of a Transfer may take: no longer than Close waits.
+const TransferLimit = refreshTimeout
 
 // Transfer moves the sign-in to another owner: give hands it over, and then it is deleted here, without ending it. Both
 // happen under one lock, so that no refresh comes in between. When give fails nothing changes here; when its error is
@@ -247,6 +249,9 @@ func (m *Manager) Transfer(ctx context.Context, give func(context.Context, Crede
 	return m.withSignIn(ctx, m.removable, func(ctx context.Context, c Credentials) error {
 		if err := m.cfg.Store.Reserve(ctx); err != nil {
 			return err // it could not be deleted afterwards
+		}
+		if err := m.ending(); err != nil {
+			return err
 		}
 		call, cancel := context.WithTimeout(ctx, TransferLimit)
 		defer cancel()

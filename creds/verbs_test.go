@@ -371,3 +371,115 @@ func TestWhatIsLeftOfASaveIsNotLostToAClockThatWasSetBack(t *testing.T) {
 		t.Errorf("after the next write: %v %v", got, err)
 	}
 }
+
+// slowStore is one whose reading takes long, as a keychain's may.
+type slowStore struct {
+	*MemoryStore
+	load, lock func() error
+}
+
+func (s *slowStore) Load(ctx context.Context) (Credentials, error) {
+	if s.load != nil {
+		s.load() //nolint:errcheck // it only waits
+	}
+	return s.MemoryStore.Load(ctx)
+}
+
+func (s *slowStore) Lock(ctx context.Context) (func(), error) {
+	if s.lock != nil {
+		if err := s.lock(); err != nil {
+			return nil, err
+		}
+	}
+	return s.MemoryStore.Lock(ctx)
+}
+
+// TestNothingIsSentAnyMoreOnceTheProgramEnds: its answer would come after Close has given up.
+func TestNothingIsSentAnyMoreOnceTheProgramEnds(t *testing.T) {
+	for name, act := range map[string]func(context.Context, *Manager) error{
+		"refresh": func(ctx context.Context, m *Manager) error { return m.Refresh(ctx) },
+		"transfer": func(ctx context.Context, m *Manager) error {
+			return m.Transfer(ctx, func(context.Context, Credentials) error { t.Error("it is given away"); return nil })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				tokens := w.backend.SignIn(time.Hour)
+				store := &slowStore{MemoryStore: &MemoryStore{}}
+				if err := store.Save(t.Context(), FromTokens(tokens.Access, tokens.Refresh, tokens.ID, "")); err != nil {
+					t.Fatal(err)
+				}
+				m := w.manager(store)
+				store.load = func() error { time.Sleep(20 * time.Second); return nil }
+				done := make(chan error, 1)
+				go func() { done <- act(t.Context(), m) }()
+				time.Sleep(10 * time.Second)
+				if err := m.Close(); err != nil {
+					t.Error(err)
+				}
+				if err := <-done; !errors.Is(err, ErrClosed) {
+					t.Errorf("%v", err)
+				}
+				if n := len(w.backend.Requests("/oauth/token")); n != 0 {
+					t.Errorf("%d refreshes were sent", n)
+				}
+			})
+		})
+	}
+}
+
+// TestASignInThatCanNotBeLockedIsUsedAllTheSame: it was made just now, and can't be made again by itself.
+func TestASignInThatCanNotBeLockedIsUsedAllTheSame(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		store := &slowStore{MemoryStore: &MemoryStore{}}
+		m := w.manager(store)
+		store.lock = func() error { return &StoreError{Kind: ErrNotWritten, Where: "here"} }
+		tokens := w.backend.SignIn(time.Hour)
+		if err := m.Adopt(t.Context(), FromTokens(tokens.Access, tokens.Refresh, tokens.ID, "")); !errors.Is(err, ErrNotWritten) {
+			t.Errorf("%v", err)
+		}
+		if token := mustToken(t, m); token.Access != tokens.Access {
+			t.Error("the sign-in is lost")
+		}
+	})
+}
+
+// TestADueRefreshWaitsUntilTheSignInIsRead: a Worker that an alarm wakes has nothing else to keep it alive.
+func TestADueRefreshWaitsUntilTheSignInIsRead(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		tokens := w.backend.SignIn(5 * time.Minute)
+		store := &slowStore{MemoryStore: &MemoryStore{}}
+		if err := store.Save(t.Context(), FromTokens(tokens.Access, tokens.Refresh, tokens.ID, "")); err != nil {
+			t.Fatal(err)
+		}
+		store.load = func() error { time.Sleep(time.Second); return nil }
+		m := NewManager(Config{Store: store, Refresher: w.refresher()})
+		defer m.Close()
+		go func() {
+			m.Open(t.Context()) //nolint:errcheck // seen below
+			m.Ready()
+		}()
+		m.RefreshIfDue(t.Context())
+		if n := len(w.backend.Requests("/oauth/token")); n != 1 {
+			t.Errorf("%d refreshes", n)
+		}
+	})
+}
+
+// TestAnAccessTokenAloneIsTaken: the Codex CLI's file may hold no refresh token.
+func TestAnAccessTokenAloneIsTaken(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		tokens := w.backend.SignIn(time.Hour)
+		found := FromTokens(tokens.Access, "", tokens.ID, "")
+		found.ImportedFrom = "the Codex CLI"
+		m := w.manager(&MemoryStore{}, func(c *Config) {
+			c.Source = func(context.Context) (Credentials, error) { return found, nil }
+		})
+		if token := mustToken(t, m); token.Access != tokens.Access {
+			t.Error("it is not used")
+		}
+		if n := len(w.backend.Requests("/oauth/token")); n != 0 {
+			t.Errorf("%d refreshes were sent with nothing", n)
+		}
+	})
+}

@@ -161,9 +161,11 @@ func (s *Server) adminRoutes() {
 		s.fullHealth(w)
 		return nil
 	}))
-	s.open("/admin/", s.admin(func(http.ResponseWriter, *http.Request) *codex.Error {
-		return unknownURL("There is nothing at this address. " + whatAdminHas)
-	}))
+	for _, pattern := range []string{"/admin", "/admin/"} {
+		s.open(pattern, s.admin(func(http.ResponseWriter, *http.Request) *codex.Error {
+			return unknownURL("There is nothing at this address. " + whatAdminHas)
+		}))
+	}
 }
 
 // admin asks for the key of the admin API first.
@@ -218,6 +220,10 @@ func (s *Server) adoptCredentials(w http.ResponseWriter, r *http.Request) *codex
 	if errors.Is(err, creds.ErrReadOnly) {
 		return &codex.Error{Status: http.StatusConflict, Type: "invalid_request_error", Code: "read_only", Message: "Nothing was changed: " + err.Error()}
 	}
+	var notStored *creds.StoreError
+	if err != nil && !errors.As(err, &notStored) && !errors.Is(err, creds.ErrBusy) {
+		return &codex.Error{Status: http.StatusServiceUnavailable, Type: "server_error", Code: "not_adopted", Message: "Nothing was changed: " + err.Error()}
+	}
 	if err != nil {
 		return &codex.Error{Status: http.StatusInternalServerError, Type: "server_error", Code: "not_stored", Message: "The sign-in is in use but could not be stored: " + err.Error()}
 	}
@@ -225,7 +231,11 @@ func (s *Server) adoptCredentials(w http.ResponseWriter, r *http.Request) *codex
 }
 
 func (s *Server) deleteCredentials(_ http.ResponseWriter, r *http.Request) *codex.Error {
-	if _, err := s.cfg.Admin.Manager.SignOut(r.Context()); err != nil && !errors.Is(err, creds.ErrMissing) && !errors.Is(err, creds.ErrSignedOut) {
+	revoked, err := s.cfg.Admin.Manager.SignOut(r.Context())
+	if revoked != nil {
+		s.cfg.Log.Warnf("⚠️ The sign-in is deleted here, but OpenAI could not be told (%v): there it ends by itself", revoked)
+	}
+	if err != nil && !errors.Is(err, creds.ErrMissing) && !errors.Is(err, creds.ErrSignedOut) {
 		return &codex.Error{Status: http.StatusInternalServerError, Type: "server_error", Code: "not_deleted", Message: err.Error()}
 	}
 	return nil

@@ -118,7 +118,9 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, c *claim) ([]b
 	rc := http.NewResponseController(w)
 	in := &patientReader{r: r.Body, rc: rc, patience: s.patience, start: time.Now()}
 	body, err := func() ([]byte, error) {
-		unpacked, err := unpack(http.MaxBytesReader(w, in, bodyMost), r.Header.Get("Content-Encoding"), c)
+		windows := claim{from: c.from} // of the decoders, which end with the reading
+		defer windows.release()
+		unpacked, err := unpack(http.MaxBytesReader(w, in, bodyMost), r.Header.Get("Content-Encoding"), &windows)
 		if err != nil {
 			return nil, err
 		}

@@ -55,6 +55,26 @@ func TestAllBodiesTogetherAreBounded(t *testing.T) {
 	}
 }
 
+// TestADecodersWindowIsGivenBackOnceTheBodyIsRead: answers last, and the Codex CLI sends every request packed.
+func TestADecodersWindowIsGivenBackOnceTheBodyIsRead(t *testing.T) {
+	held := int64(-1)
+	var r *rig
+	r = newRig(t, func(c *Config) {
+		c.OnStart = func(Start) { held = memory - r.server.bodies.left.Load() }
+	})
+	r.server.bodies = newBudget(memory)
+	packer, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, _, text, _ := r.do(http.MethodPost, "/v1/responses", string(packer.EncodeAll([]byte(`{"input":"hello"}`), nil)), "Content-Encoding", "zstd")
+	if status != 200 || held < 0 || held >= zstdWindow {
+		t.Errorf("%d bytes are held while an answer is under way: %d %s", held, status, text)
+	}
+}
+
+const memory = 64 << 20 // bytes
+
 func TestABodyIsReadHoweverItComes(t *testing.T) {
 	want := bytes.Repeat([]byte("0123456789"), 3000)
 	for name, wrap := range map[string]func(io.Reader) io.Reader{

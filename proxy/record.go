@@ -51,10 +51,10 @@ type Record struct {
 
 // record makes a Record of an outcome.
 func record(start Start, method string, status int, out reply.Outcome) Record {
-	r := Record{Start: start, Method: method, Status: status, Effort: out.Effort, Streamed: out.Streamed, Duration: time.Since(start.Time),
+	r := Record{Start: start, Method: method, Status: status, Effort: clip(out.Effort, longestModel), Streamed: out.Streamed, Duration: time.Since(start.Time),
 		Input: out.Input, Cached: out.Cached, Output: out.Output, Reasoning: out.Reasoning, Dropped: out.Dropped.Names, Gone: out.Gone}
 	if out.Model != "" {
-		r.Model = out.Model
+		r.Model = clip(out.Model, longestModel)
 	}
 	if !out.First.IsZero() {
 		r.FirstToken = out.First.Sub(start.Time)
@@ -133,5 +133,11 @@ func clientName(key string, h http.Header) string {
 	if name == "" {
 		return "unknown"
 	}
-	return strings.ToValidUTF8(name[:min(len(name), 40)], "")
+	return clip(name, 40)
 }
+
+// clip is what is kept of a name that a caller chose: at most so many bytes.
+func clip(name string, most int) string { return strings.ToValidUTF8(name[:min(len(name), most)], "") }
+
+// longestModel is how many bytes of a model's name are kept.
+const longestModel = 80

@@ -247,3 +247,24 @@ func TestAdviceChangesWithWhereItIsRead(t *testing.T) {
 		t.Error(words)
 	}
 }
+
+// TestAModelsNameIsKeptInShort: it is the caller's text, and might be a prompt.
+func TestAModelsNameIsKeptInShort(t *testing.T) {
+	var heard recordings
+	r := newRig(t, heard.listen)
+	r.post("/v1/chat/completions", `{"model":"`+strings.Repeat("a prompt ", 2000)+`","messages":[{"role":"user","content":"hello"}]}`)
+	starts, records := heard.all(t, 1)
+	if len(starts[0].Model) > 80 || len(records[0].Model) > 80 {
+		t.Errorf("%d and %d bytes of a name are told", len(starts[0].Model), len(records[0].Model))
+	}
+	lines := 0
+	for _, e := range r.log.AllEntries() {
+		text, err := e.String()
+		if lines++; err != nil || len(text) > 1000 {
+			t.Errorf("%d bytes in the log (%v): %.300s", len(text), err, text)
+		}
+	}
+	if lines == 0 {
+		t.Error("nothing is logged")
+	}
+}

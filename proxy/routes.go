@@ -88,7 +88,7 @@ func (s *Server) withBody(translate func(http.ResponseWriter, *http.Request, []b
 			return out
 		}
 		if s.cfg.OnStart != nil {
-			x.start.Model = gjson.GetBytes(body, "model").String()
+			x.start.Model = clip(gjson.GetBytes(body, "model").String(), longestModel)
 		}
 		s.begin(&x.start)
 		return translate(w, r, body)
@@ -125,7 +125,7 @@ func dialect(path string) string {
 		return "anthropic"
 	case strings.HasPrefix(path, "/api/") && path != "/api/codex/usage":
 		return "ollama"
-	case path == "/", path == "/health", path == "/metrics", strings.HasPrefix(path, "/admin/"):
+	case path == "/", path == "/health", path == "/metrics", path == "/admin", strings.HasPrefix(path, "/admin/"):
 		return ""
 	}
 	return "openai"

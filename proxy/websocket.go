@@ -58,7 +58,7 @@ func (t socketTurns) Begin(message []byte) func(reply.Outcome) {
 	start := t.start
 	start.Time, start.Transport, start.Route = time.Now(), TransportWebSocket, "/responses"
 	if t.s.cfg.OnStart != nil {
-		start.Model = gjson.GetBytes(message, "model").String()
+		start.Model = clip(gjson.GetBytes(message, "model").String(), longestModel)
 	}
 	t.s.begin(&start)
 	return func(out reply.Outcome) {

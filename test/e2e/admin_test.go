@@ -43,8 +43,10 @@ func TestTheAdminAPIOfTheDesktop(t *testing.T) {
 		t.Errorf("a wrong key: %d %s", status, body)
 	}
 	for key, want := range map[string]int{"wrong": 401, "admin": 404} {
-		if status, body := p.admin("PUT", "/admin/credentials", "{}", key); status != want || (want == 404 && !strings.Contains(body, "/admin/credentials/status")) {
-			t.Errorf("what the admin API does not have, with the key %s: %d %s", key, status, body)
+		for _, path := range []string{"/admin/credentials", "/admin", "/admin/", "/v1/admin/other"} {
+			if status, body := p.admin("PUT", path, "{}", key); status != want || (want == 404 && !strings.Contains(body, "/admin/credentials/status")) {
+				t.Errorf("%s, which the admin API does not have, with the key %s: %d %s", path, key, status, body)
+			}
 		}
 	}
 	tokens := b.SignIn(30 * time.Minute)
