@@ -166,24 +166,29 @@ func TestMixedUseStaysFlat(t *testing.T) {
 				default:
 				}
 				asked.Add(1)
-				status, answer := 200, "You said"
+				status, answer, end := 200, "", ""
 				switch n % 6 {
 				case 0:
 					status, _, answer = p.post("/v1/chat/completions", chat("hello", `"stream":true`))
+					end = "data: [DONE]"
 				case 1:
 					status, _, answer = p.post("/v1/responses", respond("hello", `"stream":true`))
+					end = "response.completed"
 				case 2:
 					status, _, answer = p.post("/v1/messages", `{"max_tokens":9,"messages":[{"role":"user","content":"hello"}]}`)
+					end = `"stop_reason":"end_turn"`
 				case 3:
 					status, _, answer = p.post("/api/chat", `{"stream":false,"messages":[{"role":"user","content":"hello"}]}`)
+					end = `"done":true`
 				case 4:
 					conn := p.dial(chat("[[endless]]", `"stream":true`))
 					bufio.NewReader(conn).ReadString('\n') //nolint:errcheck // the end is what counts
 					conn.Close()
 				case 5:
 					status, _, answer = p.post("/v1/chat/completions", large)
+					end = `"finish_reason":"stop"`
 				}
-				if status != 200 || len(answer) < 8 {
+				if status != 200 || !strings.Contains(answer, end) || strings.Contains(answer, `"error"`) {
 					broken.Add(1)
 				}
 			}
