@@ -3,7 +3,9 @@
 package connect
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,21 +24,30 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// noKeys is enough for a program that is killed.
-type noKeys struct{}
+// fileKeys are keys that outlive the program: a file for each.
+type fileKeys struct{ folder string }
 
-func (noKeys) Add(string, string) error { return nil }
-func (noKeys) Revoke(string) error      { return nil }
+func keysOf(home string) fileKeys { return fileKeys{filepath.Join(home, "state", "keys")} }
+
+func (k fileKeys) Add(name, key string) error {
+	if err := os.MkdirAll(k.folder, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(k.folder, name), []byte(key), 0o600)
+}
+
+func (k fileKeys) Revoke(name string) error {
+	if err := os.Remove(filepath.Join(k.folder, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
 
 func connectAndDie(at string) {
 	c := connections(os.Getenv("KILL_HOME"))
-	c.Keys = noKeys{}
-	n, _ := strconv.Atoi(os.Getenv("KILL_AFTER"))
+	c.Keys = keysOf(os.Getenv("KILL_HOME"))
 	c.step = func(here string) {
-		if here != at {
-			return
-		}
-		if n--; n < 0 {
+		if here == at {
 			syscall.Kill(os.Getpid(), syscall.SIGKILL) //nolint:errcheck // there is no after
 			select {}
 		}
@@ -58,18 +69,36 @@ func connectAndDie(at string) {
 // TestKilledAtAnyPointEachFileIsTheOldOrTheNewOne ends the program by kill -9 at each point of connecting, of an update
 // and of an undo. Afterwards each file is whole, and an undo gives the old bytes back.
 func TestKilledAtAnyPointEachFileIsTheOldOrTheNewOne(t *testing.T) {
-	rounds := 20
+	type point struct {
+		verb, at string
+		laid     bool // the tool has settings already
+	}
+	var points []point
+	for _, laid := range []bool{true, false} {
+		for _, verb := range []string{"connect", "update"} {
+			for _, at := range []string{"journal", "key", "create", "write", "rename", "renamed"} {
+				points = append(points, point{verb, at, laid})
+			}
+		}
+	}
+	for _, at := range []string{"create", "write", "rename", "renamed", "revoke", "forget"} {
+		points = append(points, point{"undo", at, true})
+	}
+	for _, at := range []string{"remove", "folders", "revoke", "forget"} {
+		points = append(points, point{"undo", at, false})
+	}
+	rounds := len(points)
 	if n, err := strconv.Atoi(os.Getenv("KILL_ROUNDS")); err == nil {
 		rounds = n
 	}
-	points := []string{"journal", "key", "create", "write", "rename", "renamed", "remove", "folders", "revoke", "forget"}
-	verbs := []string{"connect", "update", "undo"}
 	tools := withFile()
 	for round := range rounds {
-		tool, verb, at, after := tools[round%len(tools)], verbs[round/2%len(verbs)], points[round%len(points)], round/7%2
+		point := points[round%len(points)]
+		tool, verb := tools[(round+round/len(points))%len(tools)], point.verb
 		home := t.TempDir()
 		c := connections(home)
-		if round%5 > 0 {
+		c.Keys = keysOf(home)
+		if point.laid {
 			lay(t, c, tool, variants["as it is"])
 		}
 		before := tree(t, home)
@@ -78,11 +107,11 @@ func TestKilledAtAnyPointEachFileIsTheOldOrTheNewOne(t *testing.T) {
 		}
 		old := tree(t, home)
 		cmd := exec.Command(os.Args[0], "-test.run", "^$")
-		cmd.Env = append(os.Environ(), "KILL_AT="+at, "KILL_AFTER="+strconv.Itoa(after), "KILL_HOME="+home, "KILL_TOOL="+tool.ID, "KILL_VERB="+verb, "KILL_ROOT=http://localhost:9880")
+		cmd.Env = append(os.Environ(), "KILL_AT="+point.at, "KILL_HOME="+home, "KILL_TOOL="+tool.ID, "KILL_VERB="+verb, "KILL_ROOT=http://localhost:9880")
 		out, _ := cmd.CombinedOutput()
-		what := fmt.Sprintf("round %d, %s, %s of %s", round, at, verb, tool.ID)
-		if cmd.ProcessState.ExitCode() > 0 {
-			t.Fatalf("%s: exit %d: %s", what, cmd.ProcessState.ExitCode(), out)
+		what := fmt.Sprintf("round %d, %s, %s of %s", round, point.at, verb, tool.ID)
+		if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
+			t.Fatalf("%s: it was not killed but ended with %d: %s", what, cmd.ProcessState.ExitCode(), out)
 		}
 		for path, text := range tree(t, home) {
 			if text == old[path] || text == before[path] || strings.HasSuffix(path, ".codex-proxy") || strings.HasPrefix(text, "d") {
@@ -98,6 +127,9 @@ func TestKilledAtAnyPointEachFileIsTheOldOrTheNewOne(t *testing.T) {
 			}
 		}
 		same2(t, what, before, tree(t, home))
+		if left, _ := os.ReadDir(keysOf(home).folder); len(left) > 0 {
+			t.Errorf("%s: a key is good that nothing uses", what)
+		}
 		if t.Failed() {
 			return
 		}

@@ -507,7 +507,7 @@ func TestThePageIsUsedByTheKeyboardAlone(t *testing.T) {
 // document says whether a text is not the whole page's: then nothing has the focus.
 func document(text string) bool { return len(text) < 60 }
 
-func TestTenThousandRowsScrollWithoutAStall(t *testing.T) {
+func TestTenThousandRowsAreDrawnAFewAtATime(t *testing.T) {
 	f := start(t)
 	for i := range 10_000 {
 		f.history.Add(history.Record{Time: time.Now().Add(time.Duration(i-10_000) * time.Second), Client: "Claude Code", Model: "gpt-5.5", Status: 200, Duration: time.Second, InputTokens: int64(i)})
@@ -556,7 +556,7 @@ func TestTenThousandRowsScrollWithoutAStall(t *testing.T) {
 	}
 }
 
-func TestTheFirstPaintIsSoon(t *testing.T) {
+func TestTheFirstPaintIsMeasured(t *testing.T) {
 	f := start(t)
 	if err := history.FillDemo(f.history, time.Now()); err != nil {
 		t.Fatal(err)

@@ -16,6 +16,9 @@ func TestTheBundleIsWhatTheSourcesGive(t *testing.T) {
 		install := exec.Command("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--silent")
 		install.Dir = sources
 		if out, err := install.CombinedOutput(); err != nil {
+			if os.Getenv("COUNTS") != "" { // make test
+				t.Fatalf("page/node_modules can't be installed: %v %s", err, out)
+			}
 			t.Skipf("page/node_modules can't be installed: %v %s", err, out)
 		}
 	}

@@ -615,6 +615,11 @@ func TestNobodyIsSignedIn(t *testing.T) {
 	s.start("--port", "0")
 	s.is("attention", "Nobody is signed in", "Sign in…", "Not signed in")
 	s.shown("Nobody is signed in")
+	s.click("Stop the proxy") // each change looks at the troubles anew
+	s.is("attention", "Nobody is signed in", "Start the proxy")
+	s.click("Start the proxy")
+	s.is("attention", "Nobody is signed in", "Stop the proxy")
+	s.shown() // once is enough
 	s.click("Sign in by a code, on any device…")
 	s.until("the menu shows the code", func() bool {
 		return slices.ContainsFunc(s.labels(), func(l string) bool { return strings.HasPrefix(l, "Type ABCD-") })
