@@ -3,6 +3,7 @@ package tray
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ type fake struct {
 	did     []Action
 	items   []Item
 	notices []Notice
+	ended   []string
 }
 
 func (f *fake) State() State           { f.mu.Lock(); defer f.mu.Unlock(); return f.state }
@@ -27,7 +29,7 @@ func (f *fake) Changes() <-chan Change { return f.changes }
 func (f *fake) Clicks() <-chan Action  { return f.clicks }
 func (f *fake) Clicked() <-chan Action { return f.clicked }
 func (f *fake) Ready() <-chan struct{} { return f.ready }
-func (f *fake) Withdraw(string)        {}
+func (f *fake) Withdraw(p string)      { f.mu.Lock(); defer f.mu.Unlock(); f.ended = append(f.ended, p) }
 func (f *fake) Notify(n Notice)        { f.mu.Lock(); defer f.mu.Unlock(); f.notices = append(f.notices, n) }
 func (f *fake) Render(v View) {
 	f.mu.Lock()
@@ -97,8 +99,28 @@ func TestAnActionShowsItselfRunsOnceAndEndsInAResult(t *testing.T) {
 	until(t, "the trouble is shown and told", func() bool { _, n := f.count(); return n == 3 && f.title("status") == "Port 9879 is used by node" })
 	f.changes <- Change{Show: true}
 	until(t, "it shows itself", func() bool { _, n := f.count(); return n == 4 })
+	f.mu.Lock()
+	f.state.Trouble = ""
+	f.mu.Unlock()
+	f.changes <- Change{}
+	until(t, "the notification is taken away", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return slices.Equal(f.ended, []string{"proxy"})
+	})
+	f.clicks <- Pause
+	until(t, "the line says so", func() bool { return f.title("pause") == "Pausing…" })
+	f.mu.Lock()
+	f.state.Trouble = "Port 9879 is used by node"
+	f.mu.Unlock()
+	f.release <- errors.New("port 9879 is used by node")
+	f.changes <- Change{} // is heard after the result
+	f.changes <- Change{}
+	if _, n := f.count(); n != 5 {
+		t.Errorf("a failure that is a problem, too, is told %d times", n-4)
+	}
 	f.clicks <- SignIn
-	until(t, "the next action runs", func() bool { did, _ := f.count(); return did == 3 })
+	until(t, "the next action runs", func() bool { did, _ := f.count(); return did == 4 })
 	cancel()
 	select {
 	case <-ended:

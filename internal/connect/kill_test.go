@@ -87,7 +87,7 @@ func TestKilledAtAnyPointEachFileIsTheOldOrTheNewOne(t *testing.T) {
 	for _, at := range []string{"remove", "folders", "revoke", "forget"} {
 		points = append(points, point{"undo", at, false})
 	}
-	rounds := len(points)
+	rounds := 9 * len(points)
 	if n, err := strconv.Atoi(os.Getenv("KILL_ROUNDS")); err == nil {
 		rounds = n
 	}
