@@ -114,8 +114,8 @@ func TestAnActionShowsItselfRunsOnceAndEndsInAResult(t *testing.T) {
 	f.state.Trouble = "Port 9879 is used by node"
 	f.mu.Unlock()
 	f.release <- errors.New("port 9879 is used by node")
-	f.changes <- Change{} // is heard after the result
-	f.changes <- Change{}
+	until(t, "it ends", func() bool { return f.title("pause") != "Pausing…" })
+	f.changes <- Change{} // is heard after the result was told
 	if _, n := f.count(); n != 5 {
 		t.Errorf("a failure that is a problem, too, is told %d times", n-4)
 	}
