@@ -4,9 +4,12 @@ package e2e
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,6 +18,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"codex-proxy/internal/fakebackend"
+	"codex-proxy/proxy/codex"
 )
 
 // soak returns the long number when SOAK is set (make test-soak) and the short one otherwise.
@@ -48,6 +54,11 @@ func (p *program) sockets() (n int) {
 		}
 	}
 	return n
+}
+
+func (p *program) stored() string {
+	raw, _ := os.ReadFile(filepath.Join(p.home, ".config", "codex-proxy", "auth.json"))
+	return string(raw)
 }
 
 func (p *program) dial(body string) net.Conn {
@@ -142,30 +153,32 @@ func TestARequestThatNeverComesIsGivenUp(t *testing.T) {
 	}
 }
 
-// TestMixedUseStaysFlat is make soak: clients of all dialects, callers that leave, large bodies and an upstream that
-// comes and goes, for SOAK_MINUTES or a few seconds. Memory must be flat, every answer whole, and the sign-in there.
+// TestMixedUseStaysFlat is make soak: clients of all dialects, callers that leave, large bodies, tokens that end and a
+// network that goes and comes back, for SOAK_MINUTES or a few seconds. Memory must be flat, every answer whole that was
+// asked for and given while the network was there, and the sign-in kept.
 func TestMixedUseStaysFlat(t *testing.T) {
-	span := 6 * time.Second
+	span := 8 * time.Second
 	if minutes, err := strconv.ParseFloat(os.Getenv("SOAK_MINUTES"), 64); err == nil {
 		span = time.Duration(minutes * float64(time.Minute))
 	}
-	b, url := startBackend(t)
+	b := fakebackend.New()
+	b.Models = codex.BundledModels()
+	network := &network{to: b}
+	server := httptest.NewServer(network)
+	network.cut = server.CloseClientConnections
+	t.Cleanup(func() { go server.Close() })
 	home, tokens := signedIn(t, b)
-	p := start(t, home, at(url))
+	p := start(t, home, at(server.URL))
 	p.imported()
-	var asked, broken atomic.Int64
-	stop := make(chan struct{})
+	var asked, broken, offline atomic.Int64
+	ctx, stop := context.WithCancel(t.Context())
 	var wait sync.WaitGroup
 	large := chat(strings.Repeat("long history ", 20_000))
 	for i := range 6 {
 		wait.Go(func() {
-			for n := i; ; n++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
+			for n := i; ctx.Err() == nil; n++ {
 				asked.Add(1)
+				before := network.changes.Load()
 				status, answer, end := 200, "", ""
 				switch n % 6 {
 				case 0:
@@ -188,36 +201,89 @@ func TestMixedUseStaysFlat(t *testing.T) {
 					status, _, answer = p.post("/v1/chat/completions", large)
 					end = `"finish_reason":"stop"`
 				}
-				if status != 200 || !strings.Contains(answer, end) || strings.Contains(answer, `"error"`) {
+				whole := status == 200 && strings.Contains(answer, end) && !strings.Contains(answer, `"error"`)
+				switch {
+				case whole:
+				case before != network.changes.Load() || before%2 == 1:
+					offline.Add(1)
+				default:
 					broken.Add(1)
+					if broken.Load() < 10 {
+						t.Logf("%d %.300s", status, answer)
+					}
 				}
 			}
 		})
 	}
-	wait.Go(func() { // tokens end and come back, as often as one refresh a minute lets them
-		for {
-			select {
-			case <-stop:
+	wait.Go(func() { // at one quarter of each period the token ends, at three the network goes away for a moment
+		period := max(span/4, 70*time.Second) // a refresh a minute is what there is
+		if span < period {
+			period = span
+		}
+		for sleep(ctx, period/4) {
+			b.EndAccess()
+			if !sleep(ctx, period/2) {
 				return
-			case <-time.After(max(span/20, 70*time.Second)):
-				b.EndAccess()
+			}
+			network.changes.Add(1)
+			network.cut()
+			sleep(ctx, min(period/8, 5*time.Second))
+			network.changes.Add(1)
+			if !sleep(ctx, period/8) {
+				return
 			}
 		}
 	})
-	time.Sleep(span / 3)
+	sleep(ctx, span/3)
 	warm, sockets := p.memory(), p.sockets()
-	time.Sleep(span - span/3)
-	close(stop)
+	sleep(ctx, span-span/3)
+	stop()
 	wait.Wait()
+	if network.changes.Load()%2 == 1 {
+		network.changes.Add(1)
+	}
 	within(t, time.Minute, "every call upstream has ended", func() bool { return b.Counts().Open == 0 })
 	after := p.memory()
-	t.Logf("%s, %d requests: %.0f MB after a third, %.0f MB at the end; %d refreshes", span, asked.Load(), warm, after, b.Counts().Refreshes)
-	if after > warm+40 || broken.Load() > 0 || p.sockets() > sockets+20 {
-		t.Errorf("%d of %d answers broken, memory %.0f to %.0f MB, sockets %d to %d", broken.Load(), asked.Load(), warm, after, sockets, p.sockets())
+	t.Logf("%s, %d requests: %.0f MB after a third, %.0f MB at the end; %d refreshes, the network gone %d times, %d requests failed by it", span, asked.Load(), warm, after, b.Counts().Refreshes, network.changes.Load()/2, offline.Load())
+	failed := int(broken.Load())
+	if broken.Load() > 0 {
+		t.Errorf("%d of %d answers are broken", broken.Load(), asked.Load())
 	}
-	raw, _ := os.ReadFile(filepath.Join(home, ".config", "codex-proxy", "auth.json"))
-	if !strings.Contains(string(raw), b.Newest(tokens)) || b.Counts().Reused > 0 {
-		t.Error("the sign-in was lost")
+	for what, bad := range map[string]bool{
+		fmt.Sprintf("memory went from %.0f to %.0f MB", warm, after):    after > warm+40,
+		fmt.Sprintf("sockets went from %d to %d", sockets, p.sockets()): p.sockets() > sockets+20,
+		"no token ended, or it was not refreshed":                       b.Counts().Refreshes < 2,
+		"the network never went away, or no request noticed":            network.changes.Load() < 2 || offline.Load() == 0,
+		"the sign-in was lost":                                          !strings.Contains(p.stored(), b.Newest(tokens)) || b.Counts().Reused > 0,
+	} {
+		if bad {
+			failed++
+			t.Error(what)
+		}
 	}
-	tried(t, fmt.Sprintf("mixed use for %s: memory flat (%.0f to %.0f MB), every answer whole, the sign-in there", span, warm, after), int(asked.Load()), int(broken.Load()))
+	tried(t, fmt.Sprintf("mixed use for %s, the network gone %d times, %d refreshes: memory flat (%.0f to %.0f MB), every other answer whole, the sign-in kept", span, network.changes.Load()/2, b.Counts().Refreshes, warm, after), int(asked.Load()), failed)
+}
+
+// network is the way to the stand-in. While the number of its changes is odd, each connection is cut.
+type network struct {
+	to      http.Handler
+	cut     func()
+	changes atomic.Int64
+}
+
+func (n *network) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if n.changes.Load()%2 == 1 {
+		panic(http.ErrAbortHandler)
+	}
+	n.to.ServeHTTP(w, r)
+}
+
+// sleep waits, and is false when the test has ended meanwhile.
+func sleep(ctx context.Context, span time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(span):
+		return true
+	}
 }
