@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -19,6 +20,7 @@ import (
 type serverMetrics struct {
 	set    *metrics.Set
 	models *codex.Catalogue
+	open   atomic.Int64 // requests, and turns of sockets, that have begun and not ended
 }
 
 func newServerMetrics(state func() creds.State, client *codex.Client) *serverMetrics {
@@ -37,6 +39,7 @@ func newServerMetrics(state func() creds.State, client *codex.Client) *serverMet
 	})
 	m.set.NewGauge(`codex_proxy_refreshes_total{result="ok"}`, func() float64 { return float64(state().Refreshes) })
 	m.set.NewGauge(`codex_proxy_refreshes_total{result="failed"}`, func() float64 { return float64(state().RefreshFailures) })
+	m.set.NewGauge("codex_proxy_requests_open", func() float64 { return float64(m.open.Load()) })
 	m.set.RegisterMetricsWriter(func(w io.Writer) { writeWindows(w, client.UsageTracker.Current()) })
 	return m
 }
@@ -44,11 +47,19 @@ func newServerMetrics(state func() creds.State, client *codex.Client) *serverMet
 // knownRoutes are those that have a label of their own.
 var knownRoutes = []string{"/chat/completions", "/completions", "/responses", "/models", "/messages", "/api/chat", "/api/generate", "/images/generations"}
 
-// add counts one request. Those to the proxy's own addresses are not counted.
+// begun counts one request that is not answered yet.
+func (m *serverMetrics) begun(s Start) {
+	if s.Dialect != "" {
+		m.open.Add(1)
+	}
+}
+
+// add counts one request that has ended. Those to the proxy's own addresses are not counted.
 func (m *serverMetrics) add(r Record, failure *codex.Error) {
 	if r.Dialect == "" {
 		return
 	}
+	m.open.Add(-1)
 	label := "other"
 	for _, known := range knownRoutes {
 		if r.Route == known || strings.HasPrefix(r.Route, known+"/") {

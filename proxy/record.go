@@ -68,6 +68,7 @@ func record(start Start, method string, status int, out reply.Outcome) Record {
 // begin gives a request its number, and tells the listener.
 func (s *Server) begin(start *Start) {
 	start.ID = s.requests.Add(1)
+	s.metrics.begun(*start)
 	if s.cfg.OnStart != nil {
 		s.cfg.OnStart(*start)
 	}

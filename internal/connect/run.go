@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 )
 
 // launch is how a tool is started pointed at the proxy: by its environment and its command line alone. The key is never
@@ -13,8 +14,8 @@ type launch struct {
 	program string
 	before  []string // arguments before those of the user
 	env     []string // NAME=value
-	// temporary is the content of a file whose path takes the place of {FILE} in before, for a tool that takes no
-	// other way; empty for none.
+	// temporary is the content of a file whose path takes the place of {FILE} in before and env, for a tool that takes
+	// no other way; empty for none.
 	temporary, suffix string
 }
 
@@ -53,7 +54,7 @@ func Start(id string, target Target, args []string, s System) (*Command, error) 
 	if err != nil {
 		return nil, fmt.Errorf("%s is not installed, or not in the PATH: there is no program %q", tool.Name, l.program)
 	}
-	c := &Command{Path: path, Env: l.env}
+	c := &Command{Path: path}
 	if l.temporary != "" {
 		f, err := os.CreateTemp("", "codex-proxy-*"+l.suffix)
 		if err != nil {
@@ -67,12 +68,12 @@ func Start(id string, target Target, args []string, s System) (*Command, error) 
 		}
 	}
 	for _, arg := range l.before {
-		if arg == "{FILE}" {
-			arg = c.temporary
-		}
-		c.Args = append(c.Args, arg)
+		c.Args = append(c.Args, strings.ReplaceAll(arg, "{FILE}", c.temporary))
 	}
 	c.Args = append(c.Args, args...)
+	for _, variable := range l.env {
+		c.Env = append(c.Env, strings.ReplaceAll(variable, "{FILE}", c.temporary))
+	}
 	return c, nil
 }
 
@@ -105,6 +106,18 @@ func launchQwen(t Target) launch {
 func launchContinue(t Target) launch {
 	file := "name: ChatGPT by Codex Proxy\nversion: 1.0.0\nschema: v1\nmodels:\n" + yamlItem(t.Fill(continueModel), "  ", "\n")
 	return launch{program: "cn", before: []string{"--config", "{FILE}"}, temporary: file, suffix: ".yaml"}
+}
+
+func launchCline(t Target) launch {
+	// Without a backend of its own it would start, or use, one that serves every later Cline with the settings of the first.
+	env := []string{"CLINE_PROVIDER_SETTINGS_PATH={FILE}", "CLINE_SESSION_BACKEND_MODE=local"}
+	return launch{program: "cline", env: env, suffix: ".json",
+		temporary: t.Fill(`{"version":1,"lastUsedProvider":"openai-compatible","providers":{"openai-compatible":` + clineProvider + `}}`)}
+}
+
+func launchPi(t Target) launch {
+	return launch{program: "pi", env: []string{"CODEX_PROXY_KEY=" + t.Key}, before: []string{"-e", "{FILE}", "--provider", provider, "--model", t.Model}, suffix: ".js",
+		temporary: t.Fill(`export default (pi) => pi.registerProvider("codex-proxy", {"name":"ChatGPT by Codex Proxy","baseUrl":"{ROOT}/v1","apiKey":"CODEX_PROXY_KEY","api":"openai-responses","models":[` + piModel + "]});\n")}
 }
 
 func launchAider(t Target) launch {

@@ -167,7 +167,9 @@ func Tools() []Tool {
 			places: func(s System) []string { return []string{s.data("Code", "User"), s.data("Code - Insiders", "User")} },
 			files: func(s System) []file {
 				folder := first(s.data("Code", "User"), s.data("Code - Insiders", "User"))
-				return []file{{filepath.Join(folder, "chatLanguageModels.json"), "json", []Set{{[]string{"[name=ChatGPT by Codex Proxy]"},
+				// Copilot's small jobs, such as titles, go where the chat goes, instead of to GitHub.
+				settings := file{filepath.Join(folder, "settings.json"), "json", []Set{{[]string{"chat.byokUtilityModelDefault"}, text("mainAgent")}}}
+				return []file{settings, {filepath.Join(folder, "chatLanguageModels.json"), "json", []Set{{[]string{"[name=ChatGPT by Codex Proxy]"},
 					`{"name":"ChatGPT by Codex Proxy","vendor":"customendpoint","apiKey":"{KEY}","apiType":"responses","models":[{"id":"{MODEL}","name":"{MODEL}","url":"{ROOT}/v1/responses","toolCalling":true,"vision":true,"maxInputTokens":240000,"maxOutputTokens":32000}]}`}}}}
 			},
 			Where: "Choose the model in the chat's list of models. Restart VS Code if it is not there",
@@ -215,10 +217,11 @@ func Tools() []Tool {
 				return []file{{filepath.Join(s.folder("CLINE_DATA_DIR", ".cline", "data"), "settings", "providers.json"), "json", []Set{
 					{[]string{"version"}, "1"},
 					{[]string{"lastUsedProvider"}, text("openai-compatible")},
-					{[]string{"providers", "openai-compatible"}, `{"settings":{"provider":"openai-compatible","apiKey":"{KEY}","model":"{MODEL}","baseUrl":"{ROOT}/v1"},"updatedAt":"2026-01-01T00:00:00.000Z","tokenSource":"manual"}`},
+					{[]string{"providers", "openai-compatible"}, clineProvider},
 				}}}
 			},
-			Where: "The extension of VS Code keeps its settings elsewhere: provider OpenAI Compatible, base URL {ROOT}/v1",
+			launch: launchCline,
+			Where:  "The extension of VS Code keeps its settings elsewhere: provider OpenAI Compatible, base URL {ROOT}/v1",
 		},
 		{
 			ID: "kilo", Name: "Kilo", programs: []string{"kilo"},
@@ -233,10 +236,11 @@ func Tools() []Tool {
 				folder := s.folder("PI_CODING_AGENT_DIR", ".pi", "agent")
 				return []file{
 					{filepath.Join(folder, "models.json"), "json", []Set{{[]string{"providers", provider},
-						`{"baseUrl":"{ROOT}/v1","api":"openai-responses","apiKey":"{KEY}","models":[{"id":"{MODEL}","name":"{MODEL}","reasoning":true,"input":["text","image"],"contextWindow":272000,"maxTokens":32000}]}`}}},
+						`{"baseUrl":"{ROOT}/v1","api":"openai-responses","apiKey":"{KEY}","models":[` + piModel + `]}`}}},
 					{filepath.Join(folder, "settings.json"), "json", []Set{{[]string{"defaultProvider"}, text(provider)}, {[]string{"defaultModel"}, text("{MODEL}")}}},
 				}
 			},
+			launch: launchPi,
 		},
 		{
 			ID: "raycast", Name: "Raycast",
@@ -319,6 +323,10 @@ func Named(id string) (Tool, bool) {
 const openCodeProvider = `{"npm":"@ai-sdk/openai-compatible","name":"ChatGPT by Codex Proxy","options":{"baseURL":"{ROOT}/v1","apiKey":"{KEY}"},"models":{"{MODEL}":{"name":"{MODEL}","reasoning":true,"tool_call":true,"attachment":true,"limit":{"context":272000,"output":32000}}}}`
 
 const continueModel = `{"name":"ChatGPT by Codex Proxy","provider":"openai","model":"{MODEL}","apiBase":"{ROOT}/v1","apiKey":"{KEY}","roles":["chat"],"capabilities":["tool_use","image_input"]}`
+
+const clineProvider = `{"settings":{"provider":"openai-compatible","apiKey":"{KEY}","model":"{MODEL}","baseUrl":"{ROOT}/v1"},"updatedAt":"2026-01-01T00:00:00.000Z","tokenSource":"manual"}`
+
+const piModel = `{"id":"{MODEL}","name":"{MODEL}","reasoning":true,"input":["text","image"],"cost":{"input":0,"output":0,"cacheRead":0,"cacheWrite":0},"contextWindow":272000,"maxTokens":32000}`
 
 func openCodeFile(s System, folder, name string) file {
 	at := func(name string) string { return filepath.Join(s.Config, folder, name) }

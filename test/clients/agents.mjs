@@ -48,7 +48,6 @@ async function agent(proxy, { setup, toolPrompt, image, schema, id, program, onc
     const { out } = await run(prompt, options);
     assert.match(out, pattern, out.slice(-3000));
   };
-  let took = 0; // milliseconds for a whole answer, the agent's start among them
   // By our own commands, each in a home where the agent was never set up.
   const ours = async (use) => {
     const own = await mkdtemp(join(tmpdir(), "connected-"));
@@ -95,11 +94,7 @@ async function agent(proxy, { setup, toolPrompt, image, schema, id, program, onc
         assert.ok(!/\.(toml|yaml|yml|jsonc?)$/.test(file) || !text.includes("codex-proxy") || !/config|settings|providers/.test(file), `${file} was written`);
       }
     })),
-    chat: async () => {
-      const start = Date.now();
-      await says(...hello);
-      took = Date.now() - start;
-    },
+    chat: () => says(...hello),
     stream: () => says("Please: [[text 30 20]]", /word word/),
     tools: () => says(`Please: [[call ${toolPrompt}]]`, new RegExp(`The tool answered:[^]*${proof}`)),
     images: image && (() => says("what is in the picture", /1 image/, { image: join(work, "pixel.png") })),
@@ -115,14 +110,14 @@ async function agent(proxy, { setup, toolPrompt, image, schema, id, program, onc
     },
     cancel: async () => {
       const before = proxy.log().split("gone=true").length;
-      const open = requests();
       let kill;
       const ended = run("Please: [[endless]]", { started: (f) => { kill = f; } }).catch(() => {});
-      await new Promise((resolve) => setTimeout(resolve, Math.min(Math.max(6000, 2 * took), 45_000))); // by then it is answered
+      const open = async () => /codex_proxy_requests_open (\d+)/.exec(await (await fetch(proxy.root + "/metrics")).text())[1] > 0;
+      for (let seen = 0; seen < 10; seen = (await open()) ? seen + 1 : 0) await new Promise((resolve) => setTimeout(resolve, 100)); // it is being answered, for a second
       kill();
       await ended;
       for (let i = 0; i < 100 && proxy.log().split("gone=true").length === before; i++) await new Promise((resolve) => setTimeout(resolve, 50));
-      assert.ok(proxy.log().split("gone=true").length > before, `the answer goes on (${requests() - open} requests)`);
+      assert.ok(proxy.log().split("gone=true").length > before, "the answer goes on");
     },
   };
 }
@@ -168,6 +163,9 @@ const table = {
     ],
   },
 };
+
+// Cline would else start a program that outlives it, goes on with what was cancelled, and serves the next one.
+const withoutHub = { CLINE_SESSION_BACKEND_MODE: "local" };
 
 const slow = {
   opencode: {
@@ -217,15 +215,28 @@ models:
       return (prompt) => [node, [join(more, ".bin/cn"), "--config", config, "--auto", "-p", prompt], { CONTINUE_TELEMETRY_ENABLED: "0" }];
     },
   },
+  pi: {
+    id: "pi",
+    program: { name: "pi", start: [node, join(more, ".bin/pi")] },
+    once: { args: (prompt) => ["-p", prompt], env: { PI_OFFLINE: "1" } },
+    toolPrompt: `bash {"command":"echo ${proof}"}`,
+    setup: (root) => async (home) => {
+      await mkdir(join(home, ".pi/agent"), { recursive: true });
+      await writeFile(join(home, ".pi/agent/models.json"), JSON.stringify({ providers: { local: { baseUrl: root + "/v1", api: "openai-completions", apiKey: "x",
+        models: [{ id: "gpt-5.5", name: "GPT-5.5", reasoning: true, input: ["text", "image"], contextWindow: 272000, maxTokens: 32000 }] } } }));
+      return (prompt, { image }) => [node, [join(more, ".bin/pi"), "--provider", "local", "--model", "gpt-5.5", "-p", ...(image ? ["@" + image] : []), prompt], { PI_OFFLINE: "1" }];
+    },
+    image: true,
+  },
   Cline: {
     id: "cline",
     program: { name: "cline", start: [join(more, "@cline/cli-linux-x64/bin/cline")] },
-    once: { run: false, args: (prompt) => [prompt] },
+    once: { args: (prompt) => [prompt], env: withoutHub },
     toolPrompt: `run_commands {"commands":["echo ${proof}"]}`,
     setup: (root) => async (home) => {
       const cline = join(more, "@cline/cli-linux-x64/bin/cline");
       await new Promise((resolve) => spawn(cline, ["auth", "-p", "openai-compatible", "-k", "x", "-m", "gpt-5.5", "-b", root + "/v1"], { env: { PATH: process.env.PATH, HOME: home }, stdio: "ignore" }).on("close", resolve));
-      return (prompt) => [cline, ["-P", "openai-compatible", "-m", "gpt-5.5", prompt], {}];
+      return (prompt) => [cline, ["-P", "openai-compatible", "-m", "gpt-5.5", prompt], withoutHub];
     },
   },
 };

@@ -404,6 +404,7 @@ func TestUsageIsKnownFromEveryAnswer(t *testing.T) {
 	raw, _ := io.ReadAll(resp.Body)
 	for _, want := range []string{
 		`codex_proxy_requests_total{route="/chat/completions",model="gpt-5.5",status="200"} 1`,
+		"codex_proxy_requests_open 0",
 		`codex_proxy_window_used_percent{window="5-hour"} 32`,
 		`codex_proxy_refreshes_total{result="ok"} 1`,
 		`codex_proxy_tokens_total{kind="output",model="gpt-5.5"} 10`,
