@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"codex-proxy/creds"
+	"codex-proxy/internal/connect"
 	"codex-proxy/internal/history"
 	"codex-proxy/internal/page"
 	"codex-proxy/proxy"
@@ -163,7 +164,7 @@ func (p *pageApp) Snapshot() page.Snapshot {
 	t := s.tray(now)
 	out := page.Snapshot{
 		Version: s.Version, Demo: s.Demo, Running: s.Proxy.Running, Root: strings.TrimSuffix(s.Proxy.URL, "/v1"),
-		Ways: ways, Settings: p.settingsList(), Origins: p.originsList(),
+		Ways: ways, Settings: p.settingsList(), Origins: p.originsList(), Keys: p.keysList(),
 		SignIn: page.SignIn{
 			Status: pageStatus(t), Email: s.SignIn.Email, Plan: s.SignIn.Plan, ExpiresAt: s.SignIn.ExpiresAt,
 			LastRefresh: s.SignIn.LastRefresh, NextAttempt: s.SignIn.NextAttempt, Store: s.SignIn.Store,
@@ -171,6 +172,7 @@ func (p *pageApp) Snapshot() page.Snapshot {
 		Can: []page.Action{
 			page.ActionRefresh, page.ActionSignIn, page.ActionCancelSignIn, page.ActionSignOut, page.ActionTest, page.ActionSet, page.ActionReset,
 			page.ActionDoctor, page.ActionAllowOrigin, page.ActionDenyOrigin, page.ActionForgetOrigin, page.ActionToolPreview, page.ActionToolConnect, page.ActionToolDisconnect, page.ActionFirstStartDone, page.ActionRestart,
+			page.ActionKeyCreate, page.ActionKeyRevoke,
 		},
 	}
 	if s.SignIn.Status != creds.StatusNone {
@@ -283,6 +285,30 @@ func (p *pageApp) originsList() []page.Origin {
 	return out
 }
 
+func (p *pageApp) keysList() []page.Key {
+	out := []page.Key{}
+	for _, k := range p.Keys() {
+		out = append(out, page.Key{ID: k.Name, Name: k.Name, Routes: k.Routes, Created: k.Created, LastUsed: k.Used})
+	}
+	return out
+}
+
+func (p *pageApp) makeKey(name string) (page.NewKey, error) {
+	key, err := p.MakeKey(strings.TrimSpace(name))
+	return page.NewKey{Key: key}, err
+}
+
+// revokeKey takes a key away, and says when a tool still has it.
+func (p *pageApp) revokeKey(name string) (page.Message, error) {
+	if err := p.RevokeKey(name); err != nil {
+		return page.Message{}, err
+	}
+	if tool, ok := connect.Named(name); ok && slices.Contains(ConnectedTools(), tool.ID) {
+		return page.Message{Message: tool.Name + " still has it in its settings. Disconnect it in Tools."}, nil
+	}
+	return page.Message{}, nil
+}
+
 // Do is page.App's.
 func (p *pageApp) Do(ctx context.Context, action page.Action, args json.RawMessage) (any, error) {
 	p.setBusy(action, true)
@@ -309,7 +335,7 @@ func (p *pageApp) do(ctx context.Context, action page.Action, args json.RawMessa
 		page.SignInArgs
 		page.IDArgs
 		page.OriginArgs
-		page.SetArgs
+		page.SetArgs // its name is KeyArgs', too
 	}
 	if err := json.Unmarshal(args, &in); err != nil {
 		return nil, errors.New("the page sent what this version does not understand. Load it again")
@@ -348,6 +374,10 @@ func (p *pageApp) do(ctx context.Context, action page.Action, args json.RawMessa
 		return nil, p.ForgetOrigin(in.Origin)
 	case page.ActionSet, page.ActionReset:
 		return p.set(in.SetArgs.Name, in.Value, action == page.ActionReset)
+	case page.ActionKeyCreate:
+		return p.makeKey(in.SetArgs.Name)
+	case page.ActionKeyRevoke:
+		return p.revokeKey(in.ID)
 	case page.ActionDoctor:
 		p.lookAtEverything()
 		return nil, nil

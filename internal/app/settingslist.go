@@ -162,10 +162,7 @@ func (p *pageApp) settingsList() []page.Setting {
 			one.Value = append([]string{}, p.App.State().Mute...)
 		}
 		if f.secret() {
-			one.Secret, one.Value = true, ""
-			if f.kind == "list" {
-				one.Value = []string{}
-			}
+			one.Secret, one.Value = true, !v.Field(f.index).IsZero()
 		}
 		out = append(out, one)
 	}

@@ -92,7 +92,7 @@ func TestASettingIsCheckedKeptAndBroughtBack(t *testing.T) {
 				t.Errorf("model: %+v", s)
 			}
 		case "api-key":
-			if !s.Secret || len(s.Value.([]string)) > 0 {
+			if !s.Secret || s.Value != false {
 				t.Errorf("a key is shown: %+v", s)
 			}
 		case "allow-origin":
@@ -145,5 +145,34 @@ func TestAPageIsAskedAboutOnceAndTheAnswerIsKept(t *testing.T) {
 	}
 	if n := len(p.origins.waiting); n > waitingMost {
 		t.Errorf("%d wait", n)
+	}
+}
+
+// TestAKeyOfThePageOpensTheProxyUntilItIsTakenAway: made, listed, good for callers, and revoked.
+func TestAKeyOfThePageOpensTheProxyUntilItIsTakenAway(t *testing.T) {
+	p := open(t)
+	made, err := p.Do(t.Context(), page.ActionKeyCreate, json.RawMessage(`{"name":" laptop "}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := made.(page.NewKey).Key
+	if name, ok := p.keys.Lookup(key); !ok || name != "laptop" {
+		t.Errorf("the key opens nothing: %q, %v", name, ok)
+	}
+	listed := p.Snapshot().Keys
+	if len(listed) != 1 || listed[0].Name != "laptop" || listed[0].Created.IsZero() {
+		t.Errorf("listed: %+v", listed)
+	}
+	for _, name := range []string{"laptop", "", "a\nb"} {
+		args, _ := json.Marshal(page.KeyArgs{Name: name})
+		if _, err := p.Do(t.Context(), page.ActionKeyCreate, args); err == nil {
+			t.Errorf("a key is made under the name %q", name)
+		}
+	}
+	if _, err := p.Do(t.Context(), page.ActionKeyRevoke, json.RawMessage(`{"id":"laptop"}`)); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := p.keys.Lookup(key); ok || len(p.Snapshot().Keys) != 0 {
+		t.Error("a key that was revoked opens the proxy")
 	}
 }

@@ -459,6 +459,36 @@ func TestASettingIsChangedAndOneFromAFlagIsNot(t *testing.T) {
 	c.accessible("a change that waits")
 }
 
+func TestAKeyIsMadeToldOnceAndTakenAway(t *testing.T) {
+	f := start(t)
+	f.app.actions[ActionKeyCreate] = func(json.RawMessage) (any, error) {
+		f.app.update(func(s *Snapshot) { s.Keys = append(s.Keys, Key{ID: "laptop", Name: "laptop"}) })
+		return NewKey{"cp-key-once"}, nil
+	}
+	f.app.actions[ActionKeyRevoke] = func(json.RawMessage) (any, error) {
+		f.app.update(func(s *Snapshot) { s.Keys = s.Keys[:2] })
+		return Message{}, nil
+	}
+	c := openChrome(t)
+	c.look(1100, 900, "light")
+	c.open(f)
+	c.section("settings", "Settings")
+	c.shows("main", "good for /chat/completions only")
+	c.run(chromedp.SendKeys(`[aria-label="Name of the new key"]`, "laptop", chromedp.ByQuery))
+	c.click("Create a key")
+	c.shows("dialog", "cp-key-once")
+	c.accessible("a new key")
+	c.click("Close")
+	c.lacks("body", "cp-key-once")
+	c.click("Revoke laptop")
+	c.shows("dialog", "Revoke laptop?")
+	c.run(chromedp.Click("dialog .danger.filled", chromedp.ByQuery, chromedp.NodeVisible))
+	c.until("!document.querySelector('[aria-label=\"Revoke laptop\"]')")
+	if !f.app.did(`key-create {"name":"laptop"}`) || !f.app.did(`key-revoke {"id":"laptop"}`) {
+		t.Errorf("done: %v", f.app.done)
+	}
+}
+
 func TestThePageIsUsedByTheKeyboardAlone(t *testing.T) {
 	f := start(t)
 	if err := history.FillDemo(f.history, time.Now()); err != nil {

@@ -154,7 +154,7 @@ type Setting struct {
 	Env     string   `json:"env,omitempty"`     // "CODEX_PROXY_PORT"
 	Restart bool     `json:"restart,omitempty"` // a change takes effect after a restart
 	Waiting bool     `json:"waiting,omitempty"` // a change waits for the restart
-	Secret  bool     `json:"secret,omitempty"`  // the value is not told
+	Secret  bool     `json:"secret,omitempty"`  // told is only whether there is one
 }
 
 // Where the value of a setting comes from. Those from a flag or the environment can't be changed here.
@@ -169,10 +169,9 @@ const (
 type Key struct {
 	ID       string    `json:"id"`
 	Name     string    `json:"name"`
-	Hint     string    `json:"hint,omitempty"` // how it begins
+	Routes   []string  `json:"routes,omitempty"` // that it is good for; all when empty
 	Created  time.Time `json:"created,omitzero"`
 	LastUsed time.Time `json:"last_used,omitzero"`
-	Fixed    bool      `json:"fixed,omitempty"` // from a flag or the environment: can't be revoked here
 }
 
 // Doctor is what was found out.

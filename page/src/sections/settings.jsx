@@ -1,6 +1,7 @@
 import { useEffect, useState } from 'preact/hooks';
+import { ago } from '../format.js';
 import { can, run } from '../state.js';
-import { Card, Do, Page, Select } from '../ui.jsx';
+import { Card, Copy, Dialog, Do, Empty, Page, Select } from '../ui.jsx';
 
 export function Settings({ snapshot: s }) {
   const groups = new Map();
@@ -20,6 +21,7 @@ export function Settings({ snapshot: s }) {
           {list.map((x) => <Setting key={x.name} setting={x} />)}
         </Card>
       ))}
+      <Keys keys={s.keys ?? []} />
       {origins.length > 0 && (
         <Card title="Web pages that asked">
           <ul class="list">
@@ -36,6 +38,52 @@ export function Settings({ snapshot: s }) {
         </Card>
       )}
     </Page>
+  );
+}
+
+function Keys({ keys }) {
+  const [name, setName] = useState('');
+  const [made, setMade] = useState(null);
+  const create = async (e) => {
+    e.preventDefault();
+    const result = await run('key-create', { name });
+    if (result) {
+      setMade({ name, key: result.key });
+      setName('');
+    }
+  };
+  return (
+    <Card title="Keys">
+      <p class="dim">A key of its own tells a tool apart in Activity and Usage, and can be taken away. Tools on this machine work without one, unless you ask for keys above.</p>
+      {keys.length > 0 ? (
+        <ul class="list">
+          {keys.map((k) => (
+            <li key={k.id}>
+              <div class="what"><b>{k.name}</b><span class="dim">{k.last_used ? `last used ${ago(k.last_used)}` : 'not used yet'}{k.routes && `, good for ${k.routes.join(', ')} only`}</span></div>
+              <div class="buttons">
+                <Do action="key-revoke" args={{ id: k.id }} danger aria-label={`Revoke ${k.name}`} confirm={{ title: `Revoke ${k.name}?`, text: 'Who uses it is refused at once, where keys are asked for.', label: 'Revoke' }}>Revoke</Do>
+              </div>
+            </li>
+          ))}
+        </ul>
+      ) : <Empty>No keys yet.</Empty>}
+      {can('key-create') && (
+        <form class="inline" onSubmit={create}>
+          <input type="text" required maxLength={60} placeholder="Name of the tool" aria-label="Name of the new key" value={name} onInput={(e) => setName(e.currentTarget.value)} />
+          <button type="submit">Create a key</button>
+        </form>
+      )}
+      {made && (
+        <Dialog title={`Key for ${made.name}`} onClose={() => setMade(null)}>
+          <p>It is shown only now: only its hash is stored.</p>
+          <pre class="code" tabIndex={0}>{made.key}</pre>
+          <div class="buttons">
+            <button type="button" onClick={() => setMade(null)}>Close</button>
+            <Copy text={made.key} what="The key" class="main">Copy</Copy>
+          </div>
+        </Dialog>
+      )}
+    </Card>
   );
 }
 

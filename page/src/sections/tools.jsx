@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
 import { ago, seconds } from '../format.js';
 import { can, run } from '../state.js';
-import { Card, Copy, Dialog, Do, Empty, Icon, Page } from '../ui.jsx';
+import { Card, Copy, Dialog, Do, Icon, Page } from '../ui.jsx';
 
 export function Tools({ snapshot: s }) {
   const tools = s.tools ?? [];
@@ -15,7 +15,7 @@ export function Tools({ snapshot: s }) {
         <div class="any">
           <dl class="facts">
             <div><dt>Base URL</dt><dd><code>{base}</code></dd></div>
-            <div><dt>API key</dt><dd>any text{s.keys?.length > 0 && ', or one of the keys below'}</dd></div>
+            <div><dt>API key</dt><dd>{keyNeeded(s) ? <>one of the keys in <a href="#settings">Settings</a></> : 'any text'}</dd></div>
           </dl>
           <div class="buttons">
             <Copy text={base} what="The address">Copy URL</Copy>
@@ -26,10 +26,11 @@ export function Tools({ snapshot: s }) {
       </Card>
       {here.length > 0 && <Card title="Found on this machine"><ToolList tools={here} /></Card>}
       {others.length > 0 && <Card title={here.length > 0 ? 'Others' : 'Tools'}><ToolList tools={others} /></Card>}
-      {(can('key-create') || s.keys?.length > 0) && <Keys keys={s.keys ?? []} />}
     </Page>
   );
 }
+
+const keyNeeded = (s) => (s.settings ?? []).some((x) => x.name === 'require-key' && x.value);
 
 // ToolList has a row for each tool; plain leaves out all but the one button that gets it going.
 export function ToolList({ tools, plain }) {
@@ -108,53 +109,5 @@ export function TestAnswer({ result: r }) {
       {r.advice && <p>{r.advice}</p>}
       {r.action && <Do action={r.action} main>{r.action_label}</Do>}
     </div>
-  );
-}
-
-function Keys({ keys }) {
-  const [name, setName] = useState('');
-  const [made, setMade] = useState(null);
-  const create = async (e) => {
-    e.preventDefault();
-    const result = await run('key-create', { name });
-    if (result) {
-      setMade({ name, key: result.key });
-      setName('');
-    }
-  };
-  return (
-    <Card title="Keys">
-      <p class="dim">A key of its own tells a tool apart in Activity and Usage, and can be taken away. Tools on this machine work without one, unless you ask for keys in Settings.</p>
-      {keys.length > 0 ? (
-        <ul class="list">
-          {keys.map((k) => (
-            <li key={k.id}>
-              <div class="what"><b>{k.name}</b><span class="dim">{k.hint && <code>{k.hint}… </code>}{k.last_used ? `last used ${ago(k.last_used)}` : 'not used yet'}</span></div>
-              {!k.fixed && (
-                <div class="buttons">
-                  <Do action="key-revoke" args={{ id: k.id }} danger aria-label={`Revoke ${k.name}`} confirm={{ title: `Revoke ${k.name}?`, text: 'The tool that uses it is refused at once.', label: 'Revoke' }}>Revoke</Do>
-                </div>
-              )}
-            </li>
-          ))}
-        </ul>
-      ) : <Empty>No keys yet.</Empty>}
-      {can('key-create') && (
-        <form class="inline" onSubmit={create}>
-          <input type="text" required maxLength={60} placeholder="Name of the tool" aria-label="Name of the new key" value={name} onInput={(e) => setName(e.currentTarget.value)} />
-          <button type="submit">Create a key</button>
-        </form>
-      )}
-      {made && (
-        <Dialog title={`Key for ${made.name}`} onClose={() => setMade(null)}>
-          <p>It is shown only now: only its hash is stored.</p>
-          <pre class="code" tabIndex={0}>{made.key}</pre>
-          <div class="buttons">
-            <button type="button" onClick={() => setMade(null)}>Close</button>
-            <Copy text={made.key} what="The key" class="main">Copy</Copy>
-          </div>
-        </Dialog>
-      )}
-    </Card>
   );
 }
