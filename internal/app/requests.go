@@ -13,7 +13,8 @@ type Failure struct {
 	Error  string    `json:"error"` // a sentence
 }
 
-// noteRequest hears of each request that has ended. It is on the request's path and must not wait.
+// noteRequest keeps the last request that failed. It is on the request's path and must not wait; onRequest tells that
+// there is something new.
 func (a *App) noteRequest(r proxy.Record) {
 	if r.Code == "" || r.Gone || r.Status == 401 && r.Model == "" {
 		return
@@ -21,5 +22,4 @@ func (a *App) noteRequest(r proxy.Record) {
 	a.mu.Lock()
 	a.failed = Failure{Time: time.Now(), Client: r.Client, Error: r.Error}
 	a.mu.Unlock()
-	a.changed(false)
 }
