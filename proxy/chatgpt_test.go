@@ -40,7 +40,7 @@ func (r *rig) switchTo(kind creds.Kind) {
 // sentUp is the body of the last request that went to the public API.
 func (r *rig) sentUp() gjson.Result {
 	r.t.Helper()
-	sent := r.backend.Requests("/v1/responses")
+	sent := r.backend.Requests("/responses")
 	if len(sent) == 0 {
 		r.t.Fatal("nothing was sent")
 	}

@@ -262,16 +262,21 @@ func TestASocketsTurnThatIsCutGetsAnError(t *testing.T) {
 	}
 }
 
-func TestSocketsShareOneStoreAndKeepToThemselves(t *testing.T) {
+func TestWhatASocketIsNotToStoreItKeepsToItself(t *testing.T) {
 	r := newRig(t)
 	serve(t, r)
 	one, two := dialSocket(t, r), dialSocket(t, r)
+	goOn := func(conn *websocket.Conn, id string) gjson.Result {
+		return turn(t, conn, create("go on", `"store":false`, `"previous_response_id":"`+id+`"`))
+	}
 	id := turn(t, one, create("hello", `"store":false`)).Get("response.id").Str
-	if doc := turn(t, one, create("go on", `"previous_response_id":"`+id+`"`)); doc.Get("type").Str != "response.completed" {
+	if doc := goOn(one, id); doc.Get("type").Str != "response.completed" {
 		t.Errorf("its own turn: %s", doc.Raw)
 	}
-	if doc := turn(t, two, create("go on", `"previous_response_id":"`+id+`"`)); doc.Get("error.code").Str != "previous_response_not_found" {
-		t.Errorf("another's turn: %s", doc.Raw)
+	for _, other := range []string{id, `\u0000socket 1 ` + id} {
+		if doc := goOn(two, other); doc.Get("error.code").Str != "previous_response_not_found" {
+			t.Errorf("another's turn: %s", doc.Raw)
+		}
 	}
 	if status, _, _, _ := r.do(http.MethodGet, "/v1/responses/"+id, ""); status != 404 {
 		t.Errorf("over HTTP: %d", status)
@@ -282,6 +287,21 @@ func TestSocketsShareOneStoreAndKeepToThemselves(t *testing.T) {
 	one.CloseNow()
 	two.CloseNow()
 	eventually(t, "what a connection remembers ends with it", func() bool { return r.server.openai.Store.Len() == 0 })
+}
+
+func TestWhatASocketStoresIsFoundByEverybody(t *testing.T) {
+	r := newRig(t)
+	serve(t, r)
+	one, two := dialSocket(t, r), dialSocket(t, r)
+	first := turn(t, one, create("hello")).Get("response.id").Str
+	second := turn(t, one, create("and more", `"previous_response_id":"`+first+`"`)).Get("response.id").Str
+	one.CloseNow()
+	if doc := turn(t, two, create("go on", `"previous_response_id":"`+second+`"`)); doc.Get("type").Str != "response.completed" || !strings.Contains(r.sentUp().Raw, "You said: hello") {
+		t.Errorf("by another connection: %s", doc.Raw)
+	}
+	if status, _, text, _ := r.do(http.MethodGet, "/v1/responses/"+second, ""); status != 200 || get(text, "previous_response_id").Str != first {
+		t.Errorf("over HTTP: %d %s", status, text)
+	}
 }
 
 func TestAnIDThatComesTwiceOnASocketIsNoLoop(t *testing.T) {
@@ -314,7 +334,7 @@ func TestMessagesThatPileUpEndTheConnection(t *testing.T) {
 	r := newRig(t)
 	serve(t, r)
 	conn := dialSocket(t, r)
-	for range 8 {
+	for range 40 {
 		if err := conn.Write(t.Context(), websocket.MessageText, create("[[stall 60000]]")); err != nil {
 			break
 		}

@@ -20,15 +20,15 @@ import (
 // socketsMost is how many WebSockets are open at once. Who comes then is told to send a POST.
 const socketsMost = 64
 
-// webSocket speaks the Codex CLI's dialect of the Responses API over one connection. Who offers anything else is told
-// to send a POST, which the CLI does at once. Source: captured from Codex CLI 0.169.
+// webSocket speaks the Responses API over one connection. Who comes when there are too many is told to send a POST,
+// which the Codex CLI does at once.
 func (s *Server) webSocket(w http.ResponseWriter, r *http.Request) (out reply.Outcome) {
 	x := w.(*exchange)
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 		return s.postOnly(w, r)
 	}
 	defer s.sockets.Add(-1)
-	if s.sockets.Add(1) > socketsMost || !strings.Contains(r.Header.Get("Openai-Beta"), "responses_websockets") {
+	if s.sockets.Add(1) > socketsMost {
 		return s.refuseWebSocket(w)
 	}
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{

@@ -48,11 +48,22 @@ func NewResponseStore() *ResponseStore {
 	}
 }
 
-// storeScope is the part of a store in which ids are looked up: the one of all HTTP requests, or that of one
-// WebSocket, which sees its own turns only.
+// storeScope is the part of a store in which ids are looked up: the one that every caller sees, or that of one
+// WebSocket, which comes before it.
 type storeScope struct {
 	*ResponseStore
 	prefix string // of keys
+}
+
+// find looks an id up in a scope. One that would be a key of another's scope leads nowhere.
+func find[T any](s storeScope, in *expiring.Cache[T], id string) (found T, ok bool) {
+	if strings.HasPrefix(id, socketScope) {
+		return found, false
+	}
+	if found, ok = in.Get(s.prefix + id); !ok {
+		found, ok = in.Get(id)
+	}
+	return found, ok
 }
 
 func gone(what, id string) *codex.Error {
@@ -65,7 +76,7 @@ func gone(what, id string) *codex.Error {
 func (s storeScope) before(id string) ([]json.RawMessage, error) {
 	var turns []*storedTurn
 	for at := id; at != ""; {
-		t, ok := s.answers.Get(s.prefix + at)
+		t, ok := find(s, s.answers, at)
 		if !ok || (len(turns) > 0 && t.number >= turns[len(turns)-1].number) {
 			return nil, gone("previous_response", id)
 		}
@@ -100,7 +111,7 @@ func (s storeScope) resolve(input []json.RawMessage) error {
 			continue
 		}
 		id := gjson.GetBytes(item, "id").Str
-		found, ok := s.items.Get(s.prefix + id)
+		found, ok := find(s, s.items, id)
 		if !ok {
 			return gone("item", id)
 		}
@@ -149,8 +160,8 @@ func (h *Handler) CancelResponse(w http.ResponseWriter, r *http.Request) (out re
 // stored finds the answer that the path names.
 func (h *Handler) stored(w http.ResponseWriter, r *http.Request, found func(id string, t *storedTurn)) (out reply.Outcome) {
 	id := r.PathValue("id")
-	t, ok := h.Store.answers.Get(id)
-	if !ok || strings.HasPrefix(id, socketScope) {
+	t, ok := find(storeScope{ResponseStore: h.Store}, h.Store.answers, id)
+	if !ok {
 		out.Err = gone("response", id)
 		WriteError(w, out.Err)
 		return out

@@ -2,23 +2,22 @@ package openai
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
-	"io"
+	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/tidwall/gjson"
-	"github.com/tidwall/sjson"
 
 	"codex-proxy/proxy/codex"
 	"codex-proxy/proxy/reply"
 )
 
-// Socket is a WebSocket connection that carries text messages. Read is called by one goroutine, which may call Write
-// at the same time.
+// Socket is a WebSocket connection that carries text messages. Read is called by one goroutine; the others may be
+// called by several at the same time.
 type Socket interface {
 	// Read returns the next message, and what gives its memory back. It answers pings while it waits, so it is called
 	// also while a turn is answered. The error means that the connection is over.
@@ -39,31 +38,39 @@ type SocketTurns interface {
 const (
 	// socketIdle ends a connection on which nothing was asked for this long.
 	socketIdle = time.Hour
-	// socketWaiting is how many messages may wait for the turn before them to end.
-	socketWaiting = 4
+	// socketActive is how many turns of a connection are answered at once.
+	socketActive = 16
+	// socketWaiting is how many turns of a connection are answered or wait.
+	socketWaiting = 32
+	// socketStreams is how many names of streams a connection may use.
+	socketStreams = 32
+	// socketStreamName is how long such a name may be, in bytes.
+	socketStreamName = 256
 	// socketPing is how long the answer to a ping is waited for.
 	socketPing = 5 * time.Second
-	// socketScope begins the keys of what a connection remembers; an id can't, since it has no NUL.
+	// socketScope begins the keys of what a connection remembers.
 	socketScope = "\x00socket "
 )
 
 // ErrSocketBusy ends a connection that sends more messages than are waited for.
 var ErrSocketBusy = errors.New("too many messages wait for an answer")
 
-// Socket answers turn after turn on one connection: {"type":"response.create", …} comes, the events of the answer go,
-// each as a message. A turn with "generate":false only says what is to come; the next one goes on from it by
-// previous_response_id. The connection remembers its own turns, whatever store says, for as long as it lasts.
+// Socket answers turns on one connection: {"type":"response.create", …} comes, the events of the answer go, each as a
+// message. Turns that name the same stream_id are answered one after the other, and so are those that name none; each
+// event repeats the name. response.cancel ends the turn of a stream that is answered, or the one that response_id
+// names. A turn with "generate":false only says what is to come; the next one goes on from it by previous_response_id.
+// The connection remembers its own turns, whatever store says, for as long as it lasts.
 //
-// It closes the connection and returns when that is over, when ctx ends, and when draining is closed while no turn is
-// under way; a turn that is cut gets an error first.
-// Source: captured from Codex CLI 0.169.
+// It closes the connection and returns when that is over, when ctx ends, and when draining is closed and no turn is
+// left; a turn that is cut gets an error first.
+// Source: captured from Codex CLI 0.169; openai-go 3.96, "Responses WebSockets".
 func (h *Handler) Socket(ctx context.Context, draining <-chan struct{}, header http.Header, ws Socket, turns SocketTurns) {
-	k := &socketSession{h: h, header: header, ws: ws, turns: turns,
-		store: storeScope{h.Store, socketScope + strconv.FormatInt(h.Store.last.Add(1), 10) + " "}}
-	defer k.store.forget()
-	messages := make(chan socketMessage, socketWaiting)
 	reading, stop := context.WithCancel(context.WithoutCancel(ctx)) // a read that is cancelled ends the connection
 	ctx, cancel := context.WithCancelCause(ctx)
+	k := &socketSession{h: h, header: header, ws: ws, turns: turns, ctx: ctx, cancel: cancel,
+		store:  storeScope{h.Store, socketScope + strconv.FormatInt(h.Store.last.Add(1), 10) + " "},
+		active: make(chan struct{}, socketActive), streams: map[string][]*socketTurn{}, heard: time.Now()}
+	defer k.store.forget()
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
@@ -72,208 +79,251 @@ func (h *Handler) Socket(ctx context.Context, draining <-chan struct{}, header h
 				cancel(codex.Crashed(cause))
 			}
 		}()
-		cancel(k.read(reading, messages))
+		cancel(k.read(reading))
 	}()
-	ws.Close(k.answerAll(ctx, draining, messages))
+	k.wait(draining)
+	k.end()
+	ws.Close(context.Cause(ctx))
 	cancel(nil)
 	stop()
 	<-read
-	for len(messages) > 0 {
-		(<-messages).release()
-	}
 }
 
-// answerAll answers one message after the other. The error says why no more are; nil after draining.
-func (k *socketSession) answerAll(ctx context.Context, draining <-chan struct{}, messages <-chan socketMessage) error {
-	idle := time.NewTimer(socketIdle)
-	defer idle.Stop()
-	for {
-		idle.Reset(socketIdle)
-		select {
-		case <-draining:
-			return nil
-		case <-idle.C:
-			return nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case m := <-messages:
-			err := k.turn(ctx, m.data)
-			m.release()
-			if err != nil {
-				return err
-			}
-		}
-	}
-}
-
-type socketMessage struct {
-	data    []byte
-	release func()
-}
-
+// socketSession is one connection.
 type socketSession struct {
 	h      *Handler
 	header http.Header
 	ws     Socket
 	turns  SocketTurns
 	store  storeScope // of this connection
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	active chan struct{} // holds one for each turn that is answered
+
+	mu      sync.Mutex
+	streams map[string][]*socketTurn // by name: the turn that is answered, and those that wait for it
+	pending int                      // turns in all of them
+	heard   time.Time                // when a message came, or a turn ended
+	over    bool                     // nothing more is begun
+	running sync.WaitGroup           // streams that have turns
 }
 
-// read hands on what comes, until the connection is over.
-func (k *socketSession) read(ctx context.Context, to chan<- socketMessage) error {
+// socketTurn is one turn on its way.
+type socketTurn struct {
+	stream  string // its stream_id; empty without
+	message []byte
+	release func()
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	id      string // of its response, once that is known; guarded by the session's mu
+	err     error  // why it can't be answered
+}
+
+// errCancelled ends a turn at the caller's word.
+var errCancelled = errors.New("the caller has cancelled the turn")
+
+// wait returns when the connection is to be closed.
+func (k *socketSession) wait(draining <-chan struct{}) {
+	idle := time.NewTimer(socketIdle)
+	defer idle.Stop()
 	for {
-		data, release, err := k.ws.Read(ctx)
+		select {
+		case <-draining:
+			return
+		case <-k.ctx.Done():
+			return
+		case <-idle.C:
+			left := k.patience()
+			if left <= 0 {
+				return
+			}
+			idle.Reset(left)
+		}
+	}
+}
+
+// patience is how long a connection on which nothing happens is kept from now on.
+func (k *socketSession) patience() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.pending > 0 {
+		return socketIdle
+	}
+	return time.Until(k.heard.Add(socketIdle))
+}
+
+// end has nothing more begun, and waits for the turns that were.
+func (k *socketSession) end() {
+	k.mu.Lock()
+	k.over = true
+	k.mu.Unlock()
+	k.running.Wait()
+}
+
+// read takes what comes, until the connection is over.
+func (k *socketSession) read(ctx context.Context) error {
+	for {
+		message, release, err := k.ws.Read(ctx)
 		if err != nil {
 			return err
 		}
-		select {
-		case to <- socketMessage{data, release}:
-		default:
+		switch gjson.GetBytes(message, "type").Str {
+		case "response.cancel":
+			err = k.cancelTurn(message)
 			release()
-			return ErrSocketBusy
+		case "response.steer":
+			err = k.ws.Write(k.ctx, steerFailed(message))
+			release()
+		default:
+			err = k.enqueue(message, release)
 		}
-	}
-}
-
-// turn answers one message. The error is the connection's.
-func (k *socketSession) turn(ctx context.Context, message []byte) (err error) {
-	end := k.turns.Begin(message)
-	out := reply.Outcome{Streamed: true}
-	defer func() {
-		if cause := recover(); cause != nil {
-			err = k.fail(ctx, &out, nil, codex.Crashed(cause))
-		}
-		out.Gone = out.Gone || err != nil
-		end(out)
-	}()
-	t := &turn{req: &codex.Request{}, store: true}
-	t.req.RecogniseNative(k.header)
-	params, err := reply.Object(message)
-	if err == nil && gjson.ParseBytes(params["type"]).Str != "response.create" {
-		err = codex.Invalid("type", "The type of a message must be response.create")
-	}
-	generate := string(params["generate"]) != "false"
-	delete(params, "type")
-	delete(params, "generate")
-	delete(params, "stream")
-	if err == nil {
-		err = readTurn(t, params, k.store)
-	}
-	out.Model = t.req.Model
-	if err == nil {
-		err = k.h.Client.CheckStrict(t.req.Dropped)
-	}
-	if err != nil {
-		return k.fail(ctx, &out, t.req, err)
-	}
-	if lite := gjson.GetBytes(t.req.ClientMetadata, "ws_request_header_x_openai_internal_codex_responses_lite").Str; lite != "" && t.req.Header != nil {
-		t.req.Header.Set("X-Openai-Internal-Codex-Responses-Lite", lite)
-	}
-	if !generate {
-		return k.prewarm(ctx, t)
-	}
-	return k.answer(ctx, t, &out)
-}
-
-// prewarm takes note of a turn that is not to be answered.
-func (k *socketSession) prewarm(ctx context.Context, t *turn) error {
-	head := newChatHead(t.req.Model)
-	object := map[string]any{"id": "resp_" + strings.TrimPrefix(head.id, "chatcmpl-"), "object": "response", "created_at": head.created, "model": t.req.Model,
-		"output": []any{}, "usage": map[string]any{"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}}
-	for _, step := range []struct{ event, status string }{{codex.TypeCreated, "in_progress"}, {codex.TypeCompleted, "completed"}} {
-		object["status"] = step.status
-		if err := k.ws.Write(ctx, encode(map[string]any{"type": step.event, "response": object})); err != nil {
+		if err != nil {
 			return err
 		}
 	}
-	k.store.keep(t, nil, encode(object))
+}
+
+// enqueue lets a turn wait in its stream.
+func (k *socketSession) enqueue(message []byte, release func()) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.heard = time.Now()
+	if k.over || k.pending == socketWaiting {
+		release()
+		if k.over {
+			return nil
+		}
+		return ErrSocketBusy
+	}
+	t := &socketTurn{message: message, release: release}
+	t.ctx, t.cancel = context.WithCancelCause(k.ctx)
+	t.stream, t.err = k.streamOf(message)
+	waiting := k.streams[t.stream]
+	k.streams[t.stream] = append(waiting, t)
+	k.pending++
+	if len(waiting) == 0 {
+		k.running.Add(1)
+		go k.answerStream(t)
+	}
 	return nil
 }
 
-func (k *socketSession) answer(ctx context.Context, t *turn, out *reply.Outcome) error {
-	s, err := k.h.Client.Stream(ctx, t.req)
-	if err != nil {
-		return k.fail(ctx, out, t.req, err)
+// streamOf is the stream that a message names. It is called with mu held.
+func (k *socketSession) streamOf(message []byte) (string, error) {
+	id := gjson.GetBytes(message, "stream_id")
+	if !id.Exists() || id.Type == gjson.Null {
+		return "", nil
 	}
-	defer s.Close()
-	out.Began(t.req, s)
-	quiet := make(chan struct{}, 1)
-	s.OnQuiet(func() {
-		select {
-		case quiet <- struct{}{}:
-		default:
+	if id.Type != gjson.String || !validStream(id.Str) {
+		return "", streamError("invalid_stream_id", "stream_id takes 1 to 256 letters, digits, underscores, hyphens and periods. Leave it out for the stream without a name")
+	}
+	named := len(k.streams)
+	if _, unnamed := k.streams[""]; unnamed {
+		named--
+	}
+	if _, known := k.streams[id.Str]; !known && named == socketStreams {
+		return "", streamError("websocket_stream_limit_reached", fmt.Sprintf("This connection has %d streams. Use one of them, or open another connection", socketStreams))
+	}
+	return id.Str, nil
+}
+
+func validStream(name string) bool {
+	for _, c := range []byte(name) {
+		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '_' && c != '-' && c != '.' {
+			return false
 		}
-	})
-	pinging, stop := context.WithCancel(ctx)
-	var wait sync.WaitGroup
-	wait.Go(func() { k.ping(pinging, quiet) })
-	defer func() { stop(); wait.Wait() }()
-	var items codex.Items
-	for {
-		ev, err := s.Next()
-		out.Heard(s)
-		if err == io.EOF { //nolint:errorlint // Next returns it bare
-			return nil
-		}
+	}
+	return name != "" && len(name) <= socketStreamName
+}
+
+func streamError(code, message string) *codex.Error {
+	e := codex.Invalid("stream_id", "%s", message)
+	e.Code = code
+	return e
+}
+
+// answerStream answers the turns of a stream one after the other, beginning with t.
+func (k *socketSession) answerStream(t *socketTurn) {
+	defer k.running.Done()
+	for name := t.stream; t != nil; t = k.next(name) {
+		k.active <- struct{}{}
+		err := k.turn(t)
+		<-k.active
+		t.cancel(nil)
+		t.release()
 		if err != nil {
-			return k.fail(ctx, out, t.req, err)
-		}
-		items.Add(ev)
-		data := ev.Data
-		switch ev.Type {
-		case codex.TypeFailed, codex.TypeError:
-			out.Err = s.Failure(ev)
-		case codex.TypeCompleted, codex.TypeIncomplete:
-			out.Tokens = codex.TokensOf(ev)
-			data = items.Complete(data)
-			k.store.keep(t, items.All(), []byte(finalResponse(data)))
-		}
-		if err := k.ws.Write(ctx, data); err != nil {
-			return err
+			k.cancel(err)
 		}
 	}
 }
 
-// ping sends a ping in each silence, so that a caller who went away without a word is noticed: then the connection
-// breaks, which read tells.
-func (k *socketSession) ping(ctx context.Context, quiet <-chan struct{}) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-quiet:
-			wait, cancel := context.WithTimeout(ctx, socketPing)
-			k.ws.Ping(wait) //nolint:errcheck // see above
-			cancel()
-		}
+// next takes the turn that was answered out of its stream, and returns the one behind it; nil without one.
+func (k *socketSession) next(name string) *socketTurn {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	waiting := k.streams[name][1:]
+	k.streams[name] = waiting
+	k.pending--
+	k.heard = time.Now()
+	if len(waiting) == 0 {
+		return nil
 	}
+	return waiting[0]
 }
 
-// fail tells the caller that a turn failed, in the backend's words where it has some. The connection goes on, unless
-// ctx has ended: then these are the last words.
-func (k *socketSession) fail(ctx context.Context, out *reply.Outcome, r *codex.Request, err error) error {
-	e := out.Fail(r, err)
-	if e == nil {
-		return err
+// cancelTurn ends the turn that a message means.
+func (k *socketSession) cancelTurn(message []byte) error {
+	id, stream := gjson.GetBytes(message, "response_id").Str, gjson.GetBytes(message, "stream_id").Str
+	if k.cancelled(id, stream) {
+		return nil
 	}
-	body := []byte(gjson.GetBytes(errorJSON(e), "error").Raw)
-	status := e.Status
-	if e.Answer != nil {
-		if own := gjson.GetBytes(e.Answer.Body, "error"); own.IsObject() {
-			status, body = e.Answer.Status, []byte(own.Raw)
+	e := codex.Invalid("response_id", "No such answer is under way. It may have ended: read on to the event that ends it")
+	e.Code = "response_cancel_not_active"
+	return k.ws.Write(k.ctx, inStream(socketError(nil, e), stream))
+}
+
+func (k *socketSession) cancelled(id, stream string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for name, turns := range k.streams {
+		if len(turns) > 0 && (id != "" && turns[0].id == id || id == "" && name == stream) {
+			turns[0].cancel(errCancelled)
+			return true
 		}
 	}
-	frame, _ := sjson.SetRawBytes(encode(map[string]any{"type": "error", "status": status}), "error", body)
-	for name, values := range e.Header() {
-		if len(values) > 0 && strings.HasPrefix(name, "X-Codex-") {
-			if out, err := sjson.SetBytes(frame, "headers."+name, values[0]); err == nil {
-				frame = out
-			}
-		}
+	return false
+}
+
+// identify notes the id of a turn's response.
+func (k *socketSession) identify(t *socketTurn, id string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	t.id = id
+}
+
+func (k *socketSession) idOf(t *socketTurn) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return t.id
+}
+
+// steerFailed tells the caller that nothing can be added to an answer under way.
+func steerFailed(message []byte) []byte {
+	steer := map[string]any{"previous_response_id": gjson.GetBytes(message, "previous_response_id").Str, "input": ""}
+	if input := gjson.GetBytes(message, "input"); input.Exists() && gjson.ValidBytes(message) {
+		steer["input"] = json.RawMessage(input.Raw)
 	}
-	written := k.ws.Write(ctx, frame)
-	if ctx.Err() != nil {
-		return err
+	return encode(map[string]any{"type": "response.steer.failed", "sequence_number": 0, "steer": steer,
+		"error": map[string]any{"type": "invalid_request_error", "code": "steering_not_supported",
+			"message": "Answers can't be steered with a ChatGPT plan. Send response.cancel, and then a response.create with the input"}})
+}
+
+// inStream names the stream of an event.
+func inStream(event []byte, name string) []byte {
+	if !validStream(name) || len(event) < 3 || event[len(event)-1] != '}' {
+		return event
 	}
-	return written
+	named := make([]byte, 0, len(event)+len(name)+len(`,"stream_id":""`))
+	named = append(append(named, event[:len(event)-1]...), `,"stream_id":"`...)
+	return append(append(named, name...), `"}`...)
 }

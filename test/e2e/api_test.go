@@ -399,13 +399,6 @@ func TestUnknownAddressesAnswerInOpenAIsShape(t *testing.T) {
 			t.Errorf("%s %s: %d %s", c.method, c.path, resp.StatusCode, body.String())
 		}
 	}
-	req, _ := http.NewRequest("GET", p.url+"/v1/responses", nil)
-	req.Header.Set("Connection", "Upgrade")
-	req.Header.Set("Upgrade", "websocket")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil || resp.StatusCode != 426 {
-		t.Errorf("a WebSocket: %v %v", resp, err)
-	}
 }
 
 func TestAClientThatLeavesCancelsUpstream(t *testing.T) {
