@@ -30,7 +30,7 @@ type player struct {
 	gone     bool
 }
 
-var script = regexp.MustCompile(`\[\[([a-z0-9_ .-]+|call .+?)\]\]`)
+var script = regexp.MustCompile(`\[\[([a-z0-9_ .-]+|calls? .+?)\]\]`)
 
 // responses answers one turn.
 func (b *Backend) responses(w http.ResponseWriter, r *http.Request) {

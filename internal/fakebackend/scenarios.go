@@ -44,26 +44,9 @@ var scenarios = map[string]func(*player, []string){
 		p.complete()
 	},
 	// call NAME ARGUMENTS: a tool with these arguments, and then what it answered
-	"call": func(p *player, args []string) {
-		input := p.doc.Get("input").Array()
-		last := input[len(input)-1]
-		p.start()
-		if strings.HasSuffix(last.Get("type").Str, "_output") || len(args) == 0 {
-			p.text("The tool answered: " + flatten(last.Get("output")))
-			p.complete()
-			return
-		}
-		p.reason("I should use a tool for this.")
-		for _, t := range p.tools() {
-			if t.Get("name").Str == args[0] {
-				p.callWith(t, strings.ReplaceAll(strings.Join(args[1:], " "), `\"`, `"`)) // some quote a prompt
-				p.complete()
-				return
-			}
-		}
-		p.text("There is no tool " + args[0])
-		p.complete()
-	},
+	"call": func(p *player, args []string) { p.useTool(1, args) },
+	// calls N NAME ARGUMENTS: the same N times, one after the other
+	"calls": func(p *player, args []string) { p.useTool(number(args, 0, 1), args[min(1, len(args)):]) },
 	"reasoning": func(p *player, _ []string) {
 		p.start()
 		p.reason("First thought.")
@@ -183,6 +166,35 @@ var scenarios = map[string]func(*player, []string){
 		p.text("Hello.")
 		p.complete()
 	},
+}
+
+// useTool calls a tool until it has answered so often since the user spoke, and then says what it did.
+func (p *player) useTool(times int, args []string) {
+	input, answers := p.doc.Get("input").Array(), 0
+	for _, item := range input {
+		switch {
+		case item.Get("role").Str == "user":
+			answers = 0
+		case strings.HasSuffix(item.Get("type").Str, "_output"):
+			answers++
+		}
+	}
+	p.start()
+	if answers >= times || len(args) == 0 {
+		p.text("The tool answered: " + flatten(input[len(input)-1].Get("output")))
+		p.complete()
+		return
+	}
+	p.reason("I should use a tool for this.")
+	for _, t := range p.tools() {
+		if t.Get("name").Str == args[0] {
+			p.callWith(t, strings.ReplaceAll(strings.Join(args[1:], " "), `\"`, `"`)) // some quote a prompt
+			p.complete()
+			return
+		}
+	}
+	p.text("There is no tool " + args[0])
+	p.complete()
 }
 
 func framed(set func(*player)) func(*player, []string) {

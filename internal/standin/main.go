@@ -1,7 +1,7 @@
 // Command standin runs the stand-in for OpenAI's hosts alone, for tests that are scripts. It prints its address, and
-// then two sign-ins in the form of the Codex CLI, a line each; with -ended their access tokens have ended. GET /counts tells
-// what happened. With -store SERVICE ACCOUNT it puts standard input into
-// the keyring instead.
+// then two sign-ins in the form of the Codex CLI, a line each; with -ended their access tokens have ended. GET /counts
+// tells what happened, and GET /conversation?mark=TEXT how the prompts of one conversation followed on each other. With
+// -store SERVICE ACCOUNT it puts standard input into the keyring instead.
 package main
 
 import (
@@ -46,7 +46,10 @@ func main() {
 	mux := http.NewServeMux()
 	mux.Handle("/", b)
 	mux.HandleFunc("GET /counts", func(w http.ResponseWriter, _ *http.Request) { json.NewEncoder(w).Encode(b.Counts()) }) //nolint:errcheck // gone
-	check(http.Serve(l, mux))                                                                                             //nolint:gosec // ends with the test
+	mux.HandleFunc("GET /conversation", func(w http.ResponseWriter, r *http.Request) {
+		json.NewEncoder(w).Encode(b.Conversation(r.URL.Query().Get("mark"))) //nolint:errcheck // gone
+	})
+	check(http.Serve(l, mux)) //nolint:gosec // ends with the test
 }
 
 func check(err error) {

@@ -7,7 +7,9 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { logged, logs } from "./sdks.mjs";
 
+process.setMaxListeners(0); // each agent's home is removed at the end
 const here = dirname(fileURLToPath(import.meta.url));
 const modules = join(here, "node_modules");
 const more = join(here, "agents", "node_modules");
@@ -17,7 +19,7 @@ const proof = "proof-4711";
 const pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
 // agent returns the row of one agent. setup writes its files, and returns how to start it: [program, arguments, environment].
-async function agent(proxy, { setup, toolPrompt, image, schema, id, program, once, hello = ["say hello to the world", /hello to the world/] }) {
+async function agent(proxy, { setup, toolPrompt, image, schema, id, program, once, webSocket, steps = 9, hello = ["say hello to the world", /hello to the world/] }) {
   const home = await mkdtemp(join(tmpdir(), "agent-"));
   const work = join(home, "work");
   await mkdir(work);
@@ -103,6 +105,12 @@ async function agent(proxy, { setup, toolPrompt, image, schema, id, program, onc
       await writeFile(path, JSON.stringify({ type: "object", properties: { name: { type: "string" } }, required: ["name"], additionalProperties: false }));
       await says("fill it", /\{"name":"sample"\}/, { schema: path });
     }),
+    cache: (mark) => says(`Please: [[calls ${steps} ${toolPrompt}]] ${mark}`, toolRan),
+    websocket: webSocket && (async () => {
+      const before = logged(proxy, "transport=WebSocket");
+      await says(...hello);
+      await logs(proxy, "transport=WebSocket", before);
+    }),
     errors: async () => {
       const before = requests();
       await says("Please: [[limit]]", /usage limit/i);
@@ -125,6 +133,7 @@ async function agent(proxy, { setup, toolPrompt, image, schema, id, program, onc
 function codex(webSockets) {
   return {
     id: webSockets && "codex",
+    webSocket: webSockets,
     program: { name: "codex", start: [node, join(modules, "@openai/codex/bin/codex.js")] },
     once: { args: (prompt) => ["exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", prompt] },
     toolPrompt: `exec_command {"cmd":"echo ${proof}"}`,

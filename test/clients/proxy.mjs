@@ -1,6 +1,6 @@
 // Starts the built binary: in front of the built-in stand-in, or signed in with ChatGPT in front of one that runs beside.
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -44,12 +44,35 @@ export async function startProxy(...args) {
   return { ...proxy, stop, runtime, pictures: true };
 }
 
-// startProxyByChatGPT is the same with a "Sign in with ChatGPT", to which the user has agreed in the browser.
-export async function startProxyByChatGPT() {
-  const home = mkdtempSync(join(tmpdir(), "by-chatgpt-"));
-  const standin = started(built("stand-in"), [], undefined, /(http:\S+)/);
+// beside starts the stand-in, and returns its address, the environment that points a proxy with a home of its own at
+// it, and a function that ends it.
+async function beside() {
+  const home = mkdtempSync(join(tmpdir(), "beside-"));
+  const standin = started(built("stand-in"), [], undefined, /(http:\S+)\n(?:{.*}\n){2}/);
   const address = await standin.found;
-  const env = { PATH: process.env.PATH, HOME: home, CODEX_PROXY_BACKEND_URL: address + "/backend-api", CODEX_PROXY_API_URL: address + "/v1", CODEX_PROXY_AUTH_URL: address };
+  const env = { PATH: process.env.PATH, HOME: home, XDG_RUNTIME_DIR: home, CODEX_PROXY_BACKEND_URL: address + "/backend-api", CODEX_PROXY_API_URL: address + "/v1", CODEX_PROXY_AUTH_URL: address };
+  const stop = () => {
+    standin.child.kill();
+    rmSync(home, { recursive: true, force: true });
+  };
+  // conversation tells how the prompts that reached the stand-in with a mark followed on each other.
+  const conversation = async (mark) => (await fetch(`${address}/conversation?mark=${encodeURIComponent(mark)}`)).json();
+  return { home, standin, address, env, stop, conversation };
+}
+
+// startMeasured is a proxy with the Codex CLI's sign-in, whose conversations can be looked at.
+export async function startMeasured() {
+  const { home, standin, env, stop, conversation } = await beside();
+  mkdirSync(join(home, ".codex"));
+  writeFileSync(join(home, ".codex", "auth.json"), standin.log().split("\n").find((line) => line.startsWith("{")));
+  const proxy = await serve(["--model", "gpt-5.5"], env);
+  return { ...proxy, conversation, stop: async () => { await proxy.stop(); stop(); } };
+}
+
+// startProxyByChatGPT is the same as startProxy with a "Sign in with ChatGPT", to which the user has agreed in the
+// browser.
+export async function startProxyByChatGPT() {
+  const { address, env, stop: end, conversation } = await beside();
   const login = started(built("codex-proxy"), ["login", "--chatgpt", "--yes", "--no-browser"], env, /(http:\S+authorize\?\S+)/);
   const page = new URL(await login.found);
   const done = new Promise((resolve) => login.child.on("exit", resolve));
@@ -58,8 +81,7 @@ export async function startProxyByChatGPT() {
   const proxy = await serve([], env);
   const stop = async () => {
     await proxy.stop(); // it still writes
-    standin.child.kill();
-    rmSync(home, { recursive: true, force: true });
+    end();
   };
-  return { ...proxy, stop, pictures: false };
+  return { ...proxy, conversation, stop, pictures: false };
 }

@@ -4,53 +4,87 @@ import { spawnSync } from "node:child_process";
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { agents } from "./agents.mjs";
-import { startProxy, startProxyByChatGPT } from "./proxy.mjs";
+import { startMeasured, startProxy, startProxyByChatGPT } from "./proxy.mjs";
+import { record } from "./recorder.mjs";
 import { sdks } from "./sdks.mjs";
 
-const abilities = process.argv.find((arg) => arg.startsWith("--abilities="))?.slice(12).split(",") ?? ["chat", "stream", "tools", "images", "structured", "errors", "cancel", "connect", "run"];
+const abilities = process.argv.find((arg) => arg.startsWith("--abilities="))?.slice(12).split(",") ?? ["chat", "stream", "tools", "images", "structured", "errors", "cancel", "websocket", "cache", "connect", "run"];
 const all = process.argv.includes("--all");
 const only = process.argv.find((arg) => arg.startsWith("--only="))?.slice(7);
 const patience = 90_000; // milliseconds for one ability
 
 let failed = 0;
 
-// rowsOf runs the clients that wanted names against a proxy, and returns the rows of their table.
-async function rowsOf(proxy, wanted) {
+// within fails what takes too long.
+async function within(milliseconds, work) {
+  let timer;
+  const tooLong = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error("it takes too long")), milliseconds); });
+  try {
+    return await Promise.race([work, tooLong]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+// mark runs a try and returns the mark for it.
+async function mark(client, ability, attempt) {
+  try {
+    return await within(patience, attempt()) ?? "✓";
+  } catch (error) {
+    failed++;
+    console.error(`✗ ${client}, ${ability}: ${error?.stack ?? error}`);
+    return "✗";
+  }
+}
+
+const sign = (client) => `cache:${client.replace(/\W+/g, "-")}:`; // in all that is said in a client's conversation
+
+// shared is the mark for a conversation that a client had: how much of its prompts the backend had read before. Who
+// changes the beginning of a prompt loses that; the table says when the client itself does.
+async function shared(client, measured) {
+  const c = await measured.conversation(sign(client));
+  if (c.requests < 2) throw new Error(`${c.requests} requests of the conversation have arrived`);
+  const share = `${Math.floor((100 * c.shared) / c.bytes)} %`;
+  if (c.keys === 1 && c.broken === 0) return `✓ ${share}`;
+  if (!measured.faithful(sign(client))) return `its own ${share}`;
+  throw new Error(`the conversation is broken: ${JSON.stringify(c)}`);
+}
+
+// rowsOf runs the clients that wanted names against a proxy, and returns the rows of their table. The prompts of their
+// conversations are looked at behind measured.
+async function rowsOf(proxy, measured, wanted) {
   const table = { ...sdks(proxy), ...(await agents(proxy, all)) };
+  const conversing = abilities.includes("cache") ? { ...sdks(measured), ...(await agents(measured, all)) } : {};
   const rows = [];
+  const add = (client, cells) => {
+    rows.push([client, ...cells]);
+    console.log(`${cells.join(" ")}  ${client}`);
+  };
   for (const [client, row] of Object.entries(table)) {
     if (!wanted(client)) continue;
     const cells = [];
     for (const ability of abilities) {
-      if (!row[ability]) {
-        cells.push("–");
-        continue;
-      }
-      let timer;
-      const tooLong = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error("it takes too long")), patience); });
-      try {
-        await Promise.race([row[ability](), tooLong]);
-        cells.push("✓");
-      } catch (error) {
-        failed++;
-        cells.push("✗");
-        console.error(`✗ ${client}, ${ability}: ${error?.stack ?? error}`);
-      } finally {
-        clearTimeout(timer);
-      }
+      const attempt = ability !== "cache" ? row[ability]
+        : row.cache && (async () => { await conversing[client].cache(sign(client)); return shared(client, measured); });
+      cells.push(attempt ? await mark(client, ability, attempt) : "–");
     }
-    rows.push([client, ...cells]);
-    console.log(`${cells.join(" ")}  ${client}`);
+    add(client, cells);
   }
   if (wanted("go")) {
     // The Go clients are a program of their own, in gosdk/.
-    const { status, stdout, stderr } = spawnSync("go", ["run", ".", proxy.root], { cwd: fileURLToPath(new URL("./gosdk", import.meta.url)), encoding: "utf8", env: { ...process.env, CGO_ENABLED: "0" } });
+    const { stdout, stderr } = spawnSync("go", ["run", ".", proxy.root, measured.direct], { cwd: fileURLToPath(new URL("./gosdk", import.meta.url)), encoding: "utf8", env: { ...process.env, CGO_ENABLED: "0" } });
     if (stderr) console.error(stderr.trim());
-    if (status !== 0) failed++;
-    for (const [client, row] of Object.entries(JSON.parse(stdout || "{}"))) {
-      const cells = abilities.map((ability) => (ability in row ? (row[ability] ? "✓" : "✗") : "–"));
-      rows.push([client, ...cells]);
-      console.log(`${cells.join(" ")}  ${client}`);
+    const results = JSON.parse(stdout || "{}");
+    if (Object.keys(results).length === 0) failed++;
+    for (const [client, row] of Object.entries(results)) {
+      const cells = [];
+      for (const ability of abilities) {
+        cells.push(!(ability in row) ? "–" : await mark(client, ability, async () => {
+          if (!row[ability]) throw new Error("see above");
+          return ability === "cache" ? shared(client, measured) : undefined;
+        }));
+      }
+      add(client, cells);
     }
   }
   return rows;
@@ -66,7 +100,11 @@ for (const [title, start, wanted] of [
 ]) {
   console.log(title);
   const proxy = await start();
-  tables.push({ title, rows: await rowsOf(proxy, wanted) });
+  const measured = proxy.conversation ? proxy : await startMeasured();
+  const recorder = await record(measured.root);
+  tables.push({ title, rows: await rowsOf(proxy, { ...measured, ...recorder, direct: measured.root }, wanted) });
+  recorder.stop();
+  if (measured !== proxy) await measured.stop();
   await proxy.stop();
 }
 
@@ -81,6 +119,8 @@ if (process.argv.includes("--write")) {
     "# Clients",
     "",
     "Each client, unmodified, against the built binary and the strict stand-in, with each kind of sign-in. – means that the client does not have the ability, or that it was not tried. Images are those that a model looks at; making them takes a Codex sign-in.",
+    "",
+    "cache: a conversation with tools, ten turns of an SDK or ten requests of an agent. ✓ means that it kept its prompt_cache_key, and that each prompt began with the whole of the one before, byte for byte; the number is how much of the prompts after the first had been read before, as measured at the stand-in. \"its own\" is a client that changes the beginning of its prompts itself.",
     "",
     ...tables.flatMap(({ title, rows }) => [
       `## ${title}`,
@@ -97,6 +137,6 @@ if (process.argv.includes("--write")) {
 }
 if (process.env.COUNTS) {
   const marks = tables.flatMap(({ rows }) => rows.flat());
-  appendFileSync(process.env.COUNTS, `${marks.filter((mark) => mark === "✓").length} ${failed} 0\n`);
+  appendFileSync(process.env.COUNTS, `${marks.filter((mark) => mark.startsWith("✓") || mark.startsWith("its own")).length} ${failed} 0\n`);
 }
 process.exit(failed ? 1 : 0);

@@ -10,6 +10,7 @@ import { generateText, Output, stepCountIs, streamText, tool } from "ai";
 import { Ollama } from "ollama";
 import OpenAI, { toFile } from "openai";
 import { zodResponseFormat, zodTextFormat } from "openai/helpers/zod";
+import { ResponsesWS } from "openai/resources/responses/ws";
 import { z } from "zod";
 
 const model = "gpt-5.5";
@@ -39,16 +40,65 @@ async function failsWith(pattern, call) {
 
 const limit = /usage limit reached/i;
 
-// cancels starts an endless answer and leaves; the proxy must say that the caller is gone.
-async function cancels(proxy, start) {
-  const before = proxy.log().split("gone=true").length;
-  await start();
+// logs waits until the proxy has logged a word more often than before.
+export async function logs(proxy, word, before) {
   for (let i = 0; i < 100; i++) {
-    if (proxy.log().split("gone=true").length > before) return;
+    if (logged(proxy, word) > before) return;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  throw new Error("the answer goes on");
+  throw new Error(`the proxy does not log ${word}`);
 }
+
+export const logged = (proxy, word) => proxy.log().split(word).length - 1;
+
+// cancels starts an endless answer and leaves; the proxy must say that the caller is gone.
+async function cancels(proxy, start) {
+  const before = logged(proxy, "gone=true");
+  await start();
+  await logs(proxy, "gone=true", before);
+}
+
+// turns is how many a conversation has whose prompts are measured: each asks for a tool, and then hears what it answered.
+const turns = 10;
+
+// converse has a conversation that bears a mark. answer takes what the user says, and answers it to the end.
+async function converse(mark, answer) {
+  for (let i = 0; i < turns; i++) assert.match(await answer(`${mark} ${i}: call get_weather`), /18 degrees/);
+}
+
+// socketOf opens a WebSocket. ask sends a turn and returns the event that ended it, with all before; next waits for the
+// end of any.
+function socketOf(openai) {
+  const ws = new ResponsesWS(openai);
+  const ended = [], waiting = [];
+  let events = [];
+  ws.on("error", (error) => { if (!error.error) for (const w of waiting.splice(0)) w.reject(error); });
+  ws.on("event", (event) => {
+    events.push(event);
+    if (!["response.completed", "response.incomplete", "response.failed", "error"].includes(event.type)) return;
+    const end = { ...event, events };
+    events = [];
+    const first = waiting.shift();
+    if (first) first.resolve(end);
+    else ended.push(end);
+  });
+  const next = () => ended.length ? Promise.resolve(ended.shift()) : new Promise((resolve, reject) => waiting.push({ resolve, reject }));
+  const send = (event) => ws.send({ type: "response.create", model, ...event });
+  const ask = (event) => { send(event); return next(); };
+  return { ask, send, next, on: (kind, f) => ws.on(kind, f), close: () => ws.close() };
+}
+
+// withSocket closes the WebSocket that use was given.
+async function withSocket(openai, use) {
+  const socket = socketOf(openai);
+  try {
+    return await use(socket);
+  } finally {
+    socket.close();
+  }
+}
+
+const outputText = (response) => response.output.flatMap((item) => item.content ?? []).map((part) => part.text).join("");
 
 export function sdks(proxy) {
   const baseURL = proxy.root + "/v1";
@@ -59,9 +109,20 @@ export function sdks(proxy) {
   const compatible = createOpenAICompatible({ name: "codex", baseURL, apiKey: "x", supportsStructuredOutputs: true });
   const claude = createAnthropic({ baseURL, apiKey: "x" });
   const langchain = (options) => new ChatOpenAI({ model, apiKey: "x", maxRetries: 6, configuration: { baseURL }, ...options });
-  const runner = () => new Runner({ modelProvider: new OpenAIProvider({ apiKey: "x", baseURL }), tracingDisabled: true });
+  const runner = (options) => new Runner({ modelProvider: new OpenAIProvider({ apiKey: "x", baseURL, ...options }), tracingDisabled: true });
+  const get_weather = agentTool({ name: "get_weather", description: "Weather", parameters: z.object({ city: z.string() }), execute: async () => "18 degrees" });
+  const flat = [{ type: "function", name: "get_weather", parameters, strict: false }];
   const vercelTools = { get_weather: tool({ description: "Weather", inputSchema: z.object({ city: z.string() }), execute: async () => "18 degrees" }) };
   const vercelRow = (m) => ({
+    cache: async (mark) => {
+      const messages = [];
+      await converse(mark, async (text) => {
+        messages.push({ role: "user", content: text });
+        const answer = await generateText({ model: m, messages, tools: vercelTools, stopWhen: stepCountIs(4) });
+        messages.push(...answer.responseMessages);
+        return answer.text;
+      });
+    },
     chat: async () => assert.match((await generateText({ model: m, prompt: "hello" })).text, /hello/),
     stream: async () => assert.match(await collect(streamText({ model: m, prompt: "hello" }).textStream, (t) => t), /hello/),
     tools: async () => assert.match((await generateText({ model: m, prompt: "call get_weather", tools: vercelTools, stopWhen: stepCountIs(4) })).text, /18 degrees/),
@@ -76,8 +137,39 @@ export function sdks(proxy) {
       } catch { /* aborted */ }
     }),
   });
+  const agentsCache = async (by, mark) => {
+    const agent = new Agent({ name: "a", model, instructions: "Be brief.", tools: [get_weather] });
+    let history = [];
+    await converse(mark, async (text) => {
+      const result = await by.run(agent, [...history, { role: "user", content: text }]);
+      history = result.history;
+      return result.finalOutput;
+    });
+  };
+  const agentsByWebSocket = {
+    tools: async () => assert.match((await runner({ useResponsesWebSocket: true }).run(new Agent({ name: "a", model, tools: [get_weather] }), "call get_weather")).finalOutput, /18 degrees/),
+    errors: () => failsWith(/unsuccessful terminal state/, runner({ useResponsesWebSocket: true }).run(new Agent({ name: "a", model }), "[[limit]]")),
+    websocket: async () => {
+      const before = logged(proxy, "transport=WebSocket");
+      assert.match((await runner({ useResponsesWebSocket: true }).run(new Agent({ name: "a", model, tools: [get_weather] }), "call get_weather")).finalOutput, /18 degrees/);
+      await logs(proxy, "transport=WebSocket", before + 1); // two turns
+    },
+    cache: (mark) => agentsCache(runner({ useResponsesWebSocket: true }), mark),
+  };
   return {
     "openai (Chat)": {
+      cache: async (mark) => {
+        const messages = [{ role: "system", content: "Be brief." }];
+        await converse(mark, async (text) => {
+          messages.push({ role: "user", content: text });
+          for (;;) {
+            const { message } = (await openai.chat.completions.create({ model, messages, tools: [weather] })).choices[0];
+            messages.push(message);
+            if (!message.tool_calls) return message.content;
+            for (const call of message.tool_calls) messages.push({ role: "tool", tool_call_id: call.id, content: "18 degrees" });
+          }
+        });
+      },
       chat: async () => assert.match((await openai.chat.completions.create({ model, messages: [{ role: "user", content: "hello" }] })).choices[0].message.content, /hello/),
       stream: async () => assert.match(await collect(await openai.chat.completions.create({ model, stream: true, messages: [{ role: "user", content: "hello" }] }), (c) => c.choices[0].delta.content), /hello/),
       tools: async () => {
@@ -103,6 +195,19 @@ export function sdks(proxy) {
       }),
     },
     "openai (Responses)": {
+      cache: async (mark) => {
+        const input = [];
+        await converse(mark, async (text) => {
+          input.push({ role: "user", content: text });
+          for (;;) {
+            const answer = await openai.responses.create({ model, input, tools: flat, store: false });
+            input.push(...answer.output);
+            const calls = answer.output.filter((item) => item.type === "function_call");
+            if (calls.length === 0) return answer.output_text;
+            for (const call of calls) input.push({ type: "function_call_output", call_id: call.call_id, output: "18 degrees" });
+          }
+        });
+      },
       chat: async () => assert.match((await openai.responses.create({ model, input: "hello", temperature: 0.5 })).output_text, /hello/),
       stream: async () => assert.match((await openai.responses.stream({ model, input: "hello" }).finalResponse()).output_text, /hello/),
       tools: async () => {
@@ -130,12 +235,75 @@ export function sdks(proxy) {
         for await (const _ of await openai.responses.create({ model, stream: true, input: "[[endless]]" })) break;
       }),
     },
+    "openai (WebSocket)": {
+      chat: () => withSocket(openai, async ({ ask }) => assert.match(outputText((await ask({ input: "hello", temperature: 0.5 })).response), /hello/)),
+      stream: () => withSocket(openai, async ({ ask }) => {
+        const { events } = await ask({ input: "hello" });
+        assert.match(events.filter((e) => e.type === "response.output_text.delta").map((e) => e.delta).join(""), /hello/);
+      }),
+      tools: () => withSocket(openai, async ({ ask }) => {
+        const first = (await ask({ input: "Please call get_weather.", tools: flat })).response;
+        const call = first.output.find((item) => item.type === "function_call");
+        const second = (await ask({ previous_response_id: first.id, input: [{ type: "function_call_output", call_id: call.call_id, output: "18 degrees" }], tools: flat })).response;
+        assert.match(outputText(second), /18 degrees/);
+        assert.equal((await openai.responses.retrieve(second.id)).id, second.id);
+      }),
+      images: () => withSocket(openai, async ({ ask }) => assert.match(outputText((await ask({ input: [{ role: "user", content: [{ type: "input_text", text: "see" }, { type: "input_image", image_url: dataURL, detail: "auto" }] }] })).response), /1 image/)),
+      structured: () => withSocket(openai, async ({ ask }) => assert.deepEqual(JSON.parse(outputText((await ask({ input: "fill", text: { format: zodTextFormat(person, "person") } })).response)), sample)),
+      errors: () => withSocket(openai, async ({ ask }) => {
+        assert.match((await ask({ input: "[[limit]]" })).error.message, limit);
+        assert.equal((await ask({ input: "hello", previous_response_id: "resp_gone" })).error.code, "previous_response_not_found");
+        for (const scenario of ["[[cut]]", "[[failed server_error late]]"]) assert.match((await ask({ input: scenario })).type, /^(error|response.failed)$/);
+        assert.match(outputText((await ask({ input: "hello" })).response), /hello/); // the connection goes on
+      }),
+      cancel: () => cancels(proxy, () => withSocket(openai, (socket) => new Promise((resolve) => {
+        socket.on("response.output_text.delta", resolve);
+        socket.send({ input: "[[endless]]" });
+      }))),
+      websocket: () => withSocket(openai, async (socket) => {
+        const begun = new Promise((resolve) => socket.on("response.output_text.delta", resolve));
+        socket.send({ stream_id: "slow", input: "[[endless]]" });
+        assert.equal((await begun).stream_id, "slow");
+        const fast = await socket.ask({ stream_id: "fast", input: "hello" });
+        assert.equal(fast.stream_id, "fast");
+        const stopped = await socket.ask({ type: "response.cancel", stream_id: "slow" });
+        assert.deepEqual([stopped.stream_id, stopped.type, stopped.response.incomplete_details.reason], ["slow", "response.incomplete", "cancelled"]);
+        const warm = await socket.ask({ input: "hello", generate: false });
+        assert.match(outputText((await socket.ask({ previous_response_id: warm.response.id, input: "and more" })).response), /and more/);
+      }),
+      cache: (mark) => withSocket(openai, async ({ ask }) => {
+        let previous_response_id;
+        await converse(mark, async (text) => {
+          for (let input = text; ;) {
+            const { response } = await ask({ previous_response_id, input, tools: flat, store: false });
+            previous_response_id = response.id;
+            const calls = response.output.filter((item) => item.type === "function_call");
+            if (calls.length === 0) return outputText(response);
+            input = calls.map((call) => ({ type: "function_call_output", call_id: call.call_id, output: "18 degrees" }));
+          }
+        });
+      }),
+    },
     "openai (Completions)": {
       chat: async () => assert.match((await openai.completions.create({ model, prompt: "hello" })).choices[0].text, /hello/),
       stream: async () => assert.match(await collect(await openai.completions.create({ model, prompt: "hello", stream: true }), (c) => c.choices[0].text), /hello/),
       errors: () => failsWith(limit, openai.completions.create({ model, prompt: "[[limit]]" })),
     },
     "@anthropic-ai/sdk": {
+      cache: async (mark) => {
+        const messages = [];
+        const tools = [{ name: "get_weather", input_schema: parameters }];
+        await converse(mark, async (text) => {
+          for (let content = text; ;) {
+            messages.push({ role: "user", content });
+            const answer = await anthropic.messages.create({ model, max_tokens: 100, system: "Be brief.", tools, messages });
+            messages.push({ role: "assistant", content: answer.content });
+            const uses = answer.content.filter((block) => block.type === "tool_use");
+            if (uses.length === 0) return answer.content.at(-1).text;
+            content = uses.map((use) => ({ type: "tool_result", tool_use_id: use.id, content: "18 degrees" }));
+          }
+        });
+      },
       chat: async () => assert.match((await anthropic.messages.create({ model, max_tokens: 100, messages: [{ role: "user", content: "hello" }] })).content[0].text, /hello/),
       stream: async () => assert.match(await anthropic.messages.stream({ model, max_tokens: 100, thinking: { type: "enabled", budget_tokens: 2000 }, messages: [{ role: "user", content: "hello" }] }).finalText(), /hello/),
       tools: async () => {
@@ -166,6 +334,19 @@ export function sdks(proxy) {
     "ai (openai-compatible)": vercelRow(compatible(model)),
     "ai (@ai-sdk/anthropic)": vercelRow(claude(model)),
     "@langchain/openai": {
+      cache: async (mark) => {
+        const bound = langchain().bindTools([weather]);
+        const messages = [];
+        await converse(mark, async (text) => {
+          messages.push({ role: "user", content: text });
+          for (;;) {
+            const answer = await bound.invoke(messages);
+            messages.push(answer);
+            if (answer.tool_calls.length === 0) return answer.content;
+            for (const call of answer.tool_calls) messages.push({ role: "tool", tool_call_id: call.id, content: "18 degrees" });
+          }
+        });
+      },
       chat: async () => assert.match((await langchain().invoke("hello")).content, /hello/),
       stream: async () => assert.match(await collect(await langchain().stream("hello"), (c) => c.content), /hello/),
       tools: async () => {
@@ -186,6 +367,7 @@ export function sdks(proxy) {
       }),
     },
     "@openai/agents": {
+      cache: (mark) => agentsCache(runner(), mark),
       chat: async () => assert.match((await runner().run(new Agent({ name: "a", model }), "hello")).finalOutput, /hello/),
       stream: async () => {
         const result = await runner().run(new Agent({ name: "a", model }), "hello", { stream: true });
@@ -193,7 +375,6 @@ export function sdks(proxy) {
         await result.completed;
       },
       tools: async () => {
-        const get_weather = agentTool({ name: "get_weather", description: "Weather", parameters: z.object({ city: z.string() }), execute: async () => "18 degrees" });
         const agent = new Agent({ name: "a", model, tools: [get_weather] });
         const first = await runner().run(agent, "call get_weather");
         assert.match(first.finalOutput, /18 degrees/);
@@ -203,7 +384,20 @@ export function sdks(proxy) {
       structured: async () => assert.deepEqual((await runner().run(new Agent({ name: "a", model, outputType: person }), "fill")).finalOutput, sample),
       errors: () => failsWith(limit, runner().run(new Agent({ name: "a", model }), "[[limit]]")),
     },
+    "@openai/agents (WebSocket)": agentsByWebSocket,
     "ollama": {
+      cache: async (mark) => {
+        const messages = [];
+        await converse(mark, async (text) => {
+          messages.push({ role: "user", content: text });
+          for (;;) {
+            const { message } = await ollama.chat({ model, messages, tools: [weather] });
+            messages.push(message);
+            if (!message.tool_calls) return message.content;
+            messages.push({ role: "tool", tool_name: "get_weather", content: "18 degrees" });
+          }
+        });
+      },
       chat: async () => assert.match((await ollama.chat({ model, messages: [{ role: "user", content: "hello" }] })).message.content, /hello/),
       stream: async () => assert.match(await collect(await ollama.chat({ model, stream: true, messages: [{ role: "user", content: "hello" }] }), (c) => c.message.content), /hello/),
       tools: async () => {

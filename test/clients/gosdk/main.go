@@ -1,5 +1,6 @@
 // Command gosdk runs the Go clients, unmodified, against a proxy in front of the stand-in, and prints what worked as
-// JSON: client -> ability -> true or false. Usage: gosdk ROOT-ADDRESS
+// JSON: client -> ability -> true or false. The conversations of "cache" are had with another proxy, behind which they
+// are measured. Usage: gosdk ROOT-ADDRESS MEASURED-ADDRESS
 package main
 
 import (
@@ -18,6 +19,7 @@ import (
 	ollama "github.com/ollama/ollama/api"
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
+	"github.com/openai/openai-go/v3/responses"
 	sashabaranov "github.com/sashabaranov/go-openai"
 	"github.com/tmc/langchaingo/llms"
 	langchain "github.com/tmc/langchaingo/llms/openai"
@@ -31,28 +33,14 @@ const (
 type row map[string]func(context.Context) error
 
 func main() {
-	root := os.Args[1]
-	u, err := url.Parse(root)
-	if err != nil {
-		panic(err)
-	}
-	openaiClient := openai.NewClient(option.WithBaseURL(root+"/v1"), option.WithAPIKey("x"))
-	config := sashabaranov.DefaultConfig("x")
-	config.BaseURL = root + "/v1"
-	chain, err := langchain.New(langchain.WithToken("x"), langchain.WithBaseURL(root+"/v1"), langchain.WithModel(model))
-	if err != nil {
-		panic(err)
-	}
-	table := map[string]row{
-		"openai-go":   openaiGo(openaiClient),
-		"go-openai":   goOpenAI(sashabaranov.NewClientWithConfig(config)),
-		"langchaingo": langchainGo(chain),
-		"ollama/api":  ollamaAPI(ollama.NewClient(u, http.DefaultClient)),
-	}
+	table, measured := clients(os.Args[1]), clients(os.Args[2])
 	results, failed := map[string]map[string]bool{}, false
 	for client, abilities := range table {
 		results[client] = map[string]bool{}
 		for ability, try := range abilities {
+			if ability == "cache" {
+				try = measured[client][ability]
+			}
 			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 			err := try(ctx)
 			cancel()
@@ -67,6 +55,43 @@ func main() {
 	if failed {
 		os.Exit(1)
 	}
+}
+
+// clients are the rows of those that call a proxy.
+func clients(root string) map[string]row {
+	u, err := url.Parse(root)
+	if err != nil {
+		panic(err)
+	}
+	openaiClient := openai.NewClient(option.WithBaseURL(root+"/v1"), option.WithAPIKey("x"))
+	config := sashabaranov.DefaultConfig("x")
+	config.BaseURL = root + "/v1"
+	chain, err := langchain.New(langchain.WithToken("x"), langchain.WithBaseURL(root+"/v1"), langchain.WithModel(model))
+	if err != nil {
+		panic(err)
+	}
+	return map[string]row{
+		"openai-go":             openaiGo(openaiClient),
+		"openai-go (WebSocket)": openaiGoBySocket(openaiClient),
+		"go-openai":             goOpenAI(sashabaranov.NewClientWithConfig(config)),
+		"langchaingo":           langchainGo(chain),
+		"ollama/api":            ollamaAPI(ollama.NewClient(u, http.DefaultClient)),
+	}
+}
+
+// turns is how many the conversation of "cache" has: each asks for a tool, and then hears what it answered.
+const turns = 10
+
+// converse has a conversation that bears the mark by which run.mjs finds it. answer takes what the user says, and
+// answers it to the end.
+func converse(mark string, answer func(text string) (string, error)) error {
+	for i := range turns {
+		text, err := answer(fmt.Sprintf("cache:%s: %d: call get_weather", mark, i))
+		if err := holds(text, "18 degrees", err); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func holds(text, want string, err error) error {
@@ -121,6 +146,28 @@ func openaiGo(c openai.Client) row {
 			text, err := complete(ctx, p)
 			return holds(text, "18 degrees", err)
 		},
+		"cache": func(ctx context.Context) error {
+			p := ask("")
+			p.Messages = nil
+			p.Tools = []openai.ChatCompletionToolUnionParam{openai.ChatCompletionFunctionTool(openai.FunctionDefinitionParam{Name: "get_weather", Parameters: openai.FunctionParameters(weather)})}
+			return converse("openai-go", func(text string) (string, error) {
+				p.Messages = append(p.Messages, openai.UserMessage(text))
+				for {
+					answer, err := c.Chat.Completions.New(ctx, p)
+					if err != nil {
+						return "", err
+					}
+					said := answer.Choices[0].Message
+					p.Messages = append(p.Messages, said.ToParam())
+					if len(said.ToolCalls) == 0 {
+						return said.Content, nil
+					}
+					for _, call := range said.ToolCalls {
+						p.Messages = append(p.Messages, openai.ToolMessage("18 degrees", call.ID))
+					}
+				}
+			})
+		},
 		"images": func(ctx context.Context) error {
 			p := ask("")
 			p.Messages = []openai.ChatCompletionMessageParamUnion{openai.UserMessage([]openai.ChatCompletionContentPartUnionParam{
@@ -147,6 +194,186 @@ func openaiGo(c openai.Client) row {
 				return errors.New("a cancelled stream ended well")
 			}
 			return nil
+		},
+	}
+}
+
+var weather = map[string]any{"type": "object", "properties": map[string]any{"city": map[string]any{"type": "string"}}}
+
+// bySocket is a Responses WebSocket.
+type bySocket struct{ *responses.ResponseConnection }
+
+// on opens one for as long as use takes.
+func on(ctx context.Context, c openai.Client, use func(bySocket) error) error {
+	conn, err := c.Responses.Connect(ctx, responses.ResponseConnectionOptions{})
+	if err != nil {
+		return err
+	}
+	defer conn.Abort()
+	return use(bySocket{conn})
+}
+
+func say(text string) responses.ResponsesClientEventResponseCreateParam {
+	return responses.ResponsesClientEventResponseCreateParam{Model: model, Input: responses.ResponsesClientEventResponseCreateInputUnionParam{OfString: openai.String(text)}}
+}
+
+// ask sends a turn and returns its whole answer.
+func (s bySocket) ask(ctx context.Context, p responses.ResponsesClientEventResponseCreateParam) (*responses.Response, error) {
+	if err := s.Create(ctx, p); err != nil {
+		return nil, err
+	}
+	return s.FinalResponse(ctx)
+}
+
+func (s bySocket) text(ctx context.Context, p responses.ResponsesClientEventResponseCreateParam) (string, error) {
+	answer, err := s.ask(ctx, p)
+	if err != nil {
+		return "", err
+	}
+	return answer.OutputText(), nil
+}
+
+// converse sends a turn, and what the tools answer, until the model does.
+func (s bySocket) converse(ctx context.Context, p responses.ResponsesClientEventResponseCreateParam) (*responses.Response, error) {
+	p.Tools = []responses.ToolUnionParam{responses.ToolParamOfFunction("get_weather", weather, false)}
+	for {
+		answer, err := s.ask(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		var outputs responses.ResponseInputParam
+		for _, item := range answer.Output {
+			if item.Type == "function_call" {
+				output := responses.ResponseInputItemParamOfFunctionCallOutput("18 degrees")
+				output.OfFunctionCallOutput.CallID = openai.String(item.CallID)
+				outputs = append(outputs, output)
+			}
+		}
+		if outputs == nil {
+			return answer, nil
+		}
+		p.PreviousResponseID = openai.String(answer.ID)
+		p.Input = responses.ResponsesClientEventResponseCreateInputUnionParam{OfResponse: &outputs}
+	}
+}
+
+func openaiGoBySocket(c openai.Client) row {
+	return row{
+		"chat": func(ctx context.Context) error {
+			return on(ctx, c, func(s bySocket) error {
+				text, err := s.text(ctx, say("hello"))
+				return holds(text, "hello", err)
+			})
+		},
+		"stream": func(ctx context.Context) error {
+			return on(ctx, c, func(s bySocket) error {
+				if err := s.Create(ctx, say("hello")); err != nil {
+					return err
+				}
+				var heard responses.ResponseAccumulator
+				for {
+					event, err := s.Recv(ctx)
+					if err != nil {
+						return err
+					}
+					if err := heard.AddEvent(event); err != nil {
+						return err
+					}
+					if event.Type == "response.completed" {
+						return holds(heard.Snapshot().OutputText(), "hello", nil)
+					}
+				}
+			})
+		},
+		"tools": func(ctx context.Context) error {
+			return on(ctx, c, func(s bySocket) error {
+				answer, err := s.converse(ctx, say("call get_weather"))
+				if err != nil {
+					return err
+				}
+				return holds(answer.OutputText(), "18 degrees", nil)
+			})
+		},
+		"errors": func(ctx context.Context) error {
+			return on(ctx, c, func(s bySocket) error {
+				_, err := s.text(ctx, say("[[limit]]"))
+				if e := new(responses.ResponseProtocolError); errors.As(err, &e) {
+					err = errors.New(e.Event.RawJSON())
+				}
+				return refused(err)
+			})
+		},
+		"cancel": func(ctx context.Context) error {
+			return on(ctx, c, func(s bySocket) error {
+				if err := s.Create(ctx, say("[[endless]]")); err != nil {
+					return err
+				}
+				if _, err := s.Recv(ctx); err != nil {
+					return err
+				}
+				if err := s.SendRaw(ctx, json.RawMessage(`{"type":"response.cancel"}`)); err != nil {
+					return err
+				}
+				answer, err := s.FinalResponse(ctx)
+				if err != nil {
+					return err
+				}
+				return holds(string(answer.IncompleteDetails.Reason), "cancelled", nil)
+			})
+		},
+		"websocket": func(ctx context.Context) error {
+			return on(ctx, c, func(s bySocket) error {
+				slow, err := s.Lane("slow")
+				if err != nil {
+					return err
+				}
+				fast, err := s.Lane("fast")
+				if err != nil {
+					return err
+				}
+				for stream, text := range map[string]string{"slow": "[[endless]]", "fast": "hello"} {
+					p := say(text)
+					p.StreamID = openai.String(stream)
+					if err := s.Create(ctx, p); err != nil {
+						return err
+					}
+				}
+				first, err := fast.FinalResponse(ctx)
+				if err != nil {
+					return err
+				}
+				if err := s.SendRaw(ctx, json.RawMessage(`{"type":"response.cancel","stream_id":"slow"}`)); err != nil {
+					return err
+				}
+				stopped, err := slow.FinalResponse(ctx)
+				if err != nil {
+					return err
+				}
+				if err := holds(string(stopped.IncompleteDetails.Reason), "cancelled", nil); err != nil {
+					return err
+				}
+				p := say("and more")
+				p.PreviousResponseID = openai.String(first.ID)
+				text, err := s.text(ctx, p)
+				return holds(text, "and more", err)
+			})
+		},
+		"cache": func(ctx context.Context) error {
+			return on(ctx, c, func(s bySocket) error {
+				previous := ""
+				return converse("openai-go-WebSocket-", func(text string) (string, error) {
+					p := say(text)
+					if previous != "" {
+						p.PreviousResponseID = openai.String(previous)
+					}
+					answer, err := s.converse(ctx, p)
+					if err != nil {
+						return "", err
+					}
+					previous = answer.ID
+					return answer.OutputText(), nil
+				})
+			})
 		},
 	}
 }
@@ -196,6 +423,28 @@ func goOpenAI(c *sashabaranov.Client) row {
 			text, err := complete(ctx, r)
 			return holds(text, "18 degrees", err)
 		},
+		"cache": func(ctx context.Context) error {
+			r := ask("")
+			r.Messages = nil
+			r.Tools = []sashabaranov.Tool{{Type: "function", Function: &sashabaranov.FunctionDefinition{Name: "get_weather", Parameters: weather}}}
+			return converse("go-openai", func(text string) (string, error) {
+				r.Messages = append(r.Messages, sashabaranov.ChatCompletionMessage{Role: "user", Content: text})
+				for {
+					answer, err := c.CreateChatCompletion(ctx, r)
+					if err != nil {
+						return "", err
+					}
+					said := answer.Choices[0].Message
+					r.Messages = append(r.Messages, said)
+					if len(said.ToolCalls) == 0 {
+						return said.Content, nil
+					}
+					for _, call := range said.ToolCalls {
+						r.Messages = append(r.Messages, sashabaranov.ChatCompletionMessage{Role: "tool", ToolCallID: call.ID, Content: "18 degrees"})
+					}
+				}
+			})
+		},
 		"images": func(ctx context.Context) error {
 			r := ask("")
 			r.Messages = []sashabaranov.ChatCompletionMessage{{Role: "user", MultiContent: []sashabaranov.ChatMessagePart{{Type: "text", Text: "see"}, {Type: "image_url", ImageURL: &sashabaranov.ChatMessageImageURL{URL: "data:image/png;base64," + pixel}}}}}
@@ -232,6 +481,28 @@ func langchainGo(c *langchain.LLM) row {
 				return err
 			}
 			return holds(answer.Choices[0].Content, "18 degrees", nil)
+		},
+		"cache": func(ctx context.Context) error {
+			var history []llms.MessageContent
+			tools := llms.WithTools([]llms.Tool{{Type: "function", Function: &llms.FunctionDefinition{Name: "get_weather", Parameters: weather}}})
+			return converse("langchaingo", func(text string) (string, error) {
+				history = append(history, llms.TextParts(llms.ChatMessageTypeHuman, text))
+				for {
+					answer, err := c.GenerateContent(ctx, history, tools)
+					if err != nil {
+						return "", err
+					}
+					said := answer.Choices[0]
+					if len(said.ToolCalls) == 0 {
+						history = append(history, llms.TextParts(llms.ChatMessageTypeAI, said.Content))
+						return said.Content, nil
+					}
+					for _, call := range said.ToolCalls {
+						history = append(history, llms.MessageContent{Role: llms.ChatMessageTypeAI, Parts: []llms.ContentPart{call}},
+							llms.MessageContent{Role: llms.ChatMessageTypeTool, Parts: []llms.ContentPart{llms.ToolCallResponse{ToolCallID: call.ID, Name: "get_weather", Content: "18 degrees"}}})
+					}
+				}
+			})
 		},
 		"images": func(ctx context.Context) error {
 			answer, err := c.GenerateContent(ctx, []llms.MessageContent{{Role: llms.ChatMessageTypeHuman, Parts: []llms.ContentPart{llms.TextPart("see"), llms.ImageURLPart("data:image/png;base64," + pixel)}}})
@@ -291,6 +562,27 @@ func ollamaAPI(c *ollama.Client) row {
 			r.Messages = append(r.Messages, answer, ollama.Message{Role: "tool", Content: "18 degrees", ToolName: "get_weather"})
 			answer, err = run(ctx, r)
 			return holds(answer.Content, "18 degrees", err)
+		},
+		"cache": func(ctx context.Context) error {
+			r := ask("")
+			r.Messages = nil
+			if err := json.Unmarshal([]byte(`[{"type":"function","function":{"name":"get_weather","parameters":{"type":"object","properties":{"city":{"type":"string"}}}}}]`), &r.Tools); err != nil {
+				return err
+			}
+			return converse("ollama-api", func(text string) (string, error) {
+				r.Messages = append(r.Messages, ollama.Message{Role: "user", Content: text})
+				for {
+					said, err := run(ctx, r)
+					if err != nil {
+						return "", err
+					}
+					r.Messages = append(r.Messages, said)
+					if len(said.ToolCalls) == 0 {
+						return said.Content, nil
+					}
+					r.Messages = append(r.Messages, ollama.Message{Role: "tool", Content: "18 degrees", ToolName: "get_weather"})
+				}
+			})
 		},
 		"images": func(ctx context.Context) error {
 			raw, err := base64.StdEncoding.DecodeString(pixel)
