@@ -136,7 +136,7 @@ soak: ## an hour of mixed use
 	SOAK_MINUTES=60 go test -tags e2e -count=1 -run MixedUse -timeout 90m -v ./test/e2e
 
 fuzz: ## a minute of fuzzing for each parser
-	@for t in FuzzDecoder:./proxy/codex FuzzRequest:./proxy/codex FuzzChat:./proxy/openai FuzzMessages:./proxy/anthropic FuzzOllama:./proxy/ollama FuzzAuthFile:./creds FuzzClaims:./creds FuzzCallback:./creds/login FuzzAdmin:./proxy; do \
+	@for t in FuzzDecoder:./proxy/codex FuzzRequest:./proxy/codex FuzzChat:./proxy/openai FuzzMessages:./proxy/anthropic FuzzOllama:./proxy/ollama FuzzGemini:./proxy/gemini FuzzAuthFile:./creds FuzzClaims:./creds FuzzCallback:./creds/login FuzzAdmin:./proxy; do \
 	  go test -run '^$$' -fuzz "^$${t%%:*}$$" -fuzztime 60s $${t#*:} || exit 1; done
 
 clean:

@@ -187,7 +187,7 @@ func (a *Admin) authorize(r *http.Request) *codex.Error {
 	if a.Key == "" {
 		return &codex.Error{Status: http.StatusServiceUnavailable, Type: "server_error", Code: "admin_key_missing", Message: a.KeyMissing}
 	}
-	for _, presented := range presentedKeys(r.Header) {
+	for _, presented := range presentedKeys(r) {
 		if _, ok := (KeyList{a.Key}).Lookup(presented); ok {
 			return nil
 		}

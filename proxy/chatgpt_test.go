@@ -65,6 +65,8 @@ var toolTurns = map[string]struct {
 		`content.#(type=="tool_use").name`, `,"tool_choice":{"type":"tool","name":"get_weather"}`},
 	"ollama": {"/api/chat", `{"stream":false,"messages":[{"role":"user","content":"SAY"}],"tools":[{"type":"function","function":{"name":"get_weather","parameters":` + citySchema + `}}]}`,
 		"message.tool_calls.0.function.name", ""},
+	"gemini": {"/v1beta/models/gpt-5.5:generateContent", `{"contents":[{"parts":[{"text":"SAY"}]}],"tools":[{"functionDeclarations":[{"name":"get_weather","parametersJsonSchema":` + citySchema + `},{"name":"other"}]}]CHOICE}`,
+		`candidates.0.content.parts.#(functionCall).functionCall.name`, `,"toolConfig":{"functionCallingConfig":{"mode":"ANY","allowedFunctionNames":["get_weather"]}}`},
 }
 
 func TestToolsKeepTheirNamesWithASignInWithChatGPT(t *testing.T) {

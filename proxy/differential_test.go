@@ -186,10 +186,12 @@ func differential(t *testing.T, raw []byte, seed uint64) {
 	events := (&program{bytes: raw}).run()
 	server := answering()
 	for dialect, more := range map[string]string{
-		"chat": `,"stream_options":{"include_usage":true}`, "completions": `,"stream_options":{"include_usage":true}`, "responses": "",
-		"messages": `,"thinking":{"type":"adaptive"}`, "ollama": `,"think":true`, "generate": `,"think":true`,
+		"chat": `"stream_options":{"include_usage":true}`, "completions": `"stream_options":{"include_usage":true}`, "responses": `"store":false`,
+		"messages": `"thinking":{"type":"adaptive"}`, "ollama": `"think":true`, "generate": `"think":true`,
+		"gemini": `"generationConfig":{"thinkingConfig":{"includeThoughts":true}}`, "array": `"generationConfig":{"thinkingConfig":{"includeThoughts":true}}`,
 	} {
-		for _, stop := range []string{"", map[string]string{"chat": `,"stop":"STOP"`, "completions": `,"stop":"STOP"`, "messages": `,"stop_sequences":["STOP"]`, "ollama": `,"options":{"stop":"STOP"}`, "generate": `,"options":{"stop":"STOP"}`}[dialect]} {
+		for _, stop := range []string{"", map[string]string{"chat": `"stop":"STOP"`, "completions": `"stop":"STOP"`, "messages": `"stop_sequences":["STOP"]`, "ollama": `"options":{"stop":"STOP"}`, "generate": `"options":{"stop":"STOP"}`,
+			"gemini": `"generationConfig":{"stopSequences":["STOP"]}`, "array": `"generationConfig":{"stopSequences":["STOP"]}`}[dialect]} {
 			first, want := true, ""
 			for _, stream := range []bool{false, true} {
 				for _, split := range []bool{false, true} {
@@ -197,10 +199,12 @@ func differential(t *testing.T, raw []byte, seed uint64) {
 					if split {
 						body.rnd = rand.New(rand.NewPCG(seed, 1))
 					}
-					d := dialects[dialect]
-					ask := strings.NewReplacer("SAY", "hello", "STREAM", fmt.Sprintf(`,"stream":%v%s%s`, stream, more, stop)).Replace(d.body)
+					path, ask := question(dialect, "hello", stream, more)
+					if stop != "" {
+						path, ask = question(dialect, "hello", stream, more, stop)
+					}
 					w := httptest.NewRecorder()
-					req := httptest.NewRequest(http.MethodPost, "http://localhost"+d.path, strings.NewReader(ask))
+					req := httptest.NewRequest(http.MethodPost, "http://localhost"+path, strings.NewReader(ask))
 					server.ServeHTTP(w, req.WithContext(context.WithValue(t.Context(), answerKey{}, body)))
 					if w.Code != 200 {
 						t.Fatalf("%s: %d %s\n%s", dialect, w.Code, w.Body, events)

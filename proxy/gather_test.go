@@ -146,6 +146,36 @@ func gather(t testing.TB, dialect, answer string, stream bool) (g gathered) {
 		}
 		g.finish = doc.Get("stop_reason").Str
 		g.usage(doc.Get("usage"))
+	case dialect == "gemini" || dialect == "array":
+		docs := []string{answer}
+		switch {
+		case stream && dialect == "gemini":
+			_, docs = sseEvents(answer)
+		case stream:
+			docs = nil
+			for _, doc := range parse(answer).Array() {
+				docs = append(docs, doc.Raw)
+			}
+		}
+		for i, d := range docs {
+			doc := parse(d)
+			c := doc.Get("candidates.0")
+			if len(c.Get("content.parts").Array()) == 0 || g.finish != "" {
+				t.Errorf("%s: chunk %d has no part, or comes after the end: %s", dialect, i, answer)
+			}
+			for _, p := range c.Get("content.parts").Array() {
+				switch {
+				case p.Get("functionCall").Exists():
+					g.call(p.Get("functionCall.name").Str, p.Get("functionCall.args").Raw)
+				case p.Get("thought").Bool():
+					g.thinking += p.Get("text").String()
+				default:
+					g.text += p.Get("text").String()
+				}
+			}
+			g.finish = c.Get("finishReason").Str
+			g.usage(doc.Get("usageMetadata"))
+		}
 	default:
 		for _, line := range strings.Split(strings.TrimSpace(answer), "\n") {
 			doc := parse(line)
@@ -163,6 +193,10 @@ func gather(t testing.TB, dialect, answer string, stream bool) (g gathered) {
 
 func (g *gathered) usage(u gjson.Result) {
 	if !u.IsObject() {
+		return
+	}
+	if u.Get("totalTokenCount").Exists() {
+		g.in, g.cached, g.out = u.Get("promptTokenCount").Int(), u.Get("cachedContentTokenCount").Int(), u.Get("candidatesTokenCount").Int()+u.Get("thoughtsTokenCount").Int()
 		return
 	}
 	g.cached = u.Get("prompt_tokens_details.cached_tokens").Int() + u.Get("cache_read_input_tokens").Int()

@@ -143,7 +143,7 @@ func (g *Guard) Authorize(r *http.Request) (name string, e *codex.Error) {
 		return "", &codex.Error{Status: http.StatusServiceUnavailable, Type: "server_error", Code: "api_key_missing", Message: g.KeyMissing}
 	}
 	if g.Keys != nil {
-		for _, presented := range presentedKeys(r.Header) {
+		for _, presented := range presentedKeys(r) {
 			name, ok := g.Keys.Lookup(presented)
 			if !ok {
 				continue
@@ -162,15 +162,19 @@ func (g *Guard) Authorize(r *http.Request) (name string, e *codex.Error) {
 }
 
 // presentedKeys are the keys that a request brings, in any of the places where clients put them.
-func presentedKeys(h http.Header) []string {
+func presentedKeys(r *http.Request) []string {
+	h := r.Header
 	var keys []string
 	if scheme, rest, ok := strings.Cut(h.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
 		keys = append(keys, strings.TrimSpace(rest))
 	}
-	for _, name := range []string{"X-Api-Key", "Api-Key"} {
+	for _, name := range []string{"X-Api-Key", "Api-Key", "X-Goog-Api-Key"} {
 		if v := h.Get(name); v != "" {
 			keys = append(keys, v)
 		}
+	}
+	if dialect(r.URL.Path) == "gemini" { // whose callers may put it into the address
+		keys = append(keys, r.URL.Query().Get("key"))
 	}
 	return keys
 }

@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -157,20 +159,40 @@ var dialects = map[string]struct{ path, body string }{
 	"messages":    {"/v1/messages", `{"max_tokens":100,"messages":[{"role":"user","content":"SAY"}]STREAM}`},
 	"ollama":      {"/api/chat", `{"messages":[{"role":"user","content":"SAY"}]STREAM}`},
 	"generate":    {"/api/generate", `{"prompt":"SAY"STREAM}`},
+	"gemini":      {"/v1beta/models/MODEL:generateContent", `{"contents":[{"role":"user","parts":[{"text":"SAY"}]}]STREAM}`},
+	"array":       {"/v1beta/models/MODEL:generateContent", `{"contents":[{"role":"user","parts":[{"text":"SAY"}]}]STREAM}`},
+}
+
+// question is the request that asks in a dialect: with the stream and the model where they are said there.
+func question(dialect, say string, stream bool, more ...string) (path, body string) {
+	d := dialects[dialect]
+	path = d.path
+	on := fmt.Sprintf(`,"stream":%v`, stream)
+	if strings.Contains(path, "MODEL") {
+		on = ""
+		if stream {
+			path = strings.Replace(path, ":generateContent", map[string]string{"gemini": ":streamGenerateContent?alt=sse", "array": ":streamGenerateContent"}[dialect], 1)
+		}
+		more = slices.DeleteFunc(slices.Clone(more), func(m string) bool {
+			name := get("{"+m+"}", "model").Str
+			if name != "" {
+				path = strings.Replace(path, "MODEL", name, 1)
+			}
+			return name != ""
+		})
+		path = strings.Replace(path, "MODEL", "gpt-5.5", 1)
+	}
+	for _, m := range more {
+		on += "," + m
+	}
+	return path, strings.NewReplacer("SAY", say, "STREAM", on).Replace(d.body)
 }
 
 // ask sends what is said in a dialect.
 func (r *rig) ask(dialect, say string, stream bool, more ...string) (int, string, error) {
 	r.t.Helper()
-	d := dialects[dialect]
-	on := `,"stream":false`
-	if stream {
-		on = `,"stream":true`
-	}
-	for _, m := range more {
-		on += "," + m
-	}
-	status, _, answer, err := r.do(http.MethodPost, d.path, strings.NewReplacer("SAY", say, "STREAM", on).Replace(d.body))
+	path, body := question(dialect, say, stream, more...)
+	status, _, answer, err := r.do(http.MethodPost, path, body)
 	return status, answer, err
 }
 

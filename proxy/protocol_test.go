@@ -78,11 +78,11 @@ func TestCallsThatOverlapKeepTheirArguments(t *testing.T) {
 		event("response.output_item.done", item("function_call", "two", "call_b", 1, "arguments", `{"b":2}`)) +
 		event("response.output_item.done", item("function_call", "one", "call_a", 0, "arguments", `{"a":1}`)) + completed
 	r := newRig(t, upstream(events))
-	for _, dialect := range []string{"chat", "messages", "ollama"} {
+	for _, dialect := range []string{"chat", "messages", "ollama", "gemini", "array"} {
 		for _, stream := range []bool{false, true} {
 			_, answer, err := r.ask(dialect, "hello", stream)
 			got := gather(t, dialect, answer, stream)
-			if dialect == "ollama" { // calls come whole there, each when it is done
+			if dialect != "chat" && dialect != "messages" { // calls come whole there, each when it is done
 				slices.Sort(got.calls)
 			}
 			if err != nil || len(got.calls) != 2 || got.calls[0] != `one {"a":1}` || got.calls[1] != `two {"b":2}` {
@@ -95,7 +95,7 @@ func TestCallsThatOverlapKeepTheirArguments(t *testing.T) {
 func TestACallWithoutArgumentsHasNone(t *testing.T) {
 	events := created + event("response.output_item.done", item("function_call", "now", "call_a", 0, "arguments", "")) + completed
 	r := newRig(t, upstream(events))
-	for _, dialect := range []string{"messages", "ollama"} {
+	for _, dialect := range []string{"messages", "ollama", "gemini", "array"} {
 		_, answer, _ := r.ask(dialect, "hello", false)
 		if got := gather(t, dialect, answer, false); len(got.calls) != 1 || got.calls[0] != "now {}" {
 			t.Errorf("%s: %v", dialect, got.calls)
@@ -112,8 +112,8 @@ func TestAnAnswerThatIsNotOneIsABadGateway(t *testing.T) {
 				return a, nil
 			})
 		})
-		for _, path := range []string{"/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/chat", "/v1/responses/compact", "/api/codex/usage"} {
-			method, body := http.MethodPost, `{"model":"gpt-5.5","max_tokens":1,"input":"x","messages":[{"role":"user","content":"x"}]}`
+		for _, path := range []string{"/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/chat", "/v1beta/models/gpt-5.5:generateContent", "/v1/responses/compact", "/api/codex/usage"} {
+			method, body := http.MethodPost, `{"model":"gpt-5.5","max_tokens":1,"input":"x","messages":[{"role":"user","content":"x"}],"contents":[{"parts":[{"text":"x"}]}]}`
 			if strings.HasSuffix(path, "responses") || strings.HasSuffix(path, "compact") {
 				body = `{"model":"gpt-5.5","input":"x"}`
 			}
@@ -164,8 +164,9 @@ func TestStoppedAnswersEstimateAlike(t *testing.T) {
 	_, chat := r.post("/v1/chat/completions", `{"stop":["STOP"],"messages":[{"role":"user","content":[{"type":"text","text":"[[stops]]"},{"type":"image_url","image_url":{"url":"`+picture+`"}}]}]}`)
 	_, messages := r.post("/v1/messages", `{"max_tokens":9,"stop_sequences":["STOP"],"messages":[{"role":"user","content":[{"type":"text","text":"[[stops]]"},{"type":"image","source":{"type":"base64","media_type":"image/png","data":"`+strings.TrimPrefix(picture, "data:image/png;base64,")+`"}}]}]}`)
 	_, ollama := r.post("/api/chat", `{"stream":false,"options":{"stop":["STOP"]},"messages":[{"role":"user","content":"[[stops]]","images":["`+strings.TrimPrefix(picture, "data:image/png;base64,")+`"]}]}`)
-	in := []int64{get(chat, "usage.prompt_tokens").Int(), get(messages, "usage.input_tokens").Int(), get(ollama, "prompt_eval_count").Int()}
-	out := []int64{get(chat, "usage.completion_tokens").Int(), get(messages, "usage.output_tokens").Int(), get(ollama, "eval_count").Int()}
+	_, gemini := r.post("/v1beta/models/gpt-5.5:generateContent", `{"generationConfig":{"stopSequences":["STOP"]},"contents":[{"parts":[{"text":"[[stops]]"},{"inlineData":{"mimeType":"image/png","data":"`+strings.TrimPrefix(picture, "data:image/png;base64,")+`"}}]}]}`)
+	in := []int64{get(chat, "usage.prompt_tokens").Int(), get(messages, "usage.input_tokens").Int(), get(ollama, "prompt_eval_count").Int(), get(gemini, "usageMetadata.promptTokenCount").Int()}
+	out := []int64{get(chat, "usage.completion_tokens").Int(), get(messages, "usage.output_tokens").Int(), get(ollama, "eval_count").Int(), get(gemini, "usageMetadata.candidatesTokenCount").Int()}
 	for i := range in {
 		if in[i] < 800 || in[i] > 1000 || in[i] != in[0] || out[i] != out[0] {
 			t.Errorf("estimates differ: %v %v\n%.200s\n%.200s\n%.200s", in, out, chat, messages, ollama)
@@ -237,6 +238,9 @@ func TestAFailureAfterTheFirstTextIsToldInEveryDialect(t *testing.T) {
 	for dialect := range dialects {
 		for _, how := range []string{"[[failed context_length_exceeded late]]", "[[error context_length_exceeded late]]", "[[cut]]", "[[eof]]"} {
 			want := "context_length_exceeded"
+			if dialect == "gemini" || dialect == "array" {
+				want = "CONTEXT_LENGTH_EXCEEDED"
+			}
 			if dialect == "messages" || dialect == "ollama" || dialect == "generate" {
 				want = "It failed"
 			}
@@ -360,6 +364,9 @@ func TestWorkIsLinearInTheBody(t *testing.T) {
 		"unknown options":  {"/api/chat", `{"stream":false,"options":{` + strings.TrimSuffix(keys.String(), ",") + `},"messages":[{"role":"user","content":"hi"}]}`},
 		"breakpoints":      {"/v1/responses", `{"input":[{"type":"message","role":"user","content":[` + repeat(`{"type":"input_text","text":"hi","prompt_cache_breakpoint":{}}`, 20_000) + `]}]}`},
 		"results of tools": {"/api/chat", `{"stream":false,"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"","tool_calls":[` + strings.TrimSuffix(calls.String(), ",") + `]},` + strings.TrimSuffix(results.String(), ",") + `]}`},
+		"contents":         {"/v1beta/models/gpt-5.5:generateContent", `{"contents":[` + repeat(`{"role":"model","parts":[{"text":"a piece "}]}`, 100_000) + `,{"role":"user","parts":[{"text":"hi"}]}]}`},
+		"parts":            {"/v1beta/models/gpt-5.5:generateContent", `{"contents":[{"role":"user","parts":[` + repeat(`{"text":"a part"}`, 100_000) + `]}]}`},
+		"properties":       {"/v1beta/models/gpt-5.5:generateContent", `{"contents":[{"parts":[{"text":"hi"}]}],"tools":[{"functionDeclarations":[{"name":"f","parameters":{"type":"OBJECT","properties":{` + strings.ReplaceAll(strings.TrimSuffix(keys.String(), ","), ":1", ":{}") + `},"propertyOrdering":[` + repeat(`"unknown_1"`, 100_000) + `]}}]}]}`},
 		"stop sequences":   {"/v1/messages", `{"max_tokens":1,"stop_sequences":[` + repeat(`"`+strings.Repeat("x", 40)+`"`, 100_000) + `],"messages":[{"role":"user","content":"[[text 200]]"}]}`},
 	} {
 		start := time.Now()

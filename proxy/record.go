@@ -25,7 +25,7 @@ type Start struct {
 	Time      time.Time
 	Client    string // the name of the key that it brought, else the program's by its user agent
 	Route     string // such as /chat/completions; bounded: ids in a path are {id}
-	Dialect   string // openai, anthropic, ollama; empty for the proxy's own addresses
+	Dialect   string // openai, anthropic, ollama, gemini; empty for the proxy's own addresses
 	Model     string // as the caller wrote it; empty for the default
 	Transport Transport
 }

@@ -48,6 +48,8 @@ func TestEachRequestIsRecordedOnce(t *testing.T) {
 			Record{Start: Start{Client: "unknown", Route: "/responses", Dialect: "openai"}, Status: 403, Code: "usage_limit_reached"}},
 		{"a late failure", "POST", "/api/chat", `{"messages":[{"role":"user","content":"[[failed server_error late]]"}]}`, nil,
 			Record{Start: Start{Client: "unknown", Route: "/api/chat", Dialect: "ollama", Model: "gpt-5.5"}, Status: 200, Streamed: true, Code: "server_error"}},
+		{"a model in the address", "POST", "/v1beta/models/gpt-5.5-low:generateContent?key=secret", `{"contents":[{"parts":[{"text":"hello there"}]}],"safety_settings":[],"generationConfig":{"topK":1}}`, nil,
+			Record{Start: Start{Client: "VS Code", Route: "/v1beta/models/{model}", Dialect: "gemini", Model: "gpt-5.5"}, Status: 200, Effort: "low", Output: 10, Reasoning: 3, Dropped: []string{"generationConfig.topK", "safetySettings"}}},
 		{"a read", "GET", "/v1/responses/resp_x", "", nil,
 			Record{Start: Start{Client: "unknown", Route: "/responses/{id}", Dialect: "openai"}, Status: 404, Code: "response_not_found"}},
 		{"a refusal", "POST", "/v1/responses", "{}", []string{"Origin", "https://evil.example"},
@@ -153,8 +155,8 @@ func TestACallerWhoLeavesIsRecordedAsGone(t *testing.T) {
 		var heard recordings
 		r := newRig(t, heard.listen)
 		ctx, cancel := context.WithCancel(t.Context())
-		d := dialects[dialect]
-		req, _ := http.NewRequestWithContext(ctx, http.MethodPost, r.url+d.path, strings.NewReader(strings.NewReplacer("SAY", "[[endless]]", "STREAM", `,"stream":true`).Replace(d.body)))
+		path, body := question(dialect, "[[endless]]", true)
+		req, _ := http.NewRequestWithContext(ctx, http.MethodPost, r.url+path, strings.NewReader(body))
 		resp, err := http.DefaultTransport.RoundTrip(req)
 		if err != nil {
 			t.Fatal(err)

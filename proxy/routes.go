@@ -12,6 +12,7 @@ import (
 
 	"codex-proxy/proxy/anthropic"
 	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/gemini"
 	"codex-proxy/proxy/ollama"
 	"codex-proxy/proxy/openai"
 	"codex-proxy/proxy/reply"
@@ -32,17 +33,24 @@ func (s *Server) routes() {
 		"POST /api/chat":               s.ollama.Chat,
 		"POST /api/generate":           s.ollama.Generate,
 		"POST /api/show":               s.ollama.Show,
+		"POST /v1beta/models/{model}":  s.gemini.Ask,
+		"POST /v1alpha/models/{model}": s.gemini.Ask,
+		"POST /models/{model}":         s.gemini.Ask, // the same API's v1
 	} {
 		s.handle(pattern, s.withBody(translate))
 	}
 	for pattern, read := range map[string]http.HandlerFunc{
-		"GET /{$}":            s.welcome,
-		"GET /models":         s.openai.Models,
-		"GET /models/{id...}": s.openai.Model,
-		"GET /metrics":        s.metrics.write,
-		"GET /api/version":    s.ollama.Version,
-		"GET /api/tags":       s.ollama.Tags,
-		"GET /api/ps":         s.ollama.Running,
+		"GET /{$}":                    s.welcome,
+		"GET /models":                 s.openai.Models,
+		"GET /models/{id...}":         s.openai.Model,
+		"GET /metrics":                s.metrics.write,
+		"GET /api/version":            s.ollama.Version,
+		"GET /api/tags":               s.ollama.Tags,
+		"GET /api/ps":                 s.ollama.Running,
+		"GET /v1beta/models":          s.gemini.Models,
+		"GET /v1beta/models/{model}":  s.gemini.Model,
+		"GET /v1alpha/models":         s.gemini.Models,
+		"GET /v1alpha/models/{model}": s.gemini.Model,
 	} {
 		s.handle(pattern, func(w http.ResponseWriter, r *http.Request) (out reply.Outcome) {
 			s.begin(&w.(*exchange).start)
@@ -88,7 +96,11 @@ func (s *Server) withBody(translate func(http.ResponseWriter, *http.Request, []b
 			return out
 		}
 		if s.cfg.OnStart != nil {
-			x.start.Model = clip(gjson.GetBytes(body, "model").String(), longestModel)
+			model, _ := gemini.Split(r.PathValue("model")) // in the address, there
+			if model == "" {
+				model = gjson.GetBytes(body, "model").String()
+			}
+			x.start.Model = clip(model, longestModel)
 		}
 		s.begin(&x.start)
 		return translate(w, r, body)
@@ -125,6 +137,8 @@ func dialect(path string) string {
 		return "anthropic"
 	case strings.HasPrefix(path, "/api/") && path != "/api/codex/usage":
 		return "ollama"
+	case strings.HasPrefix(path, "/v1beta/"), strings.HasPrefix(path, "/v1alpha/"), strings.HasPrefix(path, "/models/") && strings.Contains(path, ":"):
+		return "gemini"
 	case path == "/", path == "/health", path == "/metrics", path == "/admin", strings.HasPrefix(path, "/admin/"):
 		return ""
 	}
@@ -142,9 +156,12 @@ var unavailable = []struct{ prefix, why string }{
 	{"/assistants", "There are no assistants with a ChatGPT plan."},
 	{"/threads", "There are no threads with a ChatGPT plan."},
 	{"/conversations", "There are no stored conversations with a ChatGPT plan: send the whole conversation, or previous_response_id."},
+	{"/v1beta/files", "There are no uploaded files with a ChatGPT plan: send them in inlineData."},
+	{"/v1beta/cachedContents", "There are no stored contents with a ChatGPT plan: the backend caches by itself."},
+	{"/v1beta/interactions", "There are no interactions with a ChatGPT plan: use generateContent."},
 }
 
-const whatIsThere = "Here are: POST /v1/chat/completions, /v1/completions, /v1/responses, /v1/messages, /v1/images/generations, /api/chat, /api/generate; GET /v1/models, /health, /metrics"
+const whatIsThere = "Here are: POST /v1/chat/completions, /v1/completions, /v1/responses, /v1/messages, /v1/images/generations, /api/chat, /api/generate, /v1beta/models/MODEL:generateContent; GET /v1/models, /health, /metrics"
 
 // nowhere answers for an address or a method that the mux does not have. What it would say itself, it says in JSON.
 func (s *Server) nowhere(w *exchange, r *http.Request, mux http.Handler) (out reply.Outcome) {
@@ -188,6 +205,8 @@ func (s *Server) writeError(w http.ResponseWriter, path string, e *codex.Error) 
 		anthropic.WriteError(w, e)
 	case "ollama":
 		ollama.WriteError(w, e)
+	case "gemini":
+		gemini.WriteError(w, e)
 	default:
 		openai.WriteError(w, e)
 	}

@@ -12,6 +12,7 @@ import (
 	"codex-proxy/creds"
 	"codex-proxy/proxy/anthropic"
 	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/gemini"
 	"codex-proxy/proxy/ollama"
 	"codex-proxy/proxy/openai"
 	"codex-proxy/proxy/reply"
@@ -71,6 +72,7 @@ type Server struct {
 	openai    *openai.Handler
 	anthropic *anthropic.Handler
 	ollama    *ollama.Handler
+	gemini    *gemini.Handler
 	started   time.Time
 	dropped   dropCounter
 	metrics   *serverMetrics
@@ -114,6 +116,7 @@ func NewServer(cfg Config) *Server {
 		openai:    &openai.Handler{Client: client, Reasoning: reasoning, Store: openai.NewResponseStore()},
 		anthropic: &anthropic.Handler{Client: client, Reasoning: reasoning},
 		ollama:    &ollama.Handler{Client: client, Reasoning: reasoning},
+		gemini:    &gemini.Handler{Client: client, Reasoning: reasoning},
 		metrics:   newServerMetrics(cfg.SignIn.State, client),
 		mux:       http.NewServeMux(),
 		keyless:   map[string]bool{},

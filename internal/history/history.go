@@ -21,7 +21,7 @@ type Record struct {
 	Time      time.Time     // when the request came in
 	Client    string        // the program that asked, such as "Claude Code"
 	Route     string        // "/v1/messages"
-	Dialect   string        // "openai", "anthropic", "ollama"
+	Dialect   string        // "openai", "anthropic", "ollama", "gemini"
 	Model     string        // that answered
 	Effort    string        // of reasoning; may be empty
 	Status    int           // of HTTP

@@ -106,7 +106,7 @@ func (a *answer) reasoning(item gjson.Result) {
 	}
 	signature := ""
 	if encrypted := item.Get("encrypted_content").Str; encrypted != "" {
-		signature = sign(a.model, encrypted)
+		signature = codex.SignReasoning(a.model, encrypted)
 	}
 	if last := a.last(); last != nil && last.kind == "thinking" && !last.done {
 		last.signature = signature

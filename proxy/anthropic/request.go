@@ -2,7 +2,6 @@
 package anthropic
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -408,21 +407,10 @@ func (b inputBlock) output() (any, error) {
 	return text, nil
 }
 
-// signed marks a signature that this proxy made: it carries what the model needs to have its own reasoning back.
-const signed = "codex-proxy."
-
-func sign(model, encrypted string) string {
-	return signed + base64.RawURLEncoding.EncodeToString([]byte(model)) + "." + encrypted
-}
-
 // reasoning returns the item that a signature carries; nil for another program's, or another model's.
 func reasoning(signature, text, model string) json.RawMessage {
-	rest, ok := strings.CutPrefix(signature, signed)
+	encrypted, ok := codex.SignedReasoning(signature, model)
 	if !ok {
-		return nil
-	}
-	of, encrypted, ok := strings.Cut(rest, ".")
-	if name, err := base64.RawURLEncoding.DecodeString(of); !ok || err != nil || string(name) != model || encrypted == "" {
 		return nil
 	}
 	summary := []map[string]string{}

@@ -187,7 +187,7 @@ func (c *Catalogue) Resolve(name, effort string) (id, clamped string) {
 }
 
 // families are the names that other vendors' tools insist on: without an alias they mean the default model.
-var families = []string{"claude"}
+var families = []string{"claude", "gemini"}
 
 // alias follows the longest alias that name is or begins with.
 func (c *Catalogue) alias(name string) string {

@@ -176,7 +176,7 @@ func (r *request) takeThink(v json.RawMessage) error {
 // convert turns the messages into items. Tool results carry the tool's name and seldom an id, so each is given to the
 // first call of that name that has no result yet.
 func (r *request) convert(cache *codex.ReasoningCache, model string) error {
-	waiting := newUnanswered()
+	waiting := codex.NewUnanswered()
 	for i, m := range r.messages {
 		switch m.Role {
 		case "system":
@@ -200,7 +200,7 @@ func (r *request) convert(cache *codex.ReasoningCache, model string) error {
 					r.Input = append(r.Input, cache.Before(model, c.ID)...)
 				}
 				m.ToolCalls[j].ID = c.ID
-				waiting.add(c.ID, c.Function.Name)
+				waiting.Add(c.ID, c.Function.Name)
 			}
 			if m.Content != "" {
 				r.Input = append(r.Input, codex.Message("assistant", m.Content))
@@ -221,7 +221,7 @@ func (r *request) convert(cache *codex.ReasoningCache, model string) error {
 			if name == "" {
 				name = m.Name
 			}
-			id, ok := waiting.take(m.ToolID, name)
+			id, ok := waiting.Take(m.ToolID, name)
 			if !ok {
 				continue // an answer to nothing: the history was trimmed
 			}
@@ -231,45 +231,6 @@ func (r *request) convert(cache *codex.ReasoningCache, model string) error {
 		}
 	}
 	return nil
-}
-
-// unanswered are the calls that have no result yet, in the order in which they were made. Each step takes the same time
-// however many there are.
-type unanswered struct {
-	all    []string            // ids; those that were taken stay in it
-	byName map[string][]string // ids, likewise
-	open   map[string]bool     // ids that were not taken
-}
-
-func newUnanswered() *unanswered {
-	return &unanswered{byName: map[string][]string{}, open: map[string]bool{}}
-}
-
-func (u *unanswered) add(id, name string) {
-	u.all, u.byName[name], u.open[id] = append(u.all, id), append(u.byName[name], id), true
-}
-
-// take returns the call that a result is for: that of its id, or the first of its name, or the first of all.
-func (u *unanswered) take(id, name string) (string, bool) {
-	found, ok := id, u.open[id]
-	if !ok && id == "" && name != "" {
-		found, u.byName[name], ok = u.first(u.byName[name])
-	}
-	if !ok {
-		found, u.all, ok = u.first(u.all)
-	}
-	delete(u.open, found)
-	return found, ok
-}
-
-// first is the first of a list that was not taken, and the list after it.
-func (u *unanswered) first(list []string) (string, []string, bool) {
-	for i, id := range list {
-		if u.open[id] {
-			return id, list[i+1:], true
-		}
-	}
-	return "", nil, false
 }
 
 // user is a message with pictures, which come as bare base64.

@@ -165,9 +165,15 @@ func TestEveryUpstreamFaultIsToldInEveryDialect(t *testing.T) {
 		"ollama": func(s string, stream bool) (string, string) {
 			return "/api/chat", fmt.Sprintf(`{"model":"gpt-5.5","stream":%v,"messages":[{"role":"user","content":%q}]}`, stream, s)
 		},
+		"gemini": func(s string, stream bool) (string, string) {
+			return "/v1beta/models/gpt-5.5:" + map[bool]string{true: "streamGenerateContent?alt=sse", false: "generateContent"}[stream], fmt.Sprintf(`{"contents":[{"parts":[{"text":%q}]}]}`, s)
+		},
+		"gemini, arrays": func(s string, stream bool) (string, string) {
+			return "/v1beta/models/gpt-5.5:" + map[bool]string{true: "streamGenerateContent", false: "generateContent"}[stream], fmt.Sprintf(`{"contents":[{"parts":[{"text":%q}]}]}`, s)
+		},
 	}
 	faults := []string{"cut", "eof", "failed server_error", "error", "stall", "hangheaders", "http500", "http503", "http520", "html403", "limit", "context", "http429"}
-	whole := []string{"[DONE]", "response.completed", "message_stop", `"done":true,"done_reason":"stop"`}
+	whole := []string{"[DONE]", "response.completed", "message_stop", `"done":true,"done_reason":"stop"`, `"finishReason"`}
 	cases, failed := 0, 0
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2 over TLS"} {
 		var env []string
