@@ -295,6 +295,13 @@ func TestModelsOfGeminisAreListed(t *testing.T) {
 	if n := len(all.Array()); n < 2 || !strings.HasPrefix(all.Get("0.name").Str, "models/") || all.Get("0.inputTokenLimit").Int() == 0 || all.Get("0.supportedGenerationMethods.0").Str != "generateContent" {
 		t.Error(all.Raw)
 	}
+	for path, name := range map[string]string{"/v1/models": "models.0.name", "/v1/models/gpt-5.5": "name"} { // two APIs have these
+		_, _, googles, _ := r.do(http.MethodGet, path, "", "X-Goog-Api-Client", "google-genai-sdk/3.1.0")
+		_, _, openAIs, _ := r.do(http.MethodGet, path, "", "Authorization", "Bearer x")
+		if !strings.HasPrefix(gjson.Get(googles, name).Str, "models/") || gjson.Get(openAIs, "object").Str == "" {
+			t.Errorf("%s: %s %s", path, googles, openAIs)
+		}
+	}
 	first := get("/v1beta/models?pageSize=1")
 	second := get("/v1beta/models?pageSize=1000000000000000000&pageToken=" + first.Get("nextPageToken").Str)
 	if first.Get("models.#").Int() != 1 || second.Get("models.#").Int() != all.Get("#").Int()-1 || second.Get("nextPageToken").Exists() {

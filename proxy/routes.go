@@ -41,8 +41,8 @@ func (s *Server) routes() {
 	}
 	for pattern, read := range map[string]http.HandlerFunc{
 		"GET /{$}":                    s.welcome,
-		"GET /models":                 s.openai.Models,
-		"GET /models/{id...}":         s.openai.Model,
+		"GET /models":                 google(s.gemini.Models, s.openai.Models),
+		"GET /models/{id...}":         google(s.gemini.Model, s.openai.Model),
 		"GET /metrics":                s.metrics.write,
 		"GET /api/version":            s.ollama.Version,
 		"GET /api/tags":               s.ollama.Tags,
@@ -67,6 +67,17 @@ func (s *Server) routes() {
 	s.handle("GET /backend-api/wham/usage", s.usage)
 	s.open("GET /health", s.health)
 	s.adminRoutes()
+}
+
+// google chooses between two APIs that have the same address: Google's SDKs name themselves.
+func google(yes, no http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Goog-Api-Key") != "" || r.Header.Get("X-Goog-Api-Client") != "" {
+			yes(w, r)
+		} else {
+			no(w, r)
+		}
+	}
 }
 
 // handler answers a request and tells how that went.

@@ -171,6 +171,9 @@ func (h *Handler) Models(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) Model(w http.ResponseWriter, r *http.Request) {
 	h.Client.Models.Fetch(r.Context(), h.Client) //nolint:errcheck // the list at hand is used
 	name := r.PathValue("model")
+	if name == "" {
+		name = r.PathValue("id") // of the address that OpenAI's API has, too
+	}
 	id, _ := h.Client.Models.Resolve(name, "")
 	m, ok := h.Client.Models.Find(id)
 	if !ok {
