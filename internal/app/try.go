@@ -30,6 +30,9 @@ func (p *pageApp) test(ctx context.Context, tool string) (page.TestResult, error
 	case "/v1/messages":
 		path, text = known.Route, "content.#(type==\"text\").text"
 		body["max_tokens"] = 200
+	case "/v1beta/models":
+		path, text = known.Route+"/"+s.Model+":generateContent", "candidates.0.content.parts.0.text"
+		body = map[string]any{"contents": []any{map[string]any{"parts": []any{map[string]string{"text": say}}}}}
 	case "/v1/responses":
 		path, text = known.Route, "output.#(type==\"message\").content.0.text"
 		body = map[string]any{"model": s.Model, "input": []any{map[string]any{"role": "user", "content": say}}}

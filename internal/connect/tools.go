@@ -163,6 +163,12 @@ func Tools() []Tool {
 			launch: launchQwen,
 		},
 		{
+			ID: "gemini", Name: "Gemini CLI", Route: "/v1beta/models", programs: []string{"gemini"},
+			places: func(s System) []string { return []string{s.folder("GEMINI_CLI_HOME", ".gemini")} },
+			Recipe: "GOOGLE_GEMINI_BASE_URL={ROOT}\nGEMINI_API_KEY={KEY}\nGEMINI_MODEL={MODEL}",
+			Where:  "In ~/.gemini/.env, or in the environment. Choose Use Gemini API Key under /auth",
+		},
+		{
 			ID: "vscode", Name: "VS Code", Route: "/v1/responses", programs: []string{"code", "code-insiders"},
 			places: func(s System) []string { return []string{s.data("Code", "User"), s.data("Code - Insiders", "User")} },
 			files: func(s System) []file {

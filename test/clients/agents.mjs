@@ -192,6 +192,18 @@ const slow = {
       return (prompt) => [join(more, "opencode-linux-x64/bin/opencode"), ["run", "-m", "codex/gpt-5.5", prompt], { OPENCODE_DISABLE_MODELS_FETCH: "1" }];
     },
   },
+  "Gemini CLI": {
+    id: "gemini",
+    program: { name: "gemini", start: [node, join(more, "@google/gemini-cli/bundle/gemini.js")] },
+    once: { connect: false, run: false, args: (prompt) => ["--skip-trust", "-y", "-p", prompt] },
+    toolPrompt: `run_shell_command {"command":"echo ${proof}","description":"x"}`,
+    setup: (root) => async (home) => {
+      await mkdir(join(home, ".gemini"));
+      await writeFile(join(home, ".gemini/settings.json"), JSON.stringify({ security: { auth: { selectedType: "gemini-api-key" } } }));
+      return (prompt) => [node, [join(more, "@google/gemini-cli/bundle/gemini.js"), "--skip-trust", "-y", "-p", prompt],
+        { GOOGLE_GEMINI_BASE_URL: root, GEMINI_API_KEY: "x", GEMINI_MODEL: "gpt-5.5" }];
+    },
+  },
   "Qwen Code": {
     id: "qwen",
     program: { name: "qwen", start: [node, join(more, ".bin/qwen")] },

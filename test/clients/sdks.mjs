@@ -4,6 +4,7 @@ import Anthropic from "@anthropic-ai/sdk";
 import { createAnthropic } from "@ai-sdk/anthropic";
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
+import { GoogleGenAI } from "@google/genai";
 import { ChatOpenAI } from "@langchain/openai";
 import { Agent, OpenAIProvider, Runner, tool as agentTool } from "@openai/agents";
 import { generateText, Output, stepCountIs, streamText, tool } from "ai";
@@ -105,6 +106,7 @@ export function sdks(proxy) {
   const openai = new OpenAI({ baseURL, apiKey: "x" });
   const anthropic = new Anthropic({ baseURL: proxy.root, apiKey: "x" });
   const ollama = new Ollama({ host: proxy.root });
+  const google = new GoogleGenAI({ apiKey: "x", httpOptions: { baseUrl: proxy.root } });
   const vercel = createOpenAI({ baseURL, apiKey: "x" });
   const compatible = createOpenAICompatible({ name: "codex", baseURL, apiKey: "x", supportsStructuredOutputs: true });
   const claude = createAnthropic({ baseURL, apiKey: "x" });
@@ -327,6 +329,44 @@ export function sdks(proxy) {
       },
       cancel: () => cancels(proxy, async () => {
         for await (const _ of await anthropic.messages.create({ model, max_tokens: 100, stream: true, messages: [{ role: "user", content: "[[endless]]" }] })) break;
+      }),
+    },
+    "@google/genai": {
+      chat: async () => {
+        assert.match((await google.models.generateContent({ model, contents: "hello", config: { systemInstruction: "Be brief.", temperature: 1 } })).text, /hello/);
+        assert.ok((await google.models.countTokens({ model, contents: "hello" })).totalTokens > 0);
+        assert.equal((await google.models.get({ model })).name, `models/${model}`);
+        const names = [];
+        for await (const m of await google.models.list({ config: { pageSize: 2 } })) names.push(m.name);
+        assert.ok(names.includes(`models/${model}`));
+      },
+      stream: async () => {
+        const chat = google.chats.create({ model });
+        assert.match(await collect(await chat.sendMessageStream({ message: "hello" }), (c) => c.text), /hello/);
+        assert.match((await chat.sendMessage({ message: "hello again" })).text, /hello again/);
+      },
+      tools: async () => {
+        const tools = [{ functionDeclarations: [{ name: "get_weather", description: "Weather of a city", parametersJsonSchema: parameters }] }];
+        const chat = google.chats.create({ model, config: { tools, thinkingConfig: { includeThoughts: true } } });
+        const first = [];
+        for await (const chunk of await chat.sendMessageStream({ message: "Please call get_weather." })) first.push(...(chunk.functionCalls ?? []));
+        assert.deepEqual(first[0].args, { city: "sample" });
+        const second = await chat.sendMessage({ message: [{ functionResponse: { id: first[0].id, name: "get_weather", response: { output: "18 degrees" } } }] });
+        assert.match(second.text, /18 degrees/);
+      },
+      images: async () => assert.match((await google.models.generateContent({ model, contents: [{ text: "see" }, { inlineData: { mimeType: "image/png", data: pixel } }] })).text, /1 image/),
+      structured: async () => assert.deepEqual(JSON.parse((await google.models.generateContent({ model, contents: "fill", config: { responseMimeType: "application/json", responseJsonSchema: z.toJSONSchema(person) } })).text), sample),
+      errors: async () => {
+        await failsWith(limit, google.models.generateContent({ model, contents: "[[limit]]" }));
+        for (const scenario of ["[[cut]]", "[[failed server_error late]]"]) {
+          await assert.rejects(async () => collect(await google.models.generateContentStream({ model, contents: scenario }), () => ""));
+        }
+      },
+      cancel: () => cancels(proxy, async () => {
+        const abort = new AbortController();
+        try {
+          for await (const _ of await google.models.generateContentStream({ model, contents: "[[endless]]", config: { abortSignal: abort.signal } })) abort.abort();
+        } catch { /* aborted */ }
       }),
     },
     "ai (@ai-sdk/openai, Responses)": vercelRow(vercel(model)),
