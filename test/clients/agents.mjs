@@ -19,7 +19,7 @@ const proof = "proof-4711";
 const pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
 // agent returns the row of one agent. setup writes its files, and returns how to start it: [program, arguments, environment].
-async function agent(proxy, { setup, toolPrompt, image, schema, id, program, once, webSocket, steps = 9, hello = ["say hello to the world", /hello to the world/] }) {
+async function agent(proxy, { setup, toolPrompt, image, schema, id, program, once, webSocket, steps = 9, leaves = true, hello = ["say hello to the world", /hello to the world/] }) {
   const home = await mkdtemp(join(tmpdir(), "agent-"));
   const work = join(home, "work");
   await mkdir(work);
@@ -116,7 +116,7 @@ async function agent(proxy, { setup, toolPrompt, image, schema, id, program, onc
       await says("Please: [[limit]]", /usage limit/i);
       assert.ok(requests() - before <= 4, `${requests() - before} requests for one limit`);
     },
-    cancel: async () => {
+    cancel: leaves && (async () => {
       const before = proxy.log().split("gone=true").length;
       let kill;
       const ended = run("Please: [[endless]]", { started: (f) => { kill = f; } }).catch(() => {});
@@ -126,7 +126,7 @@ async function agent(proxy, { setup, toolPrompt, image, schema, id, program, onc
       await ended;
       for (let i = 0; i < 100 && proxy.log().split("gone=true").length === before; i++) await new Promise((resolve) => setTimeout(resolve, 50));
       assert.ok(proxy.log().split("gone=true").length > before, "the answer goes on");
-    },
+    }),
   };
 }
 
@@ -194,6 +194,7 @@ const slow = {
   },
   "Gemini CLI": {
     id: "gemini",
+    leaves: false, // it takes the stand-in's endless answer for a loop, and ends it itself
     program: { name: "gemini", start: [node, join(more, "@google/gemini-cli/bundle/gemini.js")] },
     once: { connect: false, run: false, args: (prompt) => ["--skip-trust", "-y", "-p", prompt] },
     toolPrompt: `run_shell_command {"command":"echo ${proof}","description":"x"}`,
