@@ -75,6 +75,9 @@ func TestASignalAtAnyMomentLosesNoSignIn(t *testing.T) {
 				b.RefuseRefresh("slow")
 				cmd := exec.Command(binary, "refresh")
 				cmd.Env = append([]string{"HOME=" + home, "XDG_RUNTIME_DIR=" + home, "DBUS_SESSION_BUS_ADDRESS=unix:path=/nonexistent"}, at(server.URL)...)
+				var said bytes.Buffer
+				cmd.Stdout, cmd.Stderr = &said, &said
+				begun := time.Now()
 				if err := cmd.Start(); err != nil {
 					t.Error(err)
 					return
@@ -84,6 +87,7 @@ func TestASignalAtAnyMomentLosesNoSignIn(t *testing.T) {
 				cmd.Wait()                                                             //nolint:errcheck // its code does not matter
 				if raw, _ := os.ReadFile(stored); !strings.Contains(string(raw), b.Newest(tokens)) {
 					failed.Add(1)
+					t.Logf("lost after %s, %v: %s", time.Since(begun).Round(time.Millisecond), cmd.ProcessState, said.String())
 				}
 				sent.Add(int32(len(b.Requests("/oauth/token"))))
 			}
