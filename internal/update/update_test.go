@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,12 +20,14 @@ import (
 // page is a release page that is signed by a key of its own.
 type page struct {
 	*httptest.Server
-	key      minisign.PrivateKey
-	public   string
-	file     []byte
-	signed   []byte // what the signature is of; the file when nil
-	redirect string
-	agents   []string
+	key    minisign.PrivateKey
+	public string
+	file   []byte
+	signed []byte // what the signature is of; the file when nil
+	// signature is one that was made elsewhere; nil for one by key.
+	signature []byte
+	redirect  string
+	agents    []string
 }
 
 func newPage(t *testing.T, file string) *page {
@@ -44,7 +47,11 @@ func newPage(t *testing.T, file string) *page {
 			if p.signed != nil {
 				of = p.signed
 			}
-			w.Write(minisign.Sign(p.key, of)) //nolint:errcheck // gone
+			signature := p.signature
+			if signature == nil {
+				signature = minisign.Sign(p.key, of)
+			}
+			w.Write(signature) //nolint:errcheck // gone
 		default:
 			w.Write(p.file) //nolint:errcheck // gone
 		}
@@ -79,6 +86,43 @@ func TestANewerVersionIsToldOnce(t *testing.T) {
 	}
 	if p.agents[0] != "codex-proxy/1.2.0" {
 		t.Errorf("it says more of itself than its version: %q", p.agents[0])
+	}
+}
+
+// TestANoticeSignedAsAReleaseIsBelieved signs as the release does, with minisign itself.
+func TestANoticeSignedAsAReleaseIsBelieved(t *testing.T) {
+	if _, err := exec.LookPath("minisign"); err != nil {
+		t.Skip("minisign is not installed")
+	}
+	folder := t.TempDir()
+	run := func(name string, args ...string) {
+		t.Helper()
+		cmd := exec.Command(name, args...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v %s", name, err, out)
+		}
+	}
+	file, key, public := filepath.Join(folder, "latest.json"), filepath.Join(folder, "key"), filepath.Join(folder, "key.pub")
+	run("minisign", "-G", "-W", "-s", key, "-p", public)
+	if err := os.WriteFile(file, []byte(notice("1.1.0", today)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run("../../packaging/sign", key, "1.1.0", file)
+	p := newPage(t, notice("1.1.0", today))
+	lines, err := os.ReadFile(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.public = strings.Split(string(lines), "\n")[1] // what the maintainer puts into MINISIGN_PUBLIC_KEY
+	if p.signature, err = os.ReadFile(file + ".minisig"); err != nil {
+		t.Fatal(err)
+	}
+	if found, warnings, _ := looked(t, p, "1.0.0"); len(found) != 1 || len(warnings) != 0 {
+		t.Errorf("found %v, warned %q", found, warnings)
+	}
+	p.file = []byte(notice("1.2.0", today))
+	if found, warnings, _ := looked(t, p, "1.0.0"); len(found) != 0 || len(warnings) != 1 {
+		t.Errorf("another file by the same signature: found %v, warned %q", found, warnings)
 	}
 }
 
