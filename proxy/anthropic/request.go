@@ -3,6 +3,7 @@ package anthropic
 
 import (
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -68,6 +69,7 @@ var params = map[string]func(*request, json.RawMessage) error{
 	"tool_choice":   (*request).takeChoice,
 	"thinking":      (*request).takeThinking,
 	"output_config": (*request).takeOutput,
+	"metadata":      (*request).takeMetadata,
 	"output_format": func(r *request, v json.RawMessage) error { return r.takeFormat(v) },
 	// Every caller must send it; the backend takes none.
 	"max_tokens": func(r *request, _ json.RawMessage) error { r.Drop("max_tokens"); return nil },
@@ -213,9 +215,32 @@ func (r *request) takeFormat(v json.RawMessage) error {
 	return nil
 }
 
+// sessionID is Claude Code's name of a conversation, at the end of the user's id or, since 2.1, a field of it.
+var sessionID = regexp.MustCompile(`(?:_session_|"session_id":\s*")([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})`)
+
+// takeMetadata keeps the requests of a conversation together, so that the backend finds their prompt in its cache. Who
+// the user is stays here.
+func (r *request) takeMetadata(v json.RawMessage) error {
+	var metadata struct {
+		UserID string `json:"user_id"`
+	}
+	if json.Unmarshal(v, &metadata) == nil {
+		if found := sessionID.FindStringSubmatch(metadata.UserID); found != nil {
+			r.PromptCacheKey = found[1]
+			return nil
+		}
+	}
+	r.Drop("metadata")
+	return nil
+}
+
+// attribution begins a block of Claude Code's system prompt that is for Anthropic's accounts, and differs from request to
+// request. It is no prompt.
+const attribution = "x-anthropic-billing-header:"
+
 // convert turns the messages into items.
 func (r *request) convert(cache *codex.ReasoningCache, model string) error {
-	system, err := plainText(r.system)
+	system, err := systemPrompt(r.system)
 	if err != nil {
 		return codex.Invalid("system", "system must be a string or a list of text blocks")
 	}
@@ -267,6 +292,16 @@ func plainText(raw json.RawMessage) (string, error) {
 		return "", nil
 	}
 	blocks, err := readBlocks(raw)
+	return joinText(blocks), err
+}
+
+// systemPrompt is the text of a system prompt without its attribution.
+func systemPrompt(raw json.RawMessage) (string, error) {
+	if len(raw) == 0 {
+		return "", nil
+	}
+	blocks, err := readBlocks(raw)
+	blocks = slices.DeleteFunc(blocks, func(b inputBlock) bool { return strings.HasPrefix(b.Text, attribution) })
 	return joinText(blocks), err
 }
 
