@@ -21,21 +21,24 @@ import (
 // routes registers every address, as normalise leaves them.
 func (s *Server) routes() {
 	for pattern, translate := range map[string]func(http.ResponseWriter, *http.Request, []byte) reply.Outcome{
-		"POST /chat/completions":       s.openai.Chat,
-		"POST /completions":            s.openai.Completions,
-		"POST /responses":              s.openai.Responses,
-		"POST /responses/input_tokens": s.openai.InputTokens,
-		"POST /responses/compact":      s.openai.Compact,
-		"POST /images/generations":     s.openai.Images,
-		"POST /images/edits":           s.openai.Images,
-		"POST /messages":               s.anthropic.Messages,
-		"POST /messages/count_tokens":  s.anthropic.CountTokens,
-		"POST /api/chat":               s.ollama.Chat,
-		"POST /api/generate":           s.ollama.Generate,
-		"POST /api/show":               s.ollama.Show,
-		"POST /v1beta/models/{model}":  s.gemini.Ask,
-		"POST /v1alpha/models/{model}": s.gemini.Ask,
-		"POST /models/{model}":         s.gemini.Ask, // the same API's v1
+		"POST /chat/completions":        s.openai.Chat,
+		"POST /completions":             s.openai.Completions,
+		"POST /responses":               s.openai.Responses,
+		"POST /responses/input_tokens":  s.openai.InputTokens,
+		"POST /responses/compact":       s.openai.Compact,
+		"POST /alpha/search":            s.openai.Alpha,
+		"POST /alpha/history/v2/{call}": s.openai.Alpha,
+		"POST /alpha/notes/v2/{call}":   s.openai.Alpha,
+		"POST /images/generations":      s.openai.Images,
+		"POST /images/edits":            s.openai.Images,
+		"POST /messages":                s.anthropic.Messages,
+		"POST /messages/count_tokens":   s.anthropic.CountTokens,
+		"POST /api/chat":                s.ollama.Chat,
+		"POST /api/generate":            s.ollama.Generate,
+		"POST /api/show":                s.ollama.Show,
+		"POST /v1beta/models/{model}":   s.gemini.Ask,
+		"POST /v1alpha/models/{model}":  s.gemini.Ask,
+		"POST /models/{model}":          s.gemini.Ask, // the same API's v1
 	} {
 		s.handle(pattern, s.withBody(translate))
 	}

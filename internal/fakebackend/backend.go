@@ -15,6 +15,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"github.com/tidwall/gjson"
 	"io"
 	"net/http"
 	"net/url"
@@ -152,6 +153,11 @@ func New() *Backend {
 	}
 	b.mux.HandleFunc("POST /backend-api/codex/responses", b.responses)
 	b.mux.HandleFunc("POST /backend-api/codex/responses/compact", b.compact)
+	b.mux.HandleFunc("POST /backend-api/codex/alpha/search", b.search)
+	for _, call := range []string{"history/v2/list_windows", "history/v2/list_items", "history/v2/read_item", "history/v2/search_contents",
+		"notes/v2/thread_hint", "notes/v2/list_files_by_prefix", "notes/v2/read_file", "notes/v2/search_contents", "notes/v2/append_to_file", "notes/v2/write_file"} {
+		b.mux.HandleFunc("POST /backend-api/codex/alpha/"+call, b.remembered)
+	}
 	b.mux.HandleFunc("GET /backend-api/codex/models", b.models)
 	b.mux.HandleFunc("GET /backend-api/wham/usage", b.usage)
 	b.mux.HandleFunc("GET /backend-api/wham/accounts/check", b.accounts)
@@ -481,6 +487,32 @@ func (b *Backend) compact(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, 200, map[string]any{"output": []any{map[string]any{"type": "compaction", "encrypted_content": "gAAAA" + random()}}})
+}
+
+// search refuses what the real one does: the cache key of the request that it belongs to.
+func (b *Backend) search(w http.ResponseWriter, r *http.Request) {
+	raw, err := b.record(r)
+	if err != nil || !b.authorize(w, r) {
+		return
+	}
+	if gjson.GetBytes(raw, "prompt_cache_key").Exists() {
+		writeJSON(w, 400, map[string]any{"error": map[string]any{"code": "unknown_parameter", "param": "prompt_cache_key", "message": "Unknown parameter: 'prompt_cache_key'."}})
+		return
+	}
+	writeJSON(w, 200, map[string]any{"output": "one result"})
+}
+
+// remembered answers the calls of history and notes, which name the conversation that they are about.
+func (b *Backend) remembered(w http.ResponseWriter, r *http.Request) {
+	raw, err := b.record(r)
+	if err != nil || !b.authorize(w, r) {
+		return
+	}
+	if gjson.GetBytes(raw, "context.session_id").Str == "" {
+		writeJSON(w, 400, map[string]any{"error": map[string]any{"code": "missing_required_parameter", "param": "context", "message": "Missing required parameter: 'context'."}})
+		return
+	}
+	writeJSON(w, 200, map[string]any{"items": []any{}})
 }
 
 func (b *Backend) usage(w http.ResponseWriter, r *http.Request) {

@@ -177,17 +177,25 @@ func (c *Client) accepted(token creds.Token, h http.Header) {
 	}
 }
 
-// forwarded are the paths under the responses endpoint to which a body may go as it is.
-// Source: captured from Codex CLI 0.169.
-var forwarded = []string{"/compact"}
+// forwarded are the addresses beside the responses endpoint to which a body may go as it is.
+// Source: Codex CLI 0.169: captured, and for history and notes read from the program.
+var forwarded = []string{
+	"/responses/compact", "/alpha/search",
+	"/alpha/history/v2/list_windows", "/alpha/history/v2/list_items", "/alpha/history/v2/read_item", "/alpha/history/v2/search_contents",
+	"/alpha/notes/v2/thread_hint", "/alpha/notes/v2/list_files_by_prefix", "/alpha/notes/v2/read_file", "/alpha/notes/v2/search_contents",
+	"/alpha/notes/v2/append_to_file", "/alpha/notes/v2/write_file",
+}
 
-// Forward posts a body as it is to a path under the responses endpoint, such as /compact, and returns the answer's
-// header and body; paths that are not known there are refused. Of the caller's headers only the Codex CLI's own go up.
+// forwardedHeaders are those of the Codex CLI that only forwarded bodies have.
+var forwardedHeaders = []string{"X-Openai-Encrypted-Tool-Arguments", "X-Openai-Tool-Output-Truncation-Policy"}
+
+// Forward posts a body as it is to an address beside the responses endpoint, such as /responses/compact, and returns the
+// answer's header and body; addresses that are not known are refused. Of the caller's headers only the Codex CLI's own go up.
 // Errors are *Error, also for every answer but a 200 and for one that takes longer than IdleTimeout, or ctx's when the
 // caller went away.
 func (c *Client) Forward(ctx context.Context, path string, body []byte, from http.Header) (header http.Header, answer []byte, err error) {
 	if !slices.Contains(forwarded, path) {
-		return nil, nil, &Error{Status: http.StatusNotFound, Type: typeInvalid, Code: "unknown_url", Message: "There is nothing at this address"}
+		return nil, nil, &Error{Status: http.StatusNotFound, Type: typeInvalid, Code: "unknown_url", Message: "There is nothing at this address. Here are: " + strings.Join(forwarded, ", ")}
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.IdleTimeout, Silent(c.IdleTimeout, c.Advice))
 	defer cancel()
@@ -199,11 +207,11 @@ func (c *Client) Forward(ctx context.Context, path string, body []byte, from htt
 		if !c.upstream(token.Kind).Forwards {
 			return nil, nil, c.notOffered()
 		}
-		req, err := c.request(ctx, http.MethodPost, func(u Upstream) string { return u.ResponsesURL + path }, body, token)
+		req, err := c.request(ctx, http.MethodPost, func(u Upstream) string { return strings.TrimSuffix(u.ResponsesURL, "/responses") + path }, body, token)
 		if err != nil {
 			return nil, nil, err
 		}
-		for _, name := range nativeHeaders {
+		for _, name := range slices.Concat(nativeHeaders, forwardedHeaders) {
 			if v := from.Get(name); v != "" {
 				req.Header.Set(name, v)
 			}

@@ -190,20 +190,5 @@ func (h *Handler) InputTokens(w http.ResponseWriter, r *http.Request, body []byt
 	return out
 }
 
-// Compact answers POST /v1/responses/compact: the backend does.
-func (h *Handler) Compact(w http.ResponseWriter, r *http.Request, body []byte) reply.Outcome {
-	out := reply.Outcome{Model: gjson.GetBytes(body, "model").Str}
-	req := &codex.Request{}
-	req.RecogniseNative(r.Header)
-	header, answer, err := h.Client.Forward(r.Context(), "/compact", body, r.Header)
-	if err != nil {
-		return h.fail(w, req, out, err)
-	}
-	reply.Announce(w.Header(), codex.Dropped{}, header)
-	w.Header().Set("Content-Type", header.Get("Content-Type"))
-	w.Write(answer) //nolint:errcheck // the caller has gone
-	return out
-}
-
 // Len is how many answers are kept, those of WebSockets among them.
 func (s *ResponseStore) Len() int { return s.answers.Len() }
