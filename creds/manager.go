@@ -243,9 +243,23 @@ func (m *Manager) RefreshIfDue(ctx context.Context) {
 		return
 	}
 	s := m.now.Load()
-	if now := s.clock.at(m.cfg.Now()); s.due(now) && !now.Before(s.next) {
+	if now := s.clock.at(m.cfg.Now()); (s.due(now) || s.unsaved) && !now.Before(s.next) {
 		m.change(ctx, m.refreshFor(request{why: whenDue, seen: s})) //nolint:errcheck // see above
 	}
+}
+
+// Due is when RefreshIfDue will have something to do, by this machine's clock: for where Run does not keep the sign-in
+// fresh. Zero for never.
+func (m *Manager) Due() time.Time {
+	s := m.now.Load()
+	at, wall := s.dueAt(), m.cfg.Now()
+	if at.IsZero() && !s.unsaved {
+		return time.Time{}
+	}
+	if s.unsaved || at.Before(s.next) {
+		at = s.next
+	}
+	return wall.Add(at.Sub(s.clock.at(wall)))
 }
 
 // Run keeps the sign-in fresh, and notices what others change, until ctx or the Manager ends. It does not wait for a

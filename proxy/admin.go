@@ -68,6 +68,9 @@ func DecodeAdmin(raw []byte) (creds.Credentials, error) {
 	if err := json.Unmarshal(raw, &a); err != nil {
 		return creds.Credentials{}, errors.New("not the JSON of a sign-in")
 	}
+	if (a.AccessToken != "" && !headerWord(a.AccessToken)) || (a.UserID != "" && !headerWord(a.UserID)) {
+		return creds.Credentials{}, errors.New("a token or the userID has characters that can't be sent")
+	}
 	if c := a.credentials(); !a.local(c) {
 		return c, nil
 	}
@@ -96,7 +99,10 @@ func (a AdminCredentials) credentials() creds.Credentials {
 
 // check names the first field that is missing or wrong.
 func (a AdminCredentials) check() *codex.Error {
-	const anHourAgoInSeconds = 100_000_000_000 // what is smaller is not in milliseconds
+	const (
+		anHourAgoInSeconds      = 100_000_000_000     // what is smaller is not in milliseconds
+		longAfterInMilliseconds = 100_000_000_000_000 // nor is what is larger
+	)
 	switch {
 	case a.AccessToken == "":
 		return codex.Invalid("accessToken", "accessToken is missing")
@@ -104,7 +110,13 @@ func (a AdminCredentials) check() *codex.Error {
 		return codex.Invalid("refreshToken", "refreshToken is missing: without it the sign-in ends with the access token")
 	case a.ExpiresAt == 0 && a.credentials().ExpiresAt.IsZero():
 		return codex.Invalid("expiresAt", "expiresAt is missing, and the access token does not tell: send it in milliseconds since 1970")
-	case a.ExpiresAt < 0 || (a.ExpiresAt > 0 && a.ExpiresAt < anHourAgoInSeconds):
+	case !headerWord(a.AccessToken):
+		return codex.Invalid("accessToken", "accessToken is no token: it has characters that none has, or is longer than 64 KB")
+	case !headerWord(a.RefreshToken):
+		return codex.Invalid("refreshToken", "refreshToken is no token: it has characters that none has, or is longer than 64 KB")
+	case a.UserID != "" && !headerWord(a.UserID):
+		return codex.Invalid("userID", "userID has characters that no account id has, or is longer than 64 KB")
+	case a.ExpiresAt < 0 || (a.ExpiresAt > 0 && (a.ExpiresAt < anHourAgoInSeconds || a.ExpiresAt > longAfterInMilliseconds)):
 		return codex.Invalid("expiresAt", "expiresAt must be in milliseconds since 1970")
 	case a.local(a.credentials()):
 		return codex.Invalid("accessToken", "This is no access token of a Codex sign-in, and %s", ErrStaysLocal)
@@ -112,6 +124,11 @@ func (a AdminCredentials) check() *codex.Error {
 		return codex.Invalid("kind", "kind must be codex")
 	}
 	return nil
+}
+
+// headerWord reports whether s can be a part of a header's value: visible ASCII without spaces, 64 KB at most.
+func headerWord(s string) bool {
+	return s != "" && len(s) <= 64<<10 && strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f }) < 0
 }
 
 // adminStatus is the answer of GET /admin/credentials/status.

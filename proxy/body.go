@@ -20,13 +20,16 @@ import (
 )
 
 const (
-	// bodyMost is the largest request body, unpacked, in bytes. Images go inline, a dozen of them fit.
+	// bodyMost is the largest request body, unpacked, in bytes, where Config says nothing else. Images go inline, a dozen of
+	// them fit.
 	bodyMost = 64 << 20
 	// bodiesMost is the memory of all bodies and messages together that callers have sent and that are not answered yet,
 	// where Config says nothing else.
 	bodiesMost = 256 << 20
 	// bodyFirst is what is taken for a body before anything of it has come; from there it grows with what comes.
 	bodyFirst = 4 << 10
+	// sizeFrom is how much of a body must have come before its announced size is reckoned with.
+	sizeFrom = 1 << 20
 	// zstdWindow is the largest window of a zstd body, which its sender chooses and the decoder allocates. Source: RFC
 	// 8878, 3.1.1.1.2 recommends that decoders take this much.
 	zstdWindow = 8 << 20
@@ -83,8 +86,9 @@ func (c *claim) release() {
 }
 
 // readAll reads to the end and claims what that takes, growing with what comes. At most limit bytes are read; more is
-// an *http.MaxBytesError.
-func (c *claim) readAll(r io.Reader, limit int) ([]byte, error) {
+// an *http.MaxBytesError. size is what the sender says that there is, 0 or less for nothing: it is believed from
+// sizeFrom on, when half of it has come.
+func (c *claim) readAll(r io.Reader, limit, size int) ([]byte, error) {
 	if err := c.grow(bodyFirst); err != nil {
 		return nil, err
 	}
@@ -95,6 +99,9 @@ func (c *claim) readAll(r io.Reader, limit int) ([]byte, error) {
 				return nil, &http.MaxBytesError{Limit: int64(limit)}
 			}
 			bigger := min(2*cap(buf), limit+1)
+			if len(buf) >= sizeFrom && size > len(buf) && size < bigger {
+				bigger = size + 1
+			}
 			if err := c.grow(int64(bigger - cap(buf))); err != nil {
 				return nil, err
 			}
@@ -120,23 +127,23 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, c *claim) ([]b
 	body, err := func() ([]byte, error) {
 		windows := claim{from: c.from} // of the decoders, which end with the reading
 		defer windows.release()
-		unpacked, err := unpack(http.MaxBytesReader(w, in, bodyMost), r.Header.Get("Content-Encoding"), &windows)
+		unpacked, err := unpack(http.MaxBytesReader(w, in, int64(s.cfg.BodyMost)), r.Header.Get("Content-Encoding"), s.cfg.BodyMost, &windows)
 		if err != nil {
 			return nil, err
 		}
 		defer unpacked.Close()
-		return c.readAll(unpacked, bodyMost)
+		return c.readAll(unpacked, s.cfg.BodyMost, int(r.ContentLength))
 	}()
 	if err != nil {
 		w.Header().Set("Connection", "close") // and the deadline stays: what is left of the body is not waited for
-		return nil, bodyError(err)
+		return nil, bodyError(err, s.cfg.BodyMost)
 	}
 	rc.SetReadDeadline(time.Time{}) //nolint:errcheck // a Worker has none
 	return body, nil
 }
 
 // unpack follows Content-Encoding, which may name several codings, the last applied first.
-func unpack(r io.Reader, codings string, c *claim) (io.ReadCloser, error) {
+func unpack(r io.Reader, codings string, most int, c *claim) (io.ReadCloser, error) {
 	out := io.NopCloser(r)
 	list := strings.Split(codings, ",")
 	if len(list) > 4 {
@@ -155,7 +162,7 @@ func unpack(r io.Reader, codings string, c *claim) (io.ReadCloser, error) {
 				return nil, err
 			}
 			var z *zstd.Decoder
-			z, err = zstd.NewReader(out, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(zstdWindow), zstd.WithDecoderMaxMemory(bodyMost+1<<20))
+			z, err = zstd.NewReader(out, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(zstdWindow), zstd.WithDecoderMaxMemory(uint64(most)+1<<20))
 			if err == nil {
 				out = z.IOReadCloser()
 			}
@@ -184,7 +191,7 @@ func inflate(r io.Reader) (io.ReadCloser, error) {
 	return flate.NewReader(b), nil
 }
 
-func bodyError(err error) error {
+func bodyError(err error, most int) error {
 	var known *codex.Error
 	var large *http.MaxBytesError
 	switch {
@@ -192,7 +199,7 @@ func bodyError(err error) error {
 		return known
 	case errors.As(err, &large), errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, zstd.ErrWindowSizeExceeded):
 		return &codex.Error{Status: http.StatusRequestEntityTooLarge, Type: "invalid_request_error", Code: "request_too_large",
-			Message: fmt.Sprintf("The request is larger than %d MB. Send fewer or smaller images", bodyMost>>20)}
+			Message: fmt.Sprintf("The request is larger than %d MB. Send fewer or smaller images", most>>20)}
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, errDripping):
 		return &codex.Error{Status: http.StatusRequestTimeout, Type: "invalid_request_error", Code: "request_timeout",
 			Message: "The request's body stopped on its way. Send it again"}

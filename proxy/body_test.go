@@ -81,7 +81,7 @@ func TestABodyIsReadHoweverItComes(t *testing.T) {
 		"whole": func(r io.Reader) io.Reader { return r }, "a byte at a time": iotest.OneByteReader, "with its end": iotest.DataErrReader,
 	} {
 		c := &claim{from: newBudget(1 << 20)}
-		got, err := c.readAll(wrap(bytes.NewReader(want)), len(want))
+		got, err := c.readAll(wrap(bytes.NewReader(want)), len(want), 0)
 		if err != nil || !bytes.Equal(got, want) || c.held < int64(len(want)) || c.held != int64(cap(got)) {
 			t.Errorf("%s: %d bytes, %d claimed for %d, %v", name, len(got), c.held, cap(got), err)
 		}
@@ -91,12 +91,12 @@ func TestABodyIsReadHoweverItComes(t *testing.T) {
 			t.Errorf("%s: %d", name, c.from.left.Load())
 		}
 		var large *http.MaxBytesError
-		if _, err := c.readAll(wrap(bytes.NewReader(want)), len(want)-1); !errors.As(err, &large) {
+		if _, err := c.readAll(wrap(bytes.NewReader(want)), len(want)-1, 0); !errors.As(err, &large) {
 			t.Errorf("%s, too large: %v", name, err)
 		}
 	}
 	c := &claim{from: newBudget(1 << 20)}
-	if _, err := c.readAll(iotest.ErrReader(io.ErrUnexpectedEOF), 100); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := c.readAll(iotest.ErrReader(io.ErrUnexpectedEOF), 100, 0); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Error(err)
 	}
 }
@@ -180,7 +180,7 @@ func TestADrippingBodyIsCut(t *testing.T) {
 
 func TestBodyErrorsAreTheCallersWords(t *testing.T) {
 	for want, err := range map[int]error{413: &http.MaxBytesError{}, 408: errDripping, 400: io.ErrUnexpectedEOF, 503: &codex.Error{Status: 503}} {
-		if e := asError(bodyError(err)); e.Status != want {
+		if e := asError(bodyError(err, bodyMost)); e.Status != want {
 			t.Errorf("%v is %d", err, e.Status)
 		}
 	}

@@ -41,6 +41,8 @@ type Config struct {
 	// Memory is what all request bodies and WebSocket messages together may take until they are answered, in bytes; 0
 	// for 256 MB.
 	Memory int64
+	// BodyMost is the largest request body, unpacked, in bytes; 0 for 64 MB.
+	BodyMost int
 
 	Guard   Guard
 	Admin   *Admin // nil without an admin API
@@ -106,6 +108,9 @@ func NewServer(cfg Config) *Server {
 	client.Models.Aliases = cfg.Aliases
 	if cfg.Guard.Advice == nil {
 		cfg.Guard.Advice = cfg.Advice
+	}
+	if cfg.BodyMost == 0 {
+		cfg.BodyMost = bodyMost
 	}
 	if cfg.Memory == 0 {
 		cfg.Memory = bodiesMost

@@ -87,7 +87,7 @@ func (s socket) Read(ctx context.Context) ([]byte, func(), error) {
 		return nil, nil, errNotText
 	}
 	c := &claim{from: s.bodies}
-	data, err := c.readAll(r, bodyMost)
+	data, err := c.readAll(r, bodyMost, 0)
 	if err != nil {
 		c.release()
 		return nil, nil, err

@@ -26,7 +26,7 @@ const until = async (ok) => {
   throw new Error("it did not start: " + children.map((c) => c.log).join("\n"));
 };
 const standin = start(join(here, "../build/stand-in"), []);
-await until(() => standin.log.split("\n").length > 3);
+await until(() => standin.log.split("\n").length > 4);
 const [url, signIn] = standin.log.trim().split("\n");
 const port = await new Promise((resolve) => { const s = createServer().listen(0, "127.0.0.1", () => { const p = s.address().port; s.close(() => resolve(p)); }); });
 // A Worker that passes the upstream's answer on, and does nothing else: what the platform itself costs.

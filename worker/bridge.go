@@ -3,23 +3,115 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"syscall/js"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
-var (
-	object     = js.Global().Get("Object")
-	bytesClass = js.Global().Get("Uint8Array")
-	promise    = js.Global().Get("Promise")
-)
+// bridge is host.mjs's Host: what crosses are numbers, strings, and bytes in one buffer. Safe for concurrent use.
+type bridge struct {
+	host    js.Value
+	handler http.Handler
+	ready   <-chan struct{} // closed when requests may be answered
+	tick    func(context.Context)
+	large   *semaphore.Weighted // who may read a large body
+
+	copying sync.Mutex // holds the buffer
+	buffer  js.Value
+
+	mu        sync.Mutex
+	last      int // call that was numbered
+	exchanges map[int]*writer
+	calls     map[int]chan answered
+	bodies    map[int]chan int
+}
+
+func newBridge(host js.Value) *bridge {
+	return &bridge{host: host, buffer: host.Get("buffer"), large: semaphore.NewWeighted(1),
+		exchanges: map[int]*writer{}, calls: map[int]chan answered{}, bodies: map[int]chan int{}}
+}
+
+// listen lets the host tell what happens.
+func (b *bridge) listen() {
+	b.host.Set("event", js.FuncOf(func(_ js.Value, args []js.Value) any {
+		defer func() { recover() }() //nolint:errcheck // one event that can't be understood ends nobody else's request
+		b.happened(args[0].String(), args[1].Int(), args[2:])
+		return nil
+	}))
+}
+
+func (b *bridge) happened(kind string, id int, args []js.Value) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch kind {
+	case "request":
+		b.begin(id, args[0].String(), args[1].String(), args[2].String(), args[3].Int(), int64(args[4].Float()))
+	case "left":
+		if w := b.exchanges[id]; w != nil {
+			w.cancel()
+		}
+	case "room":
+		if w := b.exchanges[id]; w != nil {
+			select {
+			case w.room <- struct{}{}:
+			default:
+			}
+		}
+	case "data":
+		if c := b.bodies[id]; c != nil {
+			c <- args[0].Int()
+		}
+	case "answered":
+		if args[2].Int() != 0 {
+			b.bodies[args[2].Int()] = make(chan int, 1)
+		}
+		if c := b.calls[id]; c != nil {
+			c <- answered{status: args[0].Int(), header: headerOf(args[1].String()), body: args[2].Int()}
+		}
+	case "failed":
+		if c := b.calls[id]; c != nil {
+			c <- answered{err: errors.New(args[0].String())}
+		}
+	case "tick":
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			b.tick(ctx)
+			b.host.Call("ticked", id)
+		}()
+	}
+}
+
+// begin has a request answered. Called with mu.
+func (b *bridge) begin(id int, method, address, header string, body int, length int64) {
+	ctx, cancel := context.WithCancel(context.Background())
+	w := &writer{bridge: b, id: id, header: http.Header{}, ctx: ctx, cancel: cancel, room: make(chan struct{}, 1)}
+	b.exchanges[id] = w
+	r, err := http.NewRequestWithContext(ctx, method, address, http.NoBody)
+	if err != nil {
+		b.host.Call("end", id, true)
+		w.cancel()
+		delete(b.exchanges, id)
+		return
+	}
+	r.Header = headerOf(header)
+	r.Host, r.RequestURI, r.ContentLength = r.URL.Host, r.URL.RequestURI(), 0
+	if body != 0 {
+		b.bodies[body] = make(chan int, 1)
+		w.body = &upload{bodyReader: &bodyReader{bridge: b, id: body, ctx: ctx, outcome: b.bodies[body]}, turn: turn{of: b.large, ctx: ctx}}
+		r.Body, r.ContentLength = w.body, length
+	}
+	go w.run(r)
+}
 
 // await waits for a promise. The error is what it was rejected with.
 func await(p js.Value) (js.Value, error) {
@@ -54,257 +146,315 @@ func reason(v js.Value) string {
 	return v.String()
 }
 
-// fetcher sends requests by the platform's fetch. Redirects are not followed, since a sign-in goes with each request.
-type fetcher struct{}
+// headerOf reads headers as they cross: names and values, a line each.
+func headerOf(text string) http.Header {
+	h := http.Header{}
+	lines := strings.Split(text, "\n")
+	for i := 0; i+1 < len(lines); i += 2 {
+		h.Add(lines[i], lines[i+1])
+	}
+	return h
+}
+
+// lines is what headerOf reads. A value that JavaScript would refuse is made one that it takes: control characters
+// become spaces, and each byte a character of its own.
+func lines(h http.Header) string {
+	var parts []string
+	for name, values := range h {
+		for _, v := range values {
+			parts = append(parts, name, fieldValue(v))
+		}
+	}
+	return strings.Join(parts, "\n")
+}
+
+func fieldValue(v string) string {
+	plain := true
+	for i := range len(v) {
+		plain = plain && v[i] >= ' ' && v[i] < 0x7f
+	}
+	if plain {
+		return v
+	}
+	out := make([]rune, len(v))
+	for i := range len(v) {
+		if out[i] = rune(v[i]); v[i] < ' ' || v[i] == 0x7f {
+			out[i] = ' '
+		}
+	}
+	return string(out)
+}
+
+// answered is what came of a call.
+type answered struct {
+	status int
+	header http.Header
+	body   int
+	err    error
+}
+
+// fetcher sends requests by the platform's fetch.
+type fetcher struct{ *bridge }
 
 // Do is http.Client's.
-func (fetcher) Do(r *http.Request) (*http.Response, error) {
+func (f fetcher) Do(r *http.Request) (*http.Response, error) {
 	ctx := r.Context()
 	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	f.mu.Lock()
+	f.last++
+	id, outcome := f.last, make(chan answered, 1)
+	f.calls[id] = outcome
+	f.mu.Unlock()
+	forget := func() {
+		f.mu.Lock()
+		delete(f.calls, id)
+		f.mu.Unlock()
+	}
+	if err := f.post(id, r); err != nil {
+		forget()
 		return nil, err
 	}
-	abort := js.Global().Get("AbortController").New()
-	options := object.New()
-	options.Set("method", r.Method)
-	options.Set("redirect", "manual")
-	options.Set("signal", abort.Get("signal"))
-	headers := js.Global().Get("Headers").New()
-	for name, values := range r.Header {
-		for _, v := range values {
-			headers.Call("append", name, v)
-		}
-	}
-	options.Set("headers", headers)
-	if r.Body != nil && r.Body != http.NoBody {
-		raw, err := io.ReadAll(r.Body)
-		if err != nil {
-			return nil, err
-		}
-		options.Set("body", toJS(raw))
-	}
-	stop := context.AfterFunc(ctx, func() { abort.Call("abort") })
-	answer, err := await(js.Global().Call("fetch", r.URL.String(), options))
-	if err != nil {
+	hangUp := sync.OnceFunc(func() { f.host.Call("hangUp", id) })
+	stop := context.AfterFunc(ctx, hangUp)
+	a := <-outcome // an abort ends it, too
+	forget()
+	if a.err != nil {
 		stop()
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, &url.Error{Op: r.Method, URL: r.URL.Host, Err: err}
+		return nil, &url.Error{Op: r.Method, URL: r.URL.Host, Err: a.err}
 	}
-	header := http.Header{}
-	each := js.FuncOf(func(_ js.Value, args []js.Value) any { header.Add(args[1].String(), args[0].String()); return nil })
-	answer.Get("headers").Call("forEach", each)
-	each.Release()
-	resp := &http.Response{StatusCode: answer.Get("status").Int(), Header: header, Body: http.NoBody, Request: r}
-	if body := answer.Get("body"); !body.IsNull() && !body.IsUndefined() {
-		resp.Body = newBodyReader(ctx, body, abort, stop)
-	} else {
+	resp := &http.Response{StatusCode: a.status, Header: a.header, Body: http.NoBody, Request: r}
+	if a.body == 0 {
 		stop()
+		hangUp()
+		return resp, nil
 	}
+	f.mu.Lock()
+	resp.Body = &bodyReader{bridge: f.bridge, id: a.body, ctx: ctx, outcome: f.bodies[a.body], closed: func() { stop(); hangUp() }}
+	f.mu.Unlock()
 	return resp, nil
 }
 
-// bodyReader reads a ReadableStream, by worker.mjs's Puller.
-type bodyReader struct {
-	ctx    context.Context
-	chunk  chan readResult
-	then   js.Func
-	catch  js.Func
-	reader js.Value
-	stop   func() bool
-	abort  js.Value
-	rest   []byte
-	err    error
-	closed bool
-}
-
-type readResult struct {
-	data         []byte
-	done, broken bool
-}
-
-func newBodyReader(ctx context.Context, body, abort js.Value, stop func() bool) *bodyReader {
-	b := &bodyReader{ctx: ctx, reader: js.Global().Get("codexProxy").Call("pull", body), stop: stop, abort: abort, chunk: make(chan readResult, 1)}
-	b.then = js.FuncOf(func(_ js.Value, args []js.Value) any {
-		r := readResult{done: args[0].IsNull()}
-		if !r.done {
-			r.data = toGo(args[0])
+// post hands a request over, its body piece by piece.
+func (f fetcher) post(id int, r *http.Request) error {
+	f.copying.Lock()
+	defer f.copying.Unlock()
+	if r.Body != nil && r.Body != http.NoBody {
+		if r.ContentLength <= 0 {
+			return errors.New("a body of unknown length")
 		}
-		b.chunk <- r
-		return nil
-	})
-	b.catch = js.FuncOf(func(js.Value, []js.Value) any { b.chunk <- readResult{broken: true}; return nil })
-	return b
-}
-
-func (b *bodyReader) Read(p []byte) (int, error) {
-	for len(b.rest) == 0 {
-		if b.err != nil {
-			return 0, b.err
-		}
-		b.reader.Call("next").Call("then", b.then, b.catch)
-		r := <-b.chunk
-		b.rest = r.data
-		switch {
-		case r.broken && b.ctx.Err() != nil:
-			b.err = context.Cause(b.ctx)
-		case r.broken:
-			b.err = io.ErrUnexpectedEOF
-		case r.done:
-			b.err = io.EOF
+		f.host.Call("body", id, r.ContentLength)
+		piece := make([]byte, pieceMost)
+		for left := r.ContentLength; left > 0; {
+			n, err := r.Body.Read(piece[:min(left, pieceMost)])
+			if left -= int64(n); n > 0 {
+				js.CopyBytesToJS(f.buffer, piece[:n])
+				f.host.Call("put", n)
+			}
+			if err != nil && left > 0 {
+				return err
+			}
 		}
 	}
-	n := copy(p, b.rest)
-	b.rest = b.rest[n:]
-	return n, nil
-}
-
-func (b *bodyReader) Close() error {
-	if b.closed {
-		return nil
-	}
-	b.closed = true
-	b.stop()
-	if b.err == nil {
-		b.err = io.ErrClosedPipe
-		b.abort.Call("abort") // ends the call upstream
-	}
-	b.then.Release()
-	b.catch.Release()
+	f.host.Call("call", id, r.Method, r.URL.String(), lines(r.Header))
 	return nil
 }
 
-func toJS(p []byte) js.Value {
-	v := bytesClass.New(len(p))
-	js.CopyBytesToJS(v, p)
-	return v
+// pieceMost is the size of the buffer, in bytes.
+const pieceMost = 64 << 10
+
+// bodyReader reads a body that the host holds.
+type bodyReader struct {
+	*bridge
+	id       int
+	ctx      context.Context
+	outcome  chan int
+	deadline time.Time
+	closed   func() // may be nil
+	there    int    // bytes to be taken
+	err      error
 }
 
-func toGo(v js.Value) []byte {
-	p := make([]byte, v.Get("length").Int())
-	js.CopyBytesToGo(p, v)
-	return p
+func (b *bodyReader) Read(p []byte) (int, error) {
+	if len(p) == 0 || b.err != nil {
+		return 0, b.err
+	}
+	if b.there == 0 {
+		if b.there, b.err = b.wait(); b.err != nil {
+			return 0, b.err
+		}
+	}
+	b.copying.Lock()
+	defer b.copying.Unlock()
+	n := b.host.Call("take", b.id, min(len(p), b.there)).Int()
+	js.CopyBytesToGo(p[:n], b.buffer)
+	b.there -= n
+	return n, nil
 }
 
-// serve answers one request: handle(method, url, [[name, value]…], body or null) -> Promise of a Response.
-func serve(h http.Handler) js.Func {
-	return js.FuncOf(func(_ js.Value, args []js.Value) any {
-		ctx, cancel := context.WithCancel(context.Background())
-		r, err := http.NewRequestWithContext(ctx, args[0].String(), args[1].String(), http.NoBody)
-		if err != nil {
-			cancel()
-			return promise.Call("reject", js.Global().Get("Error").New("bad request"))
+// wait waits for the next piece and says how large it is.
+func (b *bodyReader) wait() (int, error) {
+	var late <-chan time.Time
+	if !b.deadline.IsZero() {
+		timer := time.NewTimer(time.Until(b.deadline))
+		defer timer.Stop()
+		late = timer.C
+	}
+	b.host.Call("pull", b.id)
+	select {
+	case n := <-b.outcome:
+		switch {
+		case n >= 0:
+			return n, nil
+		case n == -1:
+			return 0, io.EOF
+		case b.ctx.Err() != nil:
+			return 0, context.Cause(b.ctx)
 		}
-		for i := range args[2].Length() {
-			pair := args[2].Index(i)
-			r.Header.Add(pair.Index(0).String(), pair.Index(1).String())
-		}
-		r.Host, r.RequestURI = r.URL.Host, r.URL.RequestURI()
-		if body := args[3]; !body.IsNull() && body.Get("length").Int() > 0 {
-			raw := toGo(body)
-			r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(raw)), int64(len(raw))
-		}
-		w := &writer{header: http.Header{}, cancel: cancel, room: make(chan struct{}, 1)}
-		executor := js.FuncOf(func(_ js.Value, settle []js.Value) any {
-			w.resolve = settle[0]
-			return nil
-		})
-		p := promise.New(executor)
-		executor.Release()
-		go w.run(h, r)
-		return p
-	})
+		return 0, io.ErrUnexpectedEOF
+	case <-b.ctx.Done():
+		return 0, context.Cause(b.ctx)
+	case <-late:
+		return 0, os.ErrDeadlineExceeded
+	}
 }
 
-// writer is an http.ResponseWriter on a ReadableStream. A reader that is slow makes Write wait.
+func (b *bodyReader) Close() error {
+	b.mu.Lock()
+	_, open := b.bodies[b.id]
+	delete(b.bodies, b.id)
+	b.mu.Unlock()
+	if !open {
+		return nil
+	}
+	if b.err == nil {
+		b.err = io.ErrClosedPipe
+	}
+	if b.closed != nil {
+		b.closed() // first: a body that is cancelled keeps its call from being aborted
+	}
+	b.host.Call("drop", b.id)
+	return nil
+}
+
+// largeFrom is the size from which a body waits for its turn, in bytes.
+const largeFrom = 1 << 20
+
+// upload is the body of a request. From largeFrom on it waits for its turn: what stands between a large body and the
+// call upstream takes several times its size, and one after the other fits.
+type upload struct {
+	*bodyReader
+	turn turn
+	read int
+}
+
+func (u *upload) Read(p []byte) (int, error) {
+	if u.read >= largeFrom {
+		if err := u.turn.take(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := u.bodyReader.Read(p)
+	u.read += n
+	return n, err
+}
+
+// drain reads what is left of a small body, as net/http does before it answers: the platform's connections want that.
+func (u *upload) drain() {
+	u.deadline = time.Now().Add(time.Second)
+	io.CopyN(io.Discard, u.bodyReader, drainMost) //nolint:errcheck // it is not wanted
+}
+
+const drainMost = 256 << 10 // bytes
+
+// turn is held by one request at a time.
+type turn struct {
+	of   *semaphore.Weighted
+	ctx  context.Context
+	mu   sync.Mutex
+	held bool
+	over bool
+}
+
+func (t *turn) take() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.held || t.over {
+		return nil
+	}
+	err := t.of.Acquire(t.ctx, 1)
+	t.held = err == nil
+	return err
+}
+
+func (t *turn) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.held {
+		t.of.Release(1)
+	}
+	t.held, t.over = false, true
+}
+
+// writer is an http.ResponseWriter on the host. A reader that is slow makes Flush wait.
 type writer struct {
+	*bridge
+	id      int
 	header  http.Header
-	resolve js.Value
+	ctx     context.Context // ends when the caller leaves
 	cancel  context.CancelFunc
 	room    chan struct{}
-
-	mu         sync.Mutex
-	controller js.Value
-	funcs      []js.Func
-	held       []byte // written and not yet sent
-	started    bool
-	left       bool // the caller has gone
+	body    *upload // nil for none
+	held    []byte  // written and not yet sent
+	started bool
 }
 
-func (w *writer) run(h http.Handler, r *http.Request) {
+func (w *writer) run(r *http.Request) {
 	defer w.cancel()
 	defer func() {
 		crash := recover()
 		if crash == nil {
-			w.WriteHeader(http.StatusOK)
+			w.Flush()
 		}
 		w.end(crash != nil)
 	}()
-	h.ServeHTTP(w, r)
+	select {
+	case <-w.ready:
+		w.handler.ServeHTTP(w, r)
+	case <-w.ctx.Done():
+	}
 }
 
 // Header is http.ResponseWriter's.
 func (w *writer) Header() http.Header { return w.header }
 
-// WriteHeader resolves the promise with a Response whose body is still to come.
+// WriteHeader begins the answer. By then the body has been read and sent on.
 func (w *writer) WriteHeader(status int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.started {
+	if w.started || status < http.StatusOK {
 		return
 	}
 	w.started = true
-	pull := js.FuncOf(func(js.Value, []js.Value) any {
-		select {
-		case w.room <- struct{}{}:
-		default:
-		}
-		return nil
-	})
-	gone := js.FuncOf(func(js.Value, []js.Value) any {
-		w.left = true
-		w.cancel()
-		select {
-		case w.room <- struct{}{}:
-		default:
-		}
-		return nil
-	})
-	start := js.FuncOf(func(_ js.Value, args []js.Value) any { w.controller = args[0]; return nil })
-	w.funcs = []js.Func{pull, gone, start}
-	source := object.New()
-	source.Set("start", start)
-	source.Set("pull", pull)
-	source.Set("cancel", gone)
-	var body any = js.Global().Get("ReadableStream").New(source)
-	if status == http.StatusNoContent || status == http.StatusNotModified {
-		body = nil
+	if w.body != nil {
+		w.body.drain()
+		w.body.turn.end()
 	}
-	headers := js.Global().Get("Headers").New()
-	for name, values := range w.header {
-		for _, v := range values {
-			headers.Call("append", name, v)
-		}
-	}
-	options := object.New()
-	options.Set("status", status)
-	options.Set("headers", headers)
-	w.resolve.Invoke(js.Global().Get("Response").New(body, options))
+	w.host.Call("answer", w.id, status, lines(w.header))
 }
 
 var errGone = errors.New("the caller has gone")
 
-// writeMost is how much waits for a Flush, in bytes.
-const writeMost = 64 << 10
-
 // Write keeps p until Flush: each crossing to JavaScript costs more than the bytes.
 func (w *writer) Write(p []byte) (int, error) {
 	w.WriteHeader(http.StatusOK)
-	if w.left {
+	if w.ctx.Err() != nil {
 		return 0, errGone
 	}
 	w.held = append(w.held, p...)
-	if len(w.held) >= writeMost {
+	if len(w.held) >= pieceMost {
 		w.Flush()
 	}
 	return len(p), nil
@@ -313,44 +463,45 @@ func (w *writer) Write(p []byte) (int, error) {
 // Flush sends what was written, and waits while the reader has enough.
 func (w *writer) Flush() {
 	w.WriteHeader(http.StatusOK)
-	if len(w.held) == 0 || w.left {
+	for rest := w.held; len(rest) > 0 && w.ctx.Err() == nil; {
+		n := min(len(rest), pieceMost)
+		w.send(rest[:n])
+		rest = rest[n:]
+	}
+	w.held = w.held[:0]
+}
+
+func (w *writer) send(p []byte) {
+	w.copying.Lock()
+	js.CopyBytesToJS(w.buffer, p)
+	full := w.host.Call("send", w.id, len(p)).Bool()
+	w.copying.Unlock()
+	if !full {
 		return
 	}
-	w.controller.Call("enqueue", toJS(w.held))
-	w.held = w.held[:0]
-	for !w.left && w.controller.Get("desiredSize").Int() < -64 { // chunks that nobody has read
-		<-w.room
+	select {
+	case <-w.room:
+	case <-w.ctx.Done():
 	}
 }
 
-// drain waits a moment for the reader to take what was sent: an error throws away what is still queued.
-func (w *writer) drain() {
-	for range 100 {
-		if w.left || w.controller.Get("desiredSize").Int() > 0 {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
+// SetReadDeadline is for http.ResponseController.
+func (w *writer) SetReadDeadline(t time.Time) error {
+	if w.body != nil {
+		w.body.deadline = t
 	}
+	return nil
 }
 
 func (w *writer) end(broken bool) {
-	if w.started {
-		w.Flush()
+	if w.body != nil {
+		w.body.turn.end()
+		w.body.Close()
 	}
-	if w.started && !w.left {
-		if broken {
-			w.drain()
-			w.controller.Call("error", js.Global().Get("Error").New("the answer broke off"))
-		} else {
-			w.controller.Call("close")
-		}
-	}
-	for _, f := range w.funcs {
-		f.Release()
-	}
-	if !w.started {
-		w.resolve.Invoke(js.Global().Get("Response").New("internal error", map[string]any{"status": 500}))
-	}
+	w.mu.Lock()
+	delete(w.exchanges, w.id)
+	w.mu.Unlock()
+	w.host.Call("end", w.id, broken)
 }
 
 // text is a variable of the Worker, or empty.

@@ -1,6 +1,6 @@
 //go:build js
 
-// Command worker is the proxy as a Cloudflare Worker. One Durable Object (worker.mjs) holds one account and one
+// Command worker is the proxy as a Cloudflare Worker. One Durable Object (worker.mjs, host.mjs) holds one account and one
 // instance of this program for as long as it lives, so a refresh happens once, whatever comes at the same time.
 package main
 
@@ -24,9 +24,10 @@ var version = "dev"
 
 func main() {
 	debug.SetGCPercent(400) // a small heap, and CPU is what is paid for
-	// worker.mjs puts the surroundings there just before it starts this program.
-	bridge := js.Global().Get("codexProxy")
-	env := bridge.Get("env")
+	debug.SetMemoryLimit(memoryAim)
+	// host.mjs puts itself there just before it starts this program.
+	host := js.Global().Get("codexProxy")
+	env, bridge := host.Get("env"), newBridge(host)
 	log := logrus.New()
 	log.SetOutput(os.Stdout)
 	log.SetFormatter(&logrus.JSONFormatter{})
@@ -38,8 +39,8 @@ func main() {
 	identity := codex.NewIdentity(version)
 	backend, api, auth := orElse(text(env, "UPSTREAM_BASE_URL"), "https://chatgpt.com/backend-api"), orElse(text(env, "API_BASE_URL"), "https://api.openai.com/v1"), orElse(text(env, "AUTH_BASE_URL"), "https://auth.openai.com")
 	manager := creds.NewManager(creds.Config{
-		Store:     &kvStore{load: bridge.Get("load"), save: bridge.Get("save"), secret: text(env, "CREDENTIALS_KEY")},
-		Refresher: &creds.Refresher{HTTP: fetcher{}, AuthURL: auth, UserAgent: identity.UserAgent},
+		Store:     &kvStore{host: host, secret: text(env, "CREDENTIALS_KEY")},
+		Refresher: &creds.Refresher{HTTP: fetcher{bridge}, AuthURL: auth, UserAgent: identity.UserAgent},
 		Advice:    advice,
 		Tell:      creds.LogSteps(log),
 	})
@@ -48,11 +49,11 @@ func main() {
 		keyMissing = "This Worker has no API key yet, so it answers nobody. Set one: wrangler secret put PROXY_API_KEY"
 	}
 	server := proxy.NewServer(proxy.Config{
-		Advice: remedy, SignIn: manager, HTTP: fetcher{}, BackendURL: backend, APIURL: api, Identity: identity,
+		Advice: remedy, SignIn: manager, HTTP: fetcher{bridge}, BackendURL: backend, APIURL: api, Identity: identity,
 		// The platform ends a silent answer on its own terms; this is for the backend's silence.
 		IdleTimeout: 10 * time.Minute, KeepAlive: 15 * time.Second, Strict: text(env, "STRICT") == "true",
-		Memory: 48 << 20, // of the 128 MB that a Worker has
-		Model:  text(env, "MODEL"), Aliases: aliases(text(env, "MODEL_ALIAS")),
+		Memory: 48 << 20, BodyMost: bodyMost,
+		Model: text(env, "MODEL"), Aliases: aliases(text(env, "MODEL_ALIAS")),
 		Guard: proxy.Guard{
 			AnyHost: true, Keys: keys, KeyRequired: func() bool { return true }, KeyMissing: keyMissing,
 			Origins: func() []string { return origins },
@@ -65,27 +66,30 @@ func main() {
 		Log:     log,
 	})
 
-	go func() {
-		manager.Open(context.Background()) //nolint:errcheck // it is in the state
-		manager.Ready()
-		manager.Run(context.Background())
-	}()
-	bridge.Set("handle", serve(server))
-	// tick is called by the object's alarm: a token that is due is refreshed before the promise resolves.
-	bridge.Set("tick", js.FuncOf(func(js.Value, []js.Value) any {
-		var settle js.Value
-		executor := js.FuncOf(func(_ js.Value, args []js.Value) any { settle = args[0]; return nil })
-		p := promise.New(executor)
-		executor.Release()
-		go func() {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-			defer cancel()
-			manager.RefreshIfDue(ctx)
-			settle.Invoke()
-		}()
-		return p
-	}))
-	select {}
+	opened := make(chan struct{})
+	bridge.handler, bridge.ready, bridge.tick = server, opened, manager.RefreshIfDue
+	bridge.listen()
+	manager.Open(context.Background()) //nolint:errcheck // it is in the state
+	manager.Ready()
+	close(opened)
+	setAlarms(bridge, manager)
+}
+
+const (
+	bodyMost  = 20 << 20 // bytes; door.mjs's bodyMost
+	memoryAim = 40 << 20 // bytes of the 128 MB that a Worker has; beyond, garbage is collected more often
+)
+
+// setAlarms has the object woken when a refresh is due, instead of a timer, which would keep it from sleeping.
+func setAlarms(b *bridge, manager *creds.Manager) {
+	states, _ := manager.Subscribe()
+	for range states {
+		wait := -1.0
+		if due := manager.Due(); !due.IsZero() {
+			wait = float64(max(time.Until(due), time.Second).Milliseconds())
+		}
+		b.host.Call("alarm", wait)
+	}
 }
 
 func orElse(s, otherwise string) string {

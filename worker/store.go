@@ -17,8 +17,8 @@ import (
 // the binding expects it. With CREDENTIALS_KEY both are encrypted. The object is the only one that uses it.
 type kvStore struct {
 	creds.Alone
-	load, save js.Value // functions of worker.mjs: () -> Promise of text or null, (text) -> Promise
-	secret     string   // CREDENTIALS_KEY, or empty
+	host   js.Value // host.mjs: load() -> Promise of text or null, save(text) -> Promise
+	secret string   // CREDENTIALS_KEY, or empty
 }
 
 func (s *kvStore) problem(kind error, hint string) error {
@@ -27,7 +27,7 @@ func (s *kvStore) problem(kind error, hint string) error {
 
 // Load reads the sign-in, also one that was written before CREDENTIALS_KEY was set.
 func (s *kvStore) Load(context.Context) (creds.Credentials, error) {
-	v, err := await(s.load.Invoke())
+	v, err := await(s.host.Call("load"))
 	switch {
 	case err != nil:
 		return creds.Credentials{}, &creds.StoreError{Kind: creds.ErrUnreadable, Where: s.Name(), Cause: err, Hint: "Try again in a minute"}
@@ -62,7 +62,7 @@ func (s *kvStore) Save(_ context.Context, c creds.Credentials) error {
 	if s.secret != "" {
 		raw = seal.FromSecret(s.secret).Seal(raw)
 	}
-	_, err := await(s.save.Invoke(string(raw)))
+	_, err := await(s.host.Call("save", string(raw)))
 	return err
 }
 

@@ -52,7 +52,7 @@ function freePort() {
 async function startWorker(name, vars) {
   const port = await freePort();
   const all = { UPSTREAM_BASE_URL: standin + "/backend-api", AUTH_BASE_URL: standin, API_BASE_URL: standin + "/v1", ...vars };
-  const child = start(process.execPath, [wrangler, "dev", "--local", "--ip", "127.0.0.1", "--port", String(port), "--inspector-port", "0", "--persist-to", join(folder, name),
+  const child = start(process.execPath, [wrangler, "dev", "entry.test.worker.mjs", "--local", "--ip", "127.0.0.1", "--port", String(port), "--inspector-port", "0", "--persist-to", join(folder, name),
     ...Object.entries(all).flatMap(([k, v]) => ["--var", `${k}:${v}`])], { cwd: here, env: { ...process.env, ...quiet } });
   const root = `http://127.0.0.1:${port}`;
   await until("the Worker answers\n" + child.log, async () => (await fetch(root + "/health")).status > 0).catch((e) => { throw new Error(e.message + child.log); });
@@ -71,7 +71,7 @@ const chat = (root, text, more = {}) =>
 
 before(async () => {
   const child = start(join(here, "../build/stand-in"), ["-ended"]);
-  await until("the stand-in listens", () => child.log.split("\n").length > 3);
+  await until("the stand-in listens", () => child.log.split("\n").length > 4);
   [standin, ...signIns] = child.log.trim().split("\n");
 });
 
@@ -205,6 +205,80 @@ test("with secrets", { timeout: 240_000 }, async (t) => {
     assert.equal((await chat(root, "x")).status, 401);
     stop(child);
   });
+});
+
+test("at a public address", { timeout: 120_000 }, async (t) => {
+  const { root, child } = await startWorker("public", { ADMIN_API_KEY: "admin", PROXY_API_KEY: "key-2" });
+  const look = async (what) => (await fetch(root + "/v1/models", { headers: { authorization: "Bearer key-2", "x-test": what } })).json();
+  assert.equal((await push(root, signIns[2])).status, 200);
+
+  await t.test("who has no key does not reach the object, whatever is sent", async () => {
+    for (const path of ["/health", "/v1/chat/completions", "/admin/credentials", "/v1/nothing"]) {
+      const answer = await fetch(root + path, { method: "POST", headers: { "x-test": "end" }, body: "x".repeat(1 << 20) });
+      const text = await answer.text();
+      assert.equal(answer.status, path === "/health" ? 200 : 401, text);
+    }
+    assert.doesNotMatch(child.log, /the program ended/);
+    for (const [path, pattern] of [["/v1/messages", /^{"type":"error"/], ["/api/chat", /^{"error":"/]]) {
+      assert.match(await (await fetch(root + path, { method: "POST", body: "{}" })).text(), pattern);
+    }
+  });
+
+  await t.test("an address that can't be read is a 400", async () => {
+    const answer = await fetch(root + "/%zz", { headers: { authorization: "Bearer key-2" } });
+    assert.equal(answer.status, 400);
+    assert.equal((await answer.json()).error.code, "invalid_url");
+  });
+
+  await t.test("a field with a control character in its name is answered", async () => {
+    const answer = await chat(root, "hello", { "a\nb\u0001": 1, "名": 1 });
+    assert.equal((await answer.json()).choices[0].message.content, "You said: hello");
+  });
+
+  await t.test("what is no header value is refused by name", async () => {
+    const { access_token, refresh_token } = JSON.parse(signIns[1]).tokens;
+    const good = { accessToken: access_token, refreshToken: refresh_token, expiresAt: Date.now() + 3_600_000 };
+    for (const [wrong, name] of [[{ userID: "a\nb" }, "userID"], [{ accessToken: "   " }, "accessToken"], [{ accessToken: "x".repeat(1 << 20) }, "accessToken"], [{ refreshToken: "a b" }, "refreshToken"],
+      [{ expiresAt: Math.floor(Date.now() / 1000) }, "expiresAt"], [{ expiresAt: Date.now() * 1000 }, "expiresAt"]]) {
+      const answer = await admin(root, "POST", "/admin/credentials", { ...good, ...wrong });
+      assert.equal(answer.status, 400);
+      assert.equal((await answer.json()).error.param, name);
+    }
+  });
+
+  await t.test("when the program ends, what is under way is told so, and the next request starts it again", async () => {
+    const silent = chat(root, "[[stall 20000]]");
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await look("end");
+    const answer = await silent;
+    assert.equal(answer.status, 502);
+    assert.equal((await answer.json()).error.code, "worker_restarts");
+    const health = await fetch(root + "/health", { headers: { authorization: "Bearer key-2" } });
+    assert.equal(health.status, 200, await health.text());
+    assert.equal((await (await chat(root, "again")).json()).choices[0].message.content, "You said: again");
+  });
+
+  await t.test("nothing keeps an idle object awake", async () => {
+    await until("no timer is set", async () => (await look("timers")) === 0);
+  });
+
+  await t.test("three bodies of 16 MB beside 20 streams take at most 96 MB", async () => {
+    const abort = new AbortController();
+    const open = await Promise.all(Array.from({ length: 20 }, () => fetch(root + "/v1/chat/completions", { method: "POST", signal: abort.signal, headers: { authorization: "Bearer key-2" }, body: JSON.stringify({ model: "gpt-5.5", stream: true, messages: [{ role: "user", content: "[[text 2000 200]]" }] }) })));
+    for (const one of open) (async () => { try { for await (const _ of one.body); } catch { /* it is left */ } })();
+    for (let i = 0; i < 3; i++) {
+      const answer = await chat(root, "hello", { messages: [{ role: "system", content: "x".repeat(16_000_000) }, { role: "user", content: "hello" }] });
+      const text = await answer.text();
+      assert.ok(answer.status === 200, text.slice(0, 300));
+    }
+    const large = await chat(root, "x".repeat(21 << 20));
+    assert.equal(large.status, 413);
+    const memory = await look("memory");
+    abort.abort();
+    console.log(`memory of the program: ${memory >> 20} MB`);
+    assert.ok(memory <= 96 << 20, `${memory >> 20} MB`);
+  });
+  stop(child);
 });
 
 test("plain values of the KV binding are read", async () => {

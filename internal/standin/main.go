@@ -38,7 +38,7 @@ func main() {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(err)
 	fmt.Println("http://" + l.Addr().String())
-	for range 2 {
+	for range 3 {
 		var line bytes.Buffer
 		check(json.Compact(&line, b.SignIn(life).AuthJSON()))
 		fmt.Println(line.String())
