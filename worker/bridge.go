@@ -14,6 +14,7 @@ import (
 	"syscall/js"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -22,8 +23,9 @@ type bridge struct {
 	host    js.Value
 	handler http.Handler
 	ready   <-chan struct{} // closed when requests may be answered
-	tick    func(context.Context)
-	large   *semaphore.Weighted // who may read a large body
+	log     *logrus.Logger
+	tick    func(context.Context) // refreshes what is due, and sets the next alarm
+	large   *semaphore.Weighted   // who may read a large body
 
 	copying sync.Mutex // holds the buffer
 	buffer  js.Value
@@ -35,16 +37,24 @@ type bridge struct {
 	bodies    map[int]chan int
 }
 
-func newBridge(host js.Value) *bridge {
-	return &bridge{host: host, buffer: host.Get("buffer"), large: semaphore.NewWeighted(1),
+func newBridge(host js.Value, log *logrus.Logger) *bridge {
+	return &bridge{host: host, log: log, buffer: host.Get("buffer"), large: semaphore.NewWeighted(1),
 		exchanges: map[int]*writer{}, calls: map[int]chan answered{}, bodies: map[int]chan int{}}
 }
 
 // listen lets the host tell what happens.
 func (b *bridge) listen() {
 	b.host.Set("event", js.FuncOf(func(_ js.Value, args []js.Value) any {
-		defer func() { recover() }() //nolint:errcheck // one event that can't be understood ends nobody else's request
-		b.happened(args[0].String(), args[1].Int(), args[2:])
+		kind, id := args[0].String(), args[1].Int()
+		defer func() {
+			if recover() != nil { // one event that can't be understood ends nobody else's request
+				b.log.Errorf("a %s could not be understood", kind)
+				if kind == "request" {
+					b.host.Call("end", id, true)
+				}
+			}
+		}()
+		b.happened(kind, id, args[2:])
 		return nil
 	}))
 }
@@ -89,6 +99,16 @@ func (b *bridge) happened(kind string, id int, args []js.Value) {
 			b.host.Call("ticked", id)
 		}()
 	}
+}
+
+// wake has the object woken just after due, a refresh's time, instead of by a timer, which would keep it from sleeping.
+// Zero is never.
+func (b *bridge) wake(due time.Time) {
+	wait := -1.0
+	if !due.IsZero() {
+		wait = float64((max(time.Until(due), 0) + time.Second).Milliseconds())
+	}
+	b.host.Call("alarm", wait)
 }
 
 // begin has a request answered. Called with mu.

@@ -27,14 +27,14 @@ func main() {
 	debug.SetMemoryLimit(memoryAim)
 	// host.mjs puts itself there just before it starts this program.
 	host := js.Global().Get("codexProxy")
-	env, bridge := host.Get("env"), newBridge(host)
-	log := logrus.New()
+	env, log := host.Get("env"), logrus.New()
 	log.SetOutput(os.Stdout)
 	log.SetFormatter(&logrus.JSONFormatter{})
 	log.SetLevel(logrus.WarnLevel) // a line a request costs more than the rest of it
 	if level, err := logrus.ParseLevel(text(env, "LOG_LEVEL")); err == nil {
 		log.SetLevel(level)
 	}
+	bridge := newBridge(host, log)
 
 	identity := codex.NewIdentity(version)
 	backend, api, auth := orElse(text(env, "UPSTREAM_BASE_URL"), "https://chatgpt.com/backend-api"), orElse(text(env, "API_BASE_URL"), "https://api.openai.com/v1"), orElse(text(env, "AUTH_BASE_URL"), "https://auth.openai.com")
@@ -67,30 +67,25 @@ func main() {
 	})
 
 	opened := make(chan struct{})
-	bridge.handler, bridge.ready, bridge.tick = server, opened, manager.RefreshIfDue
+	bridge.handler, bridge.ready = server, opened
+	bridge.tick = func(ctx context.Context) {
+		manager.RefreshIfDue(ctx)
+		bridge.wake(manager.Due()) // also when nothing has changed: alarms may come early
+	}
 	bridge.listen()
 	manager.Open(context.Background()) //nolint:errcheck // it is in the state
 	manager.Ready()
 	close(opened)
-	setAlarms(bridge, manager)
+	states, _ := manager.Subscribe()
+	for range states {
+		bridge.wake(manager.Due())
+	}
 }
 
 const (
 	bodyMost  = 20 << 20 // bytes; door.mjs's bodyMost
 	memoryAim = 40 << 20 // bytes of the 128 MB that a Worker has; beyond, garbage is collected more often
 )
-
-// setAlarms has the object woken when a refresh is due, instead of a timer, which would keep it from sleeping.
-func setAlarms(b *bridge, manager *creds.Manager) {
-	states, _ := manager.Subscribe()
-	for range states {
-		wait := -1.0
-		if due := manager.Due(); !due.IsZero() {
-			wait = float64(max(time.Until(due), time.Second).Milliseconds())
-		}
-		b.host.Call("alarm", wait)
-	}
-}
 
 func orElse(s, otherwise string) string {
 	if s = strings.TrimRight(s, "/"); s != "" {
