@@ -107,4 +107,3 @@ func refused(err error) error {
 	}
 	return holds(strings.ToLower(text), "usage limit reached", nil)
 }
-

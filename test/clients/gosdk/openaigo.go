@@ -95,4 +95,3 @@ func openaiGo(c openai.Client) row {
 }
 
 var weather = map[string]any{"type": "object", "properties": map[string]any{"city": map[string]any{"type": "string"}}}
-

@@ -186,4 +186,3 @@ func openaiGoBySocket(c openai.Client) row {
 		},
 	}
 }
-
