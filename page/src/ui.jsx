@@ -1,6 +1,6 @@
 // The few parts that the sections are made of.
 
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { can, copy, run } from './state.js';
 
 export const Page = ({ title, lead, actions, children }) => (
@@ -73,7 +73,7 @@ export const Copy = ({ text, what, children = 'Copy', ...rest }) => (
 // Dialog is the browser's own: it keeps the focus, and Escape closes it.
 export function Dialog({ title, wide, side, onClose, children }) {
   const ref = useRef();
-  useEffect(() => {
+  useLayoutEffect(() => { // before anybody can press Escape
     const before = document.activeElement;
     ref.current.showModal();
     return () => before?.isConnected && before.focus();
