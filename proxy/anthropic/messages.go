@@ -31,21 +31,15 @@ func (h *Handler) Messages(w http.ResponseWriter, r *http.Request, body []byte) 
 	defer s.Close()
 	out.Began(&req.Request, s)
 	a := newAnswer(req, out.Model)
+	answer := reply.Answer{
+		Encoder: a, Request: &req.Request, Events: &a.events, Whole: a.whole, Type: "application/json",
+		Head: reply.SSE, Quiet: ping, Closing: a.closing,
+		Broken: func(e *codex.Error) []byte { return sse("error", errorBody(e)) }, Error: WriteError,
+	}
 	if req.stream {
-		return h.stream(w, req, s, a, out)
+		answer.Opening = a.opening()
 	}
-	end, err := reply.Copy(s, a, reply.Discard)
-	out.Heard(s)
-	if err != nil {
-		return h.fail(w, req, out, err)
-	}
-	out.Tokens = end.Tokens
-	a.events.Remember(h.Reasoning, out.Model)
-	reply.Announce(w.Header(), req.Dropped, s.Header)
-	w.Header().Set("Content-Type", "application/json")
-	_, err = w.Write(a.whole(end))
-	out.Gone = err != nil
-	return out
+	return answer.Give(w, s, h.Reasoning, out)
 }
 
 // CountTokens answers POST /v1/messages/count_tokens by an estimate, and says so in a header.
@@ -58,27 +52,6 @@ func (h *Handler) CountTokens(w http.ResponseWriter, _ *http.Request, body []byt
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Codex-Proxy-Estimated", "true")
 	w.Write(encode(map[string]int64{"input_tokens": req.Estimate()})) //nolint:errcheck // the caller has gone
-	return out
-}
-
-func (h *Handler) stream(w http.ResponseWriter, req *request, s *codex.Stream, a *answer, out reply.Outcome) reply.Outcome {
-	to := reply.NewStream(w, func(head http.Header) {
-		reply.SSE(head)
-		reply.Announce(head, req.Dropped, s.Header)
-	})
-	opening := a.opening()
-	s.OnQuiet(func() { to.KeepAlive(opening, ping) })
-	end, err := reply.Copy(s, a, func(p []byte, more bool) error { return to.SendAfter(opening, p, more) })
-	out.Heard(s)
-	if err != nil {
-		if e := out.Break(to, &req.Request, err, func(e *codex.Error) []byte { return sse("error", errorBody(e)) }); e != nil {
-			return h.fail(w, req, out, e)
-		}
-		return out
-	}
-	out.Tokens = end.Tokens
-	a.events.Remember(h.Reasoning, out.Model)
-	out.Gone = to.SendAfter(opening, a.closing(end), true) != nil || to.End(nil) != nil
 	return out
 }
 

@@ -55,49 +55,18 @@ func (h *Handler) generate(w http.ResponseWriter, r *http.Request, model string,
 	defer s.Close()
 	out.Began(&req.Request, s)
 	a := newAnswer(req, out.Model, sse)
-	if stream {
-		return h.stream(w, req, s, a, out)
+	answer := reply.Answer{
+		Encoder: a, Request: &req.Request, Events: &a.events, Whole: a.whole, Type: jsonType,
+		Head: reply.SSE, Quiet: reply.Comment, Closing: a.closing, Broken: a.broken, Error: WriteError,
 	}
-	end, err := reply.Copy(s, a, reply.Discard)
-	out.Heard(s)
-	if err != nil {
-		return h.fail(w, req, out, err)
-	}
-	out.Tokens = end.Tokens
-	a.events.Remember(h.Reasoning, out.Model)
-	reply.Announce(w.Header(), req.Dropped, s.Header)
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	_, err = w.Write(a.whole(end))
-	out.Gone = err != nil
-	return out
-}
-
-func (h *Handler) stream(w http.ResponseWriter, req *request, s *codex.Stream, a *answer, out reply.Outcome) reply.Outcome {
-	to := reply.NewStream(w, func(head http.Header) {
-		reply.SSE(head)
-		if !a.sse {
-			head.Set("Content-Type", "application/json; charset=utf-8")
+	if !sse {
+		answer.Opening, answer.Quiet = []byte("["), []byte("\n")
+		answer.Head = func(head http.Header) {
+			reply.SSE(head)
+			head.Set("Content-Type", jsonType)
 		}
-		reply.Announce(head, req.Dropped, s.Header)
-	})
-	var opening []byte
-	quiet := reply.Comment
-	if !a.sse {
-		opening, quiet = []byte("["), []byte("\n")
 	}
-	s.OnQuiet(func() { to.KeepAlive(opening, quiet) })
-	end, err := reply.Copy(s, a, func(p []byte, more bool) error { return to.SendAfter(opening, p, more) })
-	out.Heard(s)
-	if err != nil {
-		if e := out.Break(to, &req.Request, err, a.broken); e != nil {
-			return h.fail(w, req, out, e)
-		}
-		return out
-	}
-	out.Tokens = end.Tokens
-	a.events.Remember(h.Reasoning, out.Model)
-	out.Gone = to.SendAfter(opening, a.closing(end), true) != nil || to.End(nil) != nil
-	return out
+	return answer.Give(w, s, h.Reasoning, out)
 }
 
 // broken is the last chunk of a stream that failed.
@@ -230,7 +199,9 @@ func errorBody(e *codex.Error) []byte {
 	return reply.Encode(map[string]any{"error": map[string]any{"code": e.Status, "message": e.Message, "status": status, "details": details}})
 }
 
+const jsonType = "application/json; charset=utf-8"
+
 func writeJSON(w http.ResponseWriter, v any) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Content-Type", jsonType)
 	w.Write(append(reply.Encode(v), '\n')) //nolint:errcheck // the caller has gone
 }

@@ -139,34 +139,13 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, body []byte, ch
 	defer s.Close()
 	out.Began(&req.Request, s)
 	a := newAnswer(req, chat, start)
-	var to *reply.Stream
-	send := reply.Discard
-	if req.stream {
-		to = reply.NewStream(w, func(head http.Header) {
-			head.Set("Content-Type", "application/x-ndjson")
-			reply.Announce(head, req.Dropped, s.Header)
-		})
-		send = to.Send
-	}
-	end, err := reply.Copy(s, a, send)
-	out.Heard(s)
-	if err != nil {
-		if e := out.Break(to, &req.Request, err, func(e *codex.Error) []byte { return append(errorBody(e), '\n') }); e != nil {
-			return h.fail(w, &req.Request, out, e)
-		}
-		return out
-	}
-	out.Tokens = end.Tokens
-	a.events.Remember(h.Reasoning, out.Model)
-	if req.stream {
-		out.Gone = to.End(a.last(end, false)) != nil
-		return out
-	}
-	reply.Announce(w.Header(), req.Dropped, s.Header)
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	_, err = w.Write(a.last(end, true))
-	out.Gone = err != nil
-	return out
+	return reply.Answer{
+		Encoder: a, Request: &req.Request, Events: &a.events, Type: "application/json; charset=utf-8",
+		Whole:   func(end *codex.End) []byte { return a.last(end, true) },
+		Head:    func(head http.Header) { head.Set("Content-Type", "application/x-ndjson") },
+		Closing: func(end *codex.End) []byte { return a.last(end, false) },
+		Broken:  func(e *codex.Error) []byte { return append(errorBody(e), '\n') }, Error: WriteError,
+	}.Give(w, s, h.Reasoning, out)
 }
 
 // answer is an answer on its way down, line by line.
