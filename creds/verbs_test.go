@@ -466,6 +466,39 @@ func TestADueRefreshWaitsUntilTheSignInIsRead(t *testing.T) {
 	})
 }
 
+// TestAlarmsAtTheDueTimesKeepASignInFresh: a Worker has no Run, only Due and RefreshIfDue.
+func TestAlarmsAtTheDueTimesKeepASignInFresh(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own(100 * time.Hour)
+		m := w.manager(NewFileStore(w.path()))
+		refreshes := func() int { return len(w.backend.Requests("/oauth/token")) }
+		alarm := func() (waited time.Duration) {
+			t.Helper()
+			due := m.Due()
+			if due.IsZero() {
+				t.Fatal("it is never due")
+			}
+			waited = max(time.Until(due), 0)
+			time.Sleep(waited + time.Second)
+			m.RefreshIfDue(t.Context())
+			return waited
+		}
+		if waited := alarm(); waited != 99*time.Hour || refreshes() != 1 {
+			t.Errorf("after %s there are %d refreshes", waited, refreshes())
+		}
+		w.backend.RefuseRefresh("500")
+		alarm()
+		if waited := alarm(); waited < time.Second || refreshes() != 3 {
+			t.Errorf("a failed one is tried again after %s, %d refreshes", waited, refreshes())
+		}
+		w.backend.RefuseRefresh("invalid_grant")
+		alarm()
+		if due := m.Due(); !due.IsZero() {
+			t.Errorf("a sign-in that has ended is due at %s", due)
+		}
+	})
+}
+
 // TestAnAccessTokenAloneIsTaken: the Codex CLI's file may hold no refresh token.
 func TestAnAccessTokenAloneIsTaken(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
