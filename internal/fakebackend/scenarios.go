@@ -45,7 +45,7 @@ var scenarios = map[string]func(*player, []string){
 	},
 	// call NAME ARGUMENTS: a tool with these arguments, and then what it answered
 	"call": func(p *player, args []string) { p.useTool(1, args) },
-	// calls N NAME ARGUMENTS: the same N times, one after the other
+	// calls N NAME ARGUMENTS: the same N times, one after the other, with the number of the call for {n} in ARGUMENTS
 	"calls": func(p *player, args []string) { p.useTool(number(args, 0, 1), args[min(1, len(args)):]) },
 	"reasoning": func(p *player, _ []string) {
 		p.start()
@@ -188,7 +188,8 @@ func (p *player) useTool(times int, args []string) {
 	p.reason("I should use a tool for this.")
 	for _, t := range p.tools() {
 		if t.Get("name").Str == args[0] {
-			p.callWith(t, strings.ReplaceAll(strings.Join(args[1:], " "), `\"`, `"`)) // some quote a prompt
+			arguments := strings.ReplaceAll(strings.Join(args[1:], " "), `\"`, `"`) // some quote a prompt
+			p.callWith(t, strings.ReplaceAll(arguments, "{n}", strconv.Itoa(answers+1)))
 			p.complete()
 			return
 		}

@@ -105,7 +105,8 @@ async function agent(proxy, { setup, toolPrompt, image, schema, id, program, onc
       await writeFile(path, JSON.stringify({ type: "object", properties: { name: { type: "string" } }, required: ["name"], additionalProperties: false }));
       await says("fill it", /\{"name":"sample"\}/, { schema: path });
     }),
-    cache: (mark) => says(`Please: [[calls ${steps} ${toolPrompt}]] ${mark}`, toolRan),
+    // The calls differ: agents stop a model that repeats itself.
+    cache: (mark) => says(`Please: [[calls ${steps} ${toolPrompt.replace(proof, `${proof} {n}`)}]] ${mark}`, toolRan),
     websocket: webSocket && (async () => {
       const before = logged(proxy, "transport=WebSocket");
       await says(...hello);
