@@ -1,7 +1,7 @@
 // Package peer tells which user of this machine is at the other end of a TCP connection.
 //
-// Linux tells by sock_diag, for programs in the same network namespace: those in containers are not found. Elsewhere
-// nobody tells, and every look-up is [ErrUnsupported].
+// Linux tells by sock_diag, for programs in the same network namespace: those in containers are not found. macOS tells by
+// its list of all sockets. Elsewhere nobody tells, and every look-up is [ErrUnsupported].
 package peer
 
 import (
@@ -16,7 +16,8 @@ var ErrUnsupported = errors.New("this system does not tell whose program is at t
 var ErrNotFound = errors.New("no program of this machine's is at the other end of the connection")
 
 // UID returns the numeric id of the user whose program is at the other end of c, a connection of net or what wraps one
-// and passes its addresses on. It takes microseconds. Safe for concurrent use.
+// and passes its addresses on. It takes microseconds on Linux, and up to a millisecond on a Mac with hundreds of
+// connections. Safe for concurrent use.
 func UID(c net.Conn) (int, error) {
 	local, ok := c.LocalAddr().(*net.TCPAddr)
 	remote, ok2 := c.RemoteAddr().(*net.TCPAddr)
