@@ -43,6 +43,9 @@ var scenarios = map[string]func(*player, []string){
 		p.text(strings.TrimSuffix(strings.Repeat("word ", number(args, 0, 20)), " "))
 		p.complete()
 	},
+	// fast N SIZE MS: N pieces of text of SIZE bytes, ready before they are sent, with MS milliseconds between them; in one
+	// burst where MS is "burst"
+	"fast": (*player).fast,
 	// call NAME ARGUMENTS: a tool with these arguments, and then what it answered
 	"call": func(p *player, args []string) { p.useTool(1, args) },
 	// calls N NAME ARGUMENTS: the same N times, one after the other, with the number of the call for {n} in ARGUMENTS
@@ -166,6 +169,34 @@ var scenarios = map[string]func(*player, []string){
 		p.text("Hello.")
 		p.complete()
 	},
+}
+
+// fast answers as quickly as can be, for who measures what reads it.
+func (p *player) fast(args []string) {
+	p.start()
+	id := p.openMessage(0)
+	pieces, size, pause := number(args, 0, 1000), number(args, 1, 20), time.Duration(number(args, 2, 0))*time.Millisecond
+	burst := len(args) > 2 && args[2] == "burst"
+	before := `event: response.output_text.delta` + "\n" + `data: {"type":"response.output_text.delta","content_index":0,"delta":"` + strings.Repeat("w", size) + `","item_id":"` + id + `","obfuscation":"","output_index":0,"sequence_number":`
+	frame := []byte(before)
+	due := time.Now()
+	for range pieces {
+		frame = append(strconv.AppendInt(frame[:len(before)], int64(p.sequence), 10), "}\n\n"...)
+		p.sequence++
+		if due = due.Add(pause); pause > 0 && !p.sleep(time.Until(due)) {
+			return
+		}
+		if _, err := p.w.Write(frame); err != nil {
+			p.gone = true
+			return
+		}
+		if !burst {
+			p.flush()
+		}
+	}
+	text := strings.Repeat("w", pieces*size)
+	p.done(0, map[string]any{"id": id, "type": "message", "status": "completed", "role": "assistant", "content": []any{map[string]any{"type": "output_text", "text": text, "annotations": []any{}}}})
+	p.complete()
 }
 
 // useTool calls a tool until it has answered so often since the user spoke, and then says what it did.
