@@ -66,6 +66,7 @@ type Decoder struct {
 	skipLF bool // the last line ended in a CR at the end of what had come
 	err    error
 	multi  []byte // data that came over several lines
+	before func() error
 }
 
 const decoderBuffer = 8 << 10
@@ -87,9 +88,9 @@ func (d *Decoder) Release() {
 	d.buf, d.err = nil, io.ErrClosedPipe
 }
 
-// Buffered reports whether bytes of a further event have come already. A writer that flushes only when it is false
-// sends a burst as one.
-func (d *Decoder) Buffered() bool { return d.scan < len(d.buf) }
+// BeforeRead has f called each time before more bytes are waited for, and before the end. A writer that keeps what it has to send until then
+// sends a burst as one, and never late. An error of f is the error of Next, from then on.
+func (d *Decoder) BeforeRead(f func() error) { d.before = f }
 
 // Next returns the next event that has data. At the end of the stream the error is io.EOF; an event that the end cut
 // off is not returned.
@@ -190,6 +191,11 @@ func (d *Decoder) line() ([]byte, error) {
 
 // fill reads more bytes behind buf, first making room by dropping what was handed out.
 func (d *Decoder) fill() error {
+	if d.before != nil {
+		if err := d.before(); err != nil {
+			d.err = err
+		}
+	}
 	if d.err != nil {
 		return d.err
 	}

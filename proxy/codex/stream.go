@@ -29,20 +29,27 @@ type Stream struct {
 	first   time.Time // when the first event came that says something
 	compact bytes.Buffer
 	idle    *idle
+	unsent  error // of what BeforeWait calls
 }
 
 // OnQuiet has f called, from another goroutine, each time the backend has been silent for the keep-alive time. It is
 // not called after Close has returned. A panic in f ends the stream with an error.
 func (s *Stream) OnQuiet(f func()) { s.idle.onQuiet(f) }
 
-// Buffered reports whether a further event has come already, at least in part.
-func (s *Stream) Buffered() bool { return s.dec.Buffered() }
+// BeforeWait has send called each time before the backend is waited for: what was made of a burst of events can be kept
+// until then, and sent at once. An error of send ends the stream, and is the error of Next as it is.
+func (s *Stream) BeforeWait(send func() error) {
+	s.dec.BeforeRead(func() error {
+		s.unsent = send()
+		return s.unsent
+	})
+}
 
 // First is when the first event came that says something of the answer; zero as long as there was none.
 func (s *Stream) First() time.Time { return s.first }
 
 // Next returns the next event, valid until the following call. After the one that ends an answer the error is io.EOF;
-// when the stream ends before that it is an *Error, or ctx's error when the caller went away.
+// when the stream ends before that it is an *Error, or ctx's error when the caller went away, or BeforeWait's.
 func (s *Stream) Next() (Event, error) {
 	if s.done {
 		return Event{}, io.EOF
@@ -91,6 +98,8 @@ func (s *Stream) Failure(ev Event) *Error { return failureOf(ev.Data, time.Now()
 
 func (s *Stream) broken(err error) error {
 	switch cause := context.Cause(s.ctx); {
+	case s.unsent != nil:
+		return s.unsent
 	case errors.Is(cause, errIdle):
 		return Silent(s.idle.timeout, s.advice)
 	case cause != nil:

@@ -113,15 +113,30 @@ func (h *Handler) remember(t *turn, items *codex.Items, data []byte) (object str
 func (h *Handler) streamResponses(w http.ResponseWriter, t *turn, s *codex.Stream, out reply.Outcome) reply.Outcome {
 	to := streamTo(w, t.req, s)
 	var items codex.Items
-	var held []byte // events that say nothing yet: the status waits for the first that does
+	var pending []byte // events that were not sent yet
+	telling := false   // one of them says something: the status waits for the first that does
+	send := func(more bool) error {
+		if !telling || len(pending) == 0 {
+			return nil
+		}
+		err := to.Send(pending, more)
+		pending = pending[:0]
+		return err
+	}
+	s.BeforeWait(func() error { return send(false) })
 	for {
 		ev, err := s.Next()
-		out.Heard(s)
 		if err == io.EOF { //nolint:errorlint // Next returns it bare
+			out.Heard(s)
+			out.Gone = send(false) != nil
 			return out
 		}
 		if err != nil {
-			return h.breakResponses(w, t.req, to, out, err, held)
+			out.Heard(s)
+			if gone := send(true); gone != nil {
+				err = gone
+			}
+			return h.breakResponses(w, t.req, to, out, err, pending)
 		}
 		raw := ev.Raw
 		switch ev.Type {
@@ -130,7 +145,8 @@ func (h *Handler) streamResponses(w http.ResponseWriter, t *turn, s *codex.Strea
 			items.Add(ev)
 		case codex.TypeFailed, codex.TypeError:
 			e := s.Failure(ev)
-			if !t.req.Native && to.Withdraw() {
+			if !t.req.Native && !telling && to.Withdraw() {
+				out.Heard(s)
 				return h.fail(w, t.req, out, e)
 			}
 			out.Err = e
@@ -142,19 +158,13 @@ func (h *Handler) streamResponses(w http.ResponseWriter, t *turn, s *codex.Strea
 				raw = append(append([]byte("event: "+ev.Type+"\ndata: "), data...), '\n', '\n')
 			}
 		default:
-			if ev.Prelude() && !to.Began() {
-				held = append(held, raw...)
+			if ev.Prelude() && !telling {
+				pending = append(pending, raw...)
 				continue
 			}
 		}
-		if held != nil {
-			raw = append(held, raw...)
-			held = nil
-		}
-		if to.Send(raw, s.Buffered()) != nil {
-			out.Gone = true
-			return out
-		}
+		telling = true
+		pending = append(pending, raw...)
 	}
 }
 

@@ -12,16 +12,26 @@ type Encoder interface {
 	Stopped() *codex.End
 	// Finish is called once, before the last bytes are sent. stopped is what the last Stopped said.
 	Finish(end *codex.End, stopped bool)
-	// Take returns what is to be sent now; the slice is valid until the next event.
+	// Take returns what was written since it was called last; the slice is valid until the next event.
 	Take() []byte
 }
 
-// Copy reads an answer to its end, or to a stop sequence, and sends what the encoder makes of it. more says that
-// further bytes follow at once. The error is an *codex.Error, or another one when the caller has gone.
+// Copy reads an answer to its end, or to a stop sequence, and sends what the encoder makes of it, what belongs to one
+// burst at once. more says that further bytes follow. The error is an *codex.Error, or another one when the caller has gone.
 func Copy(s *codex.Stream, to Encoder, send func(p []byte, more bool) error) (*codex.End, error) {
+	take := func(more bool) error {
+		if p := to.Take(); len(p) > 0 {
+			return send(p, more)
+		}
+		return nil
+	}
+	s.BeforeWait(func() error { return take(false) })
 	for {
 		ev, err := s.Read()
 		if err != nil {
+			if gone := take(true); gone != nil { // what came before is told, however it came
+				err = gone
+			}
 			return nil, err
 		}
 		end := to.Event(ev)
@@ -31,12 +41,7 @@ func Copy(s *codex.Stream, to Encoder, send func(p []byte, more bool) error) (*c
 		}
 		if end != nil {
 			to.Finish(end, stopped != nil)
-		}
-		if p := to.Take(); len(p) > 0 {
-			err = send(p, end != nil || s.Buffered()) // after the end comes what closes the answer
-		}
-		if err != nil || end != nil {
-			return end, err
+			return end, take(true) // what closes the answer comes after it
 		}
 	}
 }
