@@ -36,10 +36,10 @@ type answer struct {
 type block struct {
 	kind      string // text, thinking, redacted_thinking or tool_use
 	call      codex.Call
-	signature string   // of thinking
-	done      bool     // nothing follows
-	pieces    []string // JSON strings that could not be sent yet
-	text      strings.Builder
+	signature string          // of thinking
+	done      bool            // nothing follows
+	pieces    []string        // JSON strings that could not be sent yet
+	text      strings.Builder // of a buffered answer
 }
 
 func newAnswer(req *request, model string) *answer {
@@ -175,10 +175,12 @@ func (a *answer) begin(b *block) *block {
 // write adds a piece to a block.
 func (a *answer) write(b *block, raw string) {
 	if b != a.open {
-		b.pieces = append(b.pieces, raw)
+		b.pieces = append(b.pieces, strings.Clone(raw)) // it is gone with its event
 		return
 	}
-	b.text.WriteString(codex.Text(raw))
+	if !a.req.stream {
+		b.text.WriteString(codex.Text(raw))
+	}
 	switch b.kind {
 	case "tool_use":
 		a.delta(`{"type":"input_json_delta","partial_json":`, raw)
@@ -231,13 +233,22 @@ func (b *block) redacted() []byte {
 }
 
 func (a *answer) close(b *block) {
+	if b.kind == "thinking" && b.signature != "" {
+		a.delta(`{"type":"signature_delta","signature":`, string(encode(b.signature)))
+	}
+	if !a.req.stream {
+		a.keep(b)
+	}
+	a.event("content_block_stop", "", "")
+	a.index++
+}
+
+// keep adds a block to a buffered answer.
+func (a *answer) keep(b *block) {
 	switch b.kind {
 	case "text":
 		a.blocks = append(a.blocks, encode(map[string]any{"type": "text", "text": b.text.String()}))
 	case "thinking":
-		if b.signature != "" {
-			a.delta(`{"type":"signature_delta","signature":`, string(encode(b.signature)))
-		}
 		a.blocks = append(a.blocks, encode(map[string]any{"type": "thinking", "thinking": b.text.String(), "signature": b.signature}))
 	case "redacted_thinking":
 		a.blocks = append(a.blocks, b.redacted())
@@ -248,8 +259,6 @@ func (a *answer) close(b *block) {
 		}
 		a.blocks = append(a.blocks, encode(map[string]any{"type": "tool_use", "id": b.call.ID, "name": a.req.names.Original(b.call.Name), "input": input}))
 	}
-	a.event("content_block_stop", "", "")
-	a.index++
 }
 
 // delta writes one piece: an object without its last value and its end.

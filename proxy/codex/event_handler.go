@@ -3,6 +3,7 @@ package codex
 import (
 	"encoding/json"
 	"strings"
+	"unsafe"
 
 	"github.com/tidwall/gjson"
 )
@@ -12,7 +13,8 @@ import (
 // told in one. Each function may be nil. Not safe for concurrent use.
 type EventHandler struct {
 	// Text is a piece of the answer, Thinking of the reasoning that is shown, Refusal of what the model says instead of
-	// an answer (Text when Refusal is nil). raw is a JSON string as it came: nothing is decoded on the way.
+	// an answer (Text when Refusal is nil). raw is a JSON string as it came, and nothing is decoded on the way; like the
+	// event, it is gone when the next one is read.
 	Text, Thinking, Refusal func(raw string)
 	// Call begins a tool call; Arguments is a piece of its arguments, or of a custom tool's input; CallDone comes once
 	// all of them have come, and has them whole. The pieces of several calls may come in turns.
@@ -77,13 +79,13 @@ func (h *EventHandler) Event(ev Event) *End {
 	switch ev.Type {
 	case TypeTextDelta:
 		h.pieces = true
-		h.text(h.Text, gjson.GetBytes(ev.Data, "delta").Raw)
+		h.text(h.Text, deltaOf(ev))
 	case TypeRefusalDelta:
 		h.pieces = true
-		h.refuse(gjson.GetBytes(ev.Data, "delta").Raw)
+		h.refuse(deltaOf(ev))
 	case TypeReasoningDelta, TypeReasoningText:
 		h.thought = true
-		h.think(gjson.GetBytes(ev.Data, "delta").Raw)
+		h.think(deltaOf(ev))
 	case TypeReasoningPart:
 		if h.thought {
 			h.think(`"\n\n"`)
@@ -98,9 +100,8 @@ func (h *EventHandler) Event(ev Event) *End {
 			h.begin(r[1].Int(), r[2].Str, r[3].Str, custom)
 		}
 	case TypeArgumentsDelta, TypeCustomDelta:
-		r := gjson.GetManyBytes(ev.Data, "output_index", "delta")
-		if call := h.calls[r[0].Int()]; call != nil {
-			h.arguments(call, r[1].Raw)
+		if call := h.calls[gjson.Get(view(ev.Data), "output_index").Int()]; call != nil {
+			h.arguments(call, deltaOf(ev))
 		}
 	case TypeItemDone:
 		h.done(gjson.GetBytes(ev.Data, "output_index").Int(), gjson.GetBytes(ev.Data, "item"))
@@ -109,6 +110,11 @@ func (h *EventHandler) Event(ev Event) *End {
 	}
 	return nil
 }
+
+// view is b as a string, without a copy: it is gone when b is changed.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+func deltaOf(ev Event) string { return gjson.Get(view(ev.Data), "delta").Raw }
 
 func isText(raw string) bool { return len(raw) > 2 && raw[0] == '"' }
 
@@ -228,7 +234,7 @@ func (h *EventHandler) Remember(cache *ReasoningCache, model string) {
 	}
 }
 
-// Text is the text of a JSON string as an EventHandler gives it.
+// Text is the text of a JSON string as an EventHandler gives it, and like that it may be gone with the next event.
 func Text(raw string) string {
 	if isText(raw) && strings.IndexByte(raw, '\\') < 0 {
 		return raw[1 : len(raw)-1]

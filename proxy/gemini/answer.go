@@ -13,12 +13,13 @@ import (
 	"codex-proxy/proxy/reply"
 )
 
-// answer is an answer on its way down, chunk by chunk, and kept for a buffered one.
+// answer is an answer on its way down, chunk by chunk, or kept for a buffered one.
 type answer struct {
 	req    *request
-	id     string
 	model  string
-	sse    bool // chunks are events, not elements of an array
+	stream bool
+	sse    bool   // chunks are events, not elements of an array
+	tail   []byte // of each response
 	events codex.EventHandler
 	stop   *reply.Stopper
 	hit    bool
@@ -48,10 +49,11 @@ type source struct {
 	start, end       int // bytes of the answer
 }
 
-func newAnswer(req *request, model string, sse bool) *answer {
+func newAnswer(req *request, model string, stream, sse bool) *answer {
 	var id [12]byte
 	rand.Read(id[:])
-	a := &answer{req: req, id: hex.EncodeToString(id[:]), model: model, sse: sse, stop: reply.NewStopper(req.stops)}
+	a := &answer{req: req, model: model, stream: stream, sse: sse, stop: reply.NewStopper(req.stops)}
+	a.tail = append(append([]byte(`,"modelVersion":`), reply.Encode(model)...), `,"responseId":"`+hex.EncodeToString(id[:])+`"}`...)
 	a.events = codex.EventHandler{Text: a.piece, CallDone: a.call, Annotation: a.annotation, Reasoning: a.reasoning, Other: a.other}
 	if req.thinking {
 		a.events.Thinking = func(raw string) { a.write(raw, true) }
@@ -141,13 +143,18 @@ func (a *answer) write(raw string, thought bool) {
 	if !thought {
 		signature = a.takeSignature()
 	}
+	if a.stream {
+		a.open()
+		a.out = appendText(a.out, raw, thought, signature)
+		a.close("", "")
+		return
+	}
 	last := len(a.parts) - 1
 	if last < 0 || a.parts[last].other != nil || a.parts[last].thought != thought || signature != "" {
 		a.parts = append(a.parts, answerPart{thought: thought, signature: signature})
 		last++
 	}
 	a.parts[last].text.WriteString(text)
-	a.chunk(textPart(raw, thought, signature), "")
 }
 
 func (a *answer) call(c codex.Call, arguments string) {
@@ -182,9 +189,14 @@ func (a *answer) other(item gjson.Result) {
 // add adds a part that comes whole.
 func (a *answer) add(object []byte) {
 	object = object[:len(object)-1]
-	p := answerPart{other: object, signature: a.takeSignature()}
-	a.parts = append(a.parts, p)
-	a.chunk(endPart(object, false, p.signature), "")
+	signature := a.takeSignature()
+	if !a.stream {
+		a.parts = append(a.parts, answerPart{other: object, signature: signature})
+		return
+	}
+	a.open()
+	a.out = endPart(append(a.out, object...), false, signature)
+	a.close("", "")
 }
 
 func (a *answer) reasoning(item gjson.Result) {
@@ -246,44 +258,57 @@ func (a *answer) grounding() json.RawMessage {
 	return reply.Encode(map[string]any{"webSearchQueries": queries, "groundingChunks": chunks, "groundingSupports": supports})
 }
 
-func textPart(raw string, thought bool, signature string) []byte {
-	return endPart([]byte(`{"text":`+raw), thought, signature)
+// appendText adds a part of text to b.
+func appendText(b []byte, raw string, thought bool, signature string) []byte {
+	return endPart(append(append(b, `{"text":`...), raw...), thought, signature)
 }
 
-func endPart(object []byte, thought bool, signature string) []byte {
-	p := object[:len(object):len(object)]
+// endPart ends the part that b ends in.
+func endPart(b []byte, thought bool, signature string) []byte {
 	if thought {
-		p = append(p, `,"thought":true`...)
+		b = append(b, `,"thought":true`...)
 	}
 	if signature != "" {
-		p = append(append(append(p, `,"thoughtSignature":"`...), signature...), '"')
+		b = append(append(append(b, `,"thoughtSignature":"`...), signature...), '"')
 	}
-	return append(p, '}')
+	return append(b, '}')
 }
 
-// response is a whole GenerateContentResponse, or one of a stream. more are the candidate's further fields, then those of
-// the response, each with a comma before it.
-func (a *answer) response(parts []byte, candidate, more string) []byte {
-	b := make([]byte, 0, len(parts)+len(candidate)+len(more)+160)
-	b = append(append(append(b, `{"candidates":[{"content":{"parts":[`...), parts...), `],"role":"model"},"index":0`...)
-	b = append(append(append(b, candidate...), `}]`...), more...)
-	b = append(append(append(b, `,"modelVersion":`...), reply.Encode(a.model)...), `,"responseId":"`...)
-	return append(append(b, a.id...), `"}`...)
+const responseHead = `{"candidates":[{"content":{"parts":[`
+
+// endResponse ends a GenerateContentResponse, whole or of a stream, after its parts. candidate are the candidate's further
+// fields, more those of the response, each with a comma before it.
+func (a *answer) endResponse(b []byte, candidate, more string) []byte {
+	b = append(append(b, `],"role":"model"},"index":0`...), candidate...)
+	return append(append(append(b, `}]`...), more...), a.tail...)
 }
 
-// chunk adds one of a stream.
-func (a *answer) chunk(part []byte, candidate string) { a.send(a.response(part, candidate, "")) }
-
-func (a *answer) send(response []byte) {
-	if a.sse {
-		a.out = append(append(append(a.out, "data: "...), response...), "\n\n"...)
-	} else {
-		if a.chunks > 0 {
-			a.out = append(a.out, ",\n"...)
-		}
-		a.out = append(a.out, response...)
+// begin and end are what stands around each chunk.
+func (a *answer) begin() {
+	switch {
+	case a.sse:
+		a.out = append(a.out, "data: "...)
+	case a.chunks > 0:
+		a.out = append(a.out, ",\n"...)
 	}
 	a.chunks++
+}
+
+func (a *answer) end() {
+	if a.sse {
+		a.out = append(a.out, "\n\n"...)
+	}
+}
+
+// open begins a response of a stream, up to its parts.
+func (a *answer) open() {
+	a.begin()
+	a.out = append(a.out, responseHead...)
+}
+
+func (a *answer) close(candidate, more string) {
+	a.out = a.endResponse(a.out, candidate, more)
+	a.end()
 }
 
 var finishReasons = map[string]string{"length": "MAX_TOKENS", "content_filter": "SAFETY"}
@@ -314,7 +339,9 @@ type usage struct {
 // closing is the last bytes of a stream. Its content is empty and not absent: some clients want one in each chunk.
 func (a *answer) closing(end *codex.End) []byte {
 	candidate, more := a.ending(end)
-	a.send(a.response(textPart(`""`, false, a.takeSignature()), candidate, more))
+	a.open()
+	a.out = appendText(a.out, `""`, false, a.takeSignature())
+	a.close(candidate, more)
 	if !a.sse {
 		a.out = append(a.out, "]\n"...)
 	}
@@ -323,21 +350,21 @@ func (a *answer) closing(end *codex.End) []byte {
 
 // whole is a buffered answer.
 func (a *answer) whole(end *codex.End) []byte {
-	var parts []byte
+	b := []byte(responseHead)
 	for i := range a.parts {
 		if i > 0 {
-			parts = append(parts, ',')
+			b = append(b, ',')
 		}
 		p := &a.parts[i]
 		if p.other != nil {
-			parts = append(parts, endPart(p.other, false, p.signature)...)
+			b = endPart(append(b, p.other...), false, p.signature)
 		} else {
-			parts = append(parts, textPart(string(reply.Encode(p.text.String())), p.thought, p.signature)...)
+			b = appendText(b, string(reply.Encode(p.text.String())), p.thought, p.signature)
 		}
 	}
-	if parts == nil {
-		parts = textPart(`""`, false, a.takeSignature())
+	if a.parts == nil {
+		b = appendText(b, `""`, false, a.takeSignature())
 	}
 	candidate, more := a.ending(end)
-	return append(a.response(parts, candidate, more), '\n')
+	return append(a.endResponse(b, candidate, more), '\n')
 }

@@ -54,7 +54,7 @@ func (h *Handler) generate(w http.ResponseWriter, r *http.Request, model string,
 	}
 	defer s.Close()
 	out.Began(&req.Request, s)
-	a := newAnswer(req, out.Model, sse)
+	a := newAnswer(req, out.Model, stream, sse)
 	answer := reply.Answer{
 		Encoder: a, Request: &req.Request, Events: &a.events, Whole: a.whole, Type: jsonType,
 		Head: reply.SSE, Quiet: reply.Comment, Closing: a.closing, Broken: a.broken, Error: WriteError,
@@ -72,7 +72,9 @@ func (h *Handler) generate(w http.ResponseWriter, r *http.Request, model string,
 // broken is the last chunk of a stream that failed.
 func (a *answer) broken(e *codex.Error) []byte {
 	a.out = a.out[:0]
-	a.send(errorBody(e))
+	a.begin()
+	a.out = append(a.out, errorBody(e)...)
+	a.end()
 	if !a.sse {
 		a.out = append(a.out, "]\n"...)
 	}

@@ -157,6 +157,7 @@ type answer struct {
 	events codex.EventHandler
 	stop   *reply.Stopper
 	lines  []byte
+	model  []byte // as JSON
 	hit    bool
 
 	text, thinking strings.Builder // of a buffered answer
@@ -164,7 +165,7 @@ type answer struct {
 }
 
 func newAnswer(req *request, chat bool, start time.Time) *answer {
-	a := &answer{req: req, chat: chat, start: start, stop: reply.NewStopper(req.stops)}
+	a := &answer{req: req, chat: chat, start: start, stop: reply.NewStopper(req.stops), model: encode(req.shown)}
 	a.events = codex.EventHandler{Text: a.piece, CallDone: a.call}
 	if req.think {
 		a.events.Thinking = a.think
@@ -201,25 +202,52 @@ func (a *answer) piece(raw string) {
 	if a.hit {
 		return
 	}
-	piece := codex.Text(raw)
-	if a.stop != nil {
-		piece, a.hit = a.stop.Push(piece)
+	if a.stop == nil {
+		a.write("content", raw)
+		return
 	}
+	var piece string
+	piece, a.hit = a.stop.Push(codex.Text(raw))
 	a.say(piece)
 }
 
 func (a *answer) say(piece string) {
-	if piece == "" {
-		return
+	if piece != "" {
+		a.write("content", string(encode(piece)))
 	}
-	a.text.WriteString(piece)
-	a.line(map[string]any{"content": piece})
 }
 
-func (a *answer) think(raw string) {
-	piece := codex.Text(raw)
-	a.thinking.WriteString(piece)
-	a.line(map[string]any{"content": "", "thinking": piece})
+func (a *answer) think(raw string) { a.write("thinking", raw) }
+
+// write adds a piece of the text or of the thinking, a JSON string.
+func (a *answer) write(field, raw string) {
+	switch {
+	case a.req.stream:
+		a.piecewise(field, raw)
+	case field == "thinking":
+		a.thinking.WriteString(codex.Text(raw))
+	default:
+		a.text.WriteString(codex.Text(raw))
+	}
+	if a.first.IsZero() {
+		a.first = time.Now()
+	}
+}
+
+// piecewise is the line of one piece. It is written by hand, because each event becomes one.
+func (a *answer) piecewise(field, raw string) {
+	b := append(append(a.lines, `{"model":`...), a.model...)
+	b = time.Now().UTC().AppendFormat(append(b, `,"created_at":"`...), time.RFC3339Nano)
+	before, after := `","message":{"role":"assistant","content":`, `},"done":false}`
+	if !a.chat {
+		before, after = `","response":`, `,"done":false}`
+	}
+	b = append(b, before...)
+	if field == "thinking" {
+		b = append(b, `"","thinking":`...)
+	}
+	b = append(append(b, raw...), after...)
+	a.lines = append(b, '\n')
 }
 
 func (a *answer) call(c codex.Call, arguments string) {
@@ -232,17 +260,14 @@ func (a *answer) call(c codex.Call, arguments string) {
 	}
 	call := map[string]any{"id": c.ID, "function": map[string]any{"index": c.Number, "name": a.req.names.Original(c.Name), "arguments": object}}
 	a.calls = append(a.calls, call)
-	a.line(map[string]any{"content": "", "tool_calls": []any{call}})
-}
-
-// line adds a line with a piece of the message.
-func (a *answer) line(message map[string]any) {
 	if a.first.IsZero() {
 		a.first = time.Now()
 	}
-	fields := map[string]any{"done": false}
-	a.put(fields, message)
-	a.lines = append(append(a.lines, encode(a.req.line(fields, a.chat, ""))...), '\n')
+	if a.req.stream {
+		fields := map[string]any{"done": false}
+		a.put(fields, map[string]any{"content": "", "tool_calls": []any{call}})
+		a.lines = append(append(a.lines, encode(a.req.line(fields, a.chat, ""))...), '\n')
+	}
 }
 
 // put writes a message in the words of chat or of generate.

@@ -94,6 +94,9 @@ type chatChunks struct {
 	opening []byte // of a chunk, up to the delta
 	began   bool
 	out     []byte
+
+	of     int    // the call whose arguments came last
+	before string // what stands before each piece of them
 }
 
 func newChatChunks(c *chatRequest, head chatHead, index int) *chatChunks {
@@ -114,10 +117,13 @@ func (w *chatChunks) open() {
 }
 
 // field writes a chunk with one field. raw is JSON as it came from upstream: nothing is decoded on the way.
-func (w *chatChunks) field(name, raw string) {
+func (w *chatChunks) field(name, raw string) { w.chunk(name, raw, "", "") }
+
+// chunk writes one with a field whose value comes in three pieces.
+func (w *chatChunks) chunk(name, before, raw, after string) {
 	w.open()
 	w.out = append(append(append(w.out, '"'), name...), '"', ':')
-	w.out = append(append(w.out, raw...), deltaEnd...)
+	w.out = append(append(append(append(w.out, before...), raw...), after...), deltaEnd...)
 }
 
 func (w *chatChunks) annotation(object json.RawMessage) {
@@ -141,12 +147,22 @@ func (w *chatChunks) call(c codex.Call, name string) {
 func (w *chatChunks) arguments(c codex.Call, raw string) {
 	switch {
 	case w.legacy:
-		w.field("function_call", `{"arguments":`+raw+`}`)
-	case c.Custom:
-		w.field("tool_calls", `[{"index":`+strconv.Itoa(c.Number)+`,"custom":{"input":`+raw+`}}]`)
+		w.chunk("function_call", `{"arguments":`, raw, `}`)
 	default:
-		w.field("tool_calls", `[{"index":`+strconv.Itoa(c.Number)+`,"function":{"arguments":`+raw+`}}]`)
+		w.chunk("tool_calls", w.argument(c), raw, `}}]`)
 	}
+}
+
+// argument is what stands before a piece of a call's arguments.
+func (w *chatChunks) argument(c codex.Call) string {
+	if w.before == "" || w.of != c.Number {
+		kind := `,"function":{"arguments":`
+		if c.Custom {
+			kind = `,"custom":{"input":`
+		}
+		w.of, w.before = c.Number, `[{"index":`+strconv.Itoa(c.Number)+kind
+	}
+	return w.before
 }
 
 func (w *chatChunks) finish(reason string) {

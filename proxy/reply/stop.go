@@ -44,7 +44,7 @@ func (s *Stopper) Push(piece string) (out string, hit bool) {
 		}
 	}
 	// A sequence begins with a whole character, so this never cuts one.
-	s.held = text[len(text)-keep:]
+	s.held = strings.Clone(text[len(text)-keep:]) // the piece is gone with its event
 	return text[:len(text)-keep], false
 }
 
