@@ -87,7 +87,7 @@ func (c *claim) release() {
 
 // readAll reads to the end and claims what that takes, growing with what comes. At most limit bytes are read; more is
 // an *http.MaxBytesError. size is what the sender says that there is, 0 or less for nothing: it is believed from
-// sizeFrom on, when half of it has come.
+// sizeFrom on, when a quarter of it has come.
 func (c *claim) readAll(r io.Reader, limit, size int) ([]byte, error) {
 	if err := c.grow(bodyFirst); err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func (c *claim) readAll(r io.Reader, limit, size int) ([]byte, error) {
 			if len(buf) > limit {
 				return nil, &http.MaxBytesError{Limit: int64(limit)}
 			}
-			bigger := min(2*cap(buf), limit+1)
+			bigger := min(4*cap(buf), limit+1)
 			if len(buf) >= sizeFrom && size > len(buf) && size < bigger {
 				bigger = size + 1
 			}

@@ -3,9 +3,10 @@ package codex
 import (
 	"encoding/json"
 	"strings"
-	"unsafe"
 
 	"github.com/tidwall/gjson"
+
+	"codex-proxy/proxy/rawjson"
 )
 
 // An EventHandler tells an answer in the few words that every chat dialect has: it is the one place where the
@@ -100,7 +101,7 @@ func (h *EventHandler) Event(ev Event) *End {
 			h.begin(r[1].Int(), r[2].Str, r[3].Str, custom)
 		}
 	case TypeArgumentsDelta, TypeCustomDelta:
-		if call := h.calls[gjson.Get(view(ev.Data), "output_index").Int()]; call != nil {
+		if call := h.calls[rawjson.Get(ev.Data, "output_index").Int()]; call != nil {
 			h.arguments(call, deltaOf(ev))
 		}
 	case TypeItemDone:
@@ -111,10 +112,7 @@ func (h *EventHandler) Event(ev Event) *End {
 	return nil
 }
 
-// view is b as a string, without a copy: it is gone when b is changed.
-func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
-
-func deltaOf(ev Event) string { return gjson.Get(view(ev.Data), "delta").Raw }
+func deltaOf(ev Event) string { return rawjson.Get(ev.Data, "delta").Raw }
 
 func isText(raw string) bool { return len(raw) > 2 && raw[0] == '"' }
 

@@ -9,6 +9,8 @@ import (
 
 	"github.com/tidwall/gjson"
 	"github.com/tidwall/sjson"
+
+	"codex-proxy/proxy/rawjson"
 )
 
 // maxCallID is the longest call_id that the backend takes, in bytes.
@@ -28,26 +30,27 @@ var outputKinds = map[string]string{
 // items that it never stored.
 func (r *Request) normalizeInput() error {
 	called, answered := map[string]bool{}, map[string]bool{}
-	for _, item := range r.Input {
-		switch kind := gjson.GetBytes(item, "type").Str; {
-		case outputKinds[kind] != "":
-			called[gjson.GetBytes(item, "call_id").Str] = true
-		case isOutput(kind):
-			answered[gjson.GetBytes(item, "call_id").Str] = true
-		}
-	}
-	out := make([]json.RawMessage, 0, len(r.Input))
+	heads := make([]itemHead, len(r.Input))
 	for i, item := range r.Input {
 		if len(item) == 0 || item[0] != '{' {
 			return Invalid("input", "input[%d] must be an object", i)
 		}
-		kind := gjson.GetBytes(item, "type").Str
-		id := gjson.GetBytes(item, "call_id").Str
+		heads[i] = headOf(item)
+		switch kind, id := heads[i].kind, heads[i].callID; {
+		case outputKinds[kind] != "":
+			called[id] = true
+		case isOutput(kind):
+			answered[id] = true
+		}
+	}
+	out := make([]json.RawMessage, 0, len(r.Input))
+	for i, item := range r.Input {
+		kind, id := heads[i].kind, heads[i].callID
 		switch {
 		case kind == "item_reference":
 			return Invalid("input", "input[%d] refers to an item by id, and the ChatGPT backend stores none. Send the item itself (in OpenAI's SDKs: store false)", i)
 		case kind == "reasoning":
-			if gjson.GetBytes(item, "encrypted_content").Str == "" {
+			if !heads[i].sealed {
 				continue // without it the backend looks for the item by id and does not find it
 			}
 			out = append(out, item)
@@ -55,7 +58,7 @@ func (r *Request) normalizeInput() error {
 		case isOutput(kind) && !called[id]:
 			continue
 		}
-		item, err := r.fixItem(item, kind)
+		item, err := fixItem(item, heads[i])
 		if err != nil {
 			return Invalid("input", "input[%d] can't be read", i)
 		}
@@ -73,8 +76,35 @@ func isOutput(kind string) bool {
 	return strings.HasSuffix(kind, "_output")
 }
 
+// itemHead is what decides about an item.
+type itemHead struct {
+	kind, role, callID string
+	id                 bool // it has one
+	sealed             bool // it has encrypted content
+}
+
+// headOf reads it in one go over the item.
+func headOf(item json.RawMessage) (h itemHead) {
+	gjson.Parse(rawjson.View(item)).ForEach(func(name, value gjson.Result) bool {
+		switch name.Str {
+		case "type":
+			h.kind = value.Str
+		case "role":
+			h.role = value.Str
+		case "call_id":
+			h.callID = value.Str
+		case "id":
+			h.id = true
+		case "encrypted_content":
+			h.sealed = value.Str != ""
+		}
+		return true
+	})
+	return h
+}
+
 // fixItem mends one item: its role, its ids, and fields inside its parts that the backend refuses.
-func (r *Request) fixItem(item json.RawMessage, kind string) (json.RawMessage, error) {
+func fixItem(item json.RawMessage, head itemHead) (json.RawMessage, error) {
 	var err error
 	edit := func(path string, value any) {
 		if err != nil {
@@ -86,16 +116,16 @@ func (r *Request) fixItem(item json.RawMessage, kind string) (json.RawMessage, e
 			item, err = sjson.SetBytes(bytes.Clone(item), path, value)
 		}
 	}
-	if (kind == "" || kind == "message") && gjson.GetBytes(item, "role").Str == "system" {
+	if (head.kind == "" || head.kind == "message") && head.role == "system" {
 		edit("role", "developer")
 	}
-	if gjson.GetBytes(item, "id").Exists() {
+	if head.id {
 		edit("id", nil)
 	}
-	if id := gjson.GetBytes(item, "call_id").Str; len(id) > maxCallID {
-		edit("call_id", shortID(id))
+	if len(head.callID) > maxCallID {
+		edit("call_id", shortID(head.callID))
 	}
-	if bytes.Contains(item, []byte(`"prompt_cache_breakpoint"`)) {
+	if bytes.Contains(item, []byte("_cache_breakpoint")) {
 		if parts, changed := withoutBreakpoints(gjson.GetBytes(item, "content").Array()); changed && err == nil {
 			item, err = sjson.SetRawBytes(bytes.Clone(item), "content", parts)
 		}

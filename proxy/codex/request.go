@@ -11,6 +11,8 @@ import (
 
 	"github.com/tidwall/gjson"
 	"github.com/tidwall/sjson"
+
+	"codex-proxy/proxy/rawjson"
 )
 
 // Request is one turn, in the words of the Responses API. Translators fill it; Client sends it.
@@ -134,7 +136,8 @@ func takeInput(r *Request, v json.RawMessage) error {
 		r.Input = []json.RawMessage{Message("user", s)}
 		return nil
 	}
-	if json.Unmarshal(v, &r.Input) != nil {
+	var ok bool
+	if r.Input, ok = rawjson.Elements(v); !ok {
 		return Invalid("input", "input must be a string or a list of items")
 	}
 	return nil

@@ -8,6 +8,8 @@ import (
 
 	"github.com/tidwall/gjson"
 	"github.com/tidwall/sjson"
+
+	"codex-proxy/proxy/rawjson"
 )
 
 // place returns the conversation and the tools as the upstream takes them. The public API wants functions and custom
@@ -26,7 +28,7 @@ func (u Upstream) place(r *Request, advice Advice) (input, tools []json.RawMessa
 		input = append(input, additionalTools(callable))
 	}
 	for _, item := range r.Input {
-		switch gjson.GetBytes(item, "type").Str {
+		switch rawjson.Get(item, "type").Str {
 		case "tool_search_call": // of a time when the service could search; what was found stays
 		case "tool_search_output":
 			input = p.add(input, nil, item)

@@ -12,6 +12,7 @@ import (
 
 	"codex-proxy/proxy/codex"
 	"codex-proxy/proxy/expiring"
+	"codex-proxy/proxy/rawjson"
 	"codex-proxy/proxy/reply"
 )
 
@@ -107,7 +108,7 @@ func (s storeScope) keep(t *turn, output []json.RawMessage, object []byte) {
 // resolve puts the items themselves in the place of references to them.
 func (s storeScope) resolve(input []json.RawMessage) error {
 	for i, item := range input {
-		if gjson.GetBytes(item, "type").Str != "item_reference" {
+		if rawjson.Get(item, "type").Str != "item_reference" {
 			continue
 		}
 		id := gjson.GetBytes(item, "id").Str

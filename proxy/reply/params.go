@@ -9,20 +9,22 @@ import (
 	"strconv"
 
 	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/rawjson"
 )
 
-// Object reads a request's body, which must be a JSON object. The error is an *codex.Error.
+// Object reads a request's body, which must be a JSON object. Its fields are parts of the body. The error is an *codex.Error.
 func Object(body []byte) (map[string]json.RawMessage, error) {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(body, &fields); err != nil || fields == nil {
-		where := ""
-		var syntax *json.SyntaxError
-		if errors.As(err, &syntax) {
-			where = " (" + syntax.Error() + ", after " + strconv.FormatInt(syntax.Offset, 10) + " bytes)"
+	if json.Valid(body) {
+		if fields, ok := rawjson.Fields(body); ok {
+			return fields, nil
 		}
-		return nil, &codex.Error{Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "invalid_json", Message: "The request's body is not a JSON object" + where}
 	}
-	return fields, nil
+	where := ""
+	var syntax *json.SyntaxError
+	if errors.As(json.Unmarshal(body, &struct{}{}), &syntax) {
+		where = " (" + syntax.Error() + ", after " + strconv.FormatInt(syntax.Offset, 10) + " bytes)"
+	}
+	return nil, &codex.Error{Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "invalid_json", Message: "The request's body is not a JSON object" + where}
 }
 
 // ReadParams reads a request's parameters one by one, in the order of their names, so that one request goes up as one

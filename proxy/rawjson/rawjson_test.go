@@ -1,0 +1,75 @@
+package rawjson
+
+import (
+	"encoding/json"
+	"reflect"
+	"testing"
+	"unicode/utf8"
+)
+
+var documents = []string{
+	`{}`, `[]`, `null`, `"x"`, ` { "a" : 1 , "b":[1,2,{"c":"]"}], "a":{"d":"}\""} } `, `[ 1, "two" ,[3], {"four":4}, null,true ]`,
+	`{"":0,"\u00e9\"":"\\"}`, `[[[[]]],{}]`, "\t[\n\"\\ud83d\\ude00\"]\r", `{"a":-1.5e-7}`,
+}
+
+func FuzzAgainstEncodingJSON(f *testing.F) {
+	for _, d := range documents {
+		f.Add([]byte(d))
+	}
+	f.Fuzz(func(t *testing.T, document []byte) {
+		if !json.Valid(document) || !utf8.Valid(document) { // of names that are no text there are none
+			return
+		}
+		var wantFields map[string]json.RawMessage
+		isObject := json.Unmarshal(document, &wantFields) == nil && wantFields != nil
+		fields, ok := Fields(document)
+		if ok != isObject || len(fields) != len(wantFields) {
+			t.Fatalf("fields of %q: %v %q, not %v %q", document, ok, fields, isObject, wantFields)
+		}
+		for name, want := range wantFields {
+			if got := fields[name]; string(got) != string(want) {
+				t.Errorf("field %q of %q: %q, not %q", name, document, got, want)
+			}
+		}
+		var want []json.RawMessage
+		isList := json.Unmarshal(document, &want) == nil
+		got, ok := Elements(document)
+		if ok != isList || len(got) != len(want) {
+			t.Fatalf("elements of %q: %v %q, not %v %q", document, ok, got, isList, want)
+		}
+		for i := range want {
+			if string(got[i]) != string(want[i]) {
+				t.Errorf("element %d of %q: %q, not %q", i, document, got[i], want[i])
+			}
+		}
+		var text, again string
+		if json.Unmarshal(document, &text) == nil && document[0] == '"' && document[len(document)-1] == '"' {
+			if err := json.Unmarshal(String(document), &again); err != nil || again != text {
+				t.Errorf("string %q: %q %v, not %q", document, again, err, text)
+			}
+		}
+	})
+}
+
+func TestAStringIsTakenAsItIsWhereItCanBe(t *testing.T) {
+	for in, want := range map[string]string{
+		`"plain <&>"`: `"plain <&>"`, `"é\n\u00e9"`: `"é\n\u00e9"`, `"\ud83d"`: `"�"`, `"\ud83d\ude00"`: `"😀"`, "\"\xff\"": `"�"`,
+	} {
+		if got := string(String(json.RawMessage(in))); got != want {
+			t.Errorf("%s: %s, not %s", in, got, want)
+		}
+	}
+}
+
+func TestNothingIsCopied(t *testing.T) {
+	document := []byte(`{"list":[1,2,3]}`)
+	fields, _ := Fields(document)
+	list, _ := Elements(fields["list"])
+	document[9] = '7'
+	if string(list[0]) != "7" || !reflect.DeepEqual(string(fields["list"]), "[7,2,3]") {
+		t.Errorf("%s %s", list[0], fields["list"])
+	}
+	if cap(fields["list"]) != len(fields["list"]) {
+		t.Error("an append to a part would write into what follows it")
+	}
+}
