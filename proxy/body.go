@@ -28,8 +28,6 @@ const (
 	bodiesMost = 256 << 20
 	// bodyFirst is what is taken for a body before anything of it has come; from there it grows with what comes.
 	bodyFirst = 4 << 10
-	// sizeFrom is how much of a body must have come before its announced size is reckoned with.
-	sizeFrom = 1 << 20
 	// zstdWindow is the largest window of a zstd body, which its sender chooses and the decoder allocates. Source: RFC
 	// 8878, 3.1.1.1.2 recommends that decoders take this much.
 	zstdWindow = 8 << 20
@@ -86,8 +84,8 @@ func (c *claim) release() {
 }
 
 // readAll reads to the end and claims what that takes, growing with what comes. At most limit bytes are read; more is
-// an *http.MaxBytesError. size is what the sender says that there is, 0 or less for nothing: it is believed from
-// sizeFrom on, when a quarter of it has come.
+// an *http.MaxBytesError. size is what the sender says that there is, 0 or less for nothing: it is believed
+// when a quarter of it has come.
 func (c *claim) readAll(r io.Reader, limit, size int) ([]byte, error) {
 	if err := c.grow(bodyFirst); err != nil {
 		return nil, err
@@ -98,10 +96,11 @@ func (c *claim) readAll(r io.Reader, limit, size int) ([]byte, error) {
 			if len(buf) > limit {
 				return nil, &http.MaxBytesError{Limit: int64(limit)}
 			}
-			bigger := min(4*cap(buf), limit+1)
-			if len(buf) >= sizeFrom && size > len(buf) && size < bigger {
-				bigger = size + 1
+			bigger := 2 * cap(buf)
+			if size > len(buf) {
+				bigger = min(2*bigger, size+1)
 			}
+			bigger = min(bigger, limit+1)
 			if err := c.grow(int64(bigger - cap(buf))); err != nil {
 				return nil, err
 			}

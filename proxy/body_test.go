@@ -41,14 +41,14 @@ func TestABodyGrowsWithWhatComes(t *testing.T) {
 
 func TestAllBodiesTogetherAreBounded(t *testing.T) {
 	r := newRig(t)
-	r.server.bodies = newBudget(150 << 10)
+	r.server.bodies = newBudget(130 << 10)
 	body := `{"input":"` + strings.Repeat("x", 80<<10) + `"}`
 	status, h, text, _ := r.do(http.MethodPost, "/v1/responses", strings.Replace(body, "x", strings.Repeat("x", 60<<10), 1))
 	if status != 503 || get(text, "error.code").Str != "proxy_busy" || h.Get("Retry-After") == "" {
 		t.Errorf("%d %s", status, text)
 	}
-	if left := r.server.bodies.left.Load(); left != 150<<10 {
-		t.Errorf("%d bytes are lost", 150<<10-left)
+	if left := r.server.bodies.left.Load(); left != 130<<10 {
+		t.Errorf("%d bytes are lost", 130<<10-left)
 	}
 	if status, text := r.post("/v1/responses", body); status != 200 {
 		t.Errorf("one that fits: %d %s", status, text)

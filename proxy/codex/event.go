@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"sync"
 
 	"github.com/tidwall/gjson"
 )
@@ -69,23 +68,16 @@ type Decoder struct {
 	before func() error
 }
 
-const decoderBuffer = 8 << 10
+// What is read at once, in bytes: most streams send a few events a second, of some 300 bytes each; one that fills the buffer
+// gets a larger one.
+const (
+	readFirst = 2 << 10
+	readMost  = 32 << 10
+)
 
-var decoderBuffers = sync.Pool{New: func() any { b := make([]byte, decoderBuffer); return &b }}
-
-// NewDecoder returns a Decoder that reads from r. Release gives its buffer back.
+// NewDecoder returns a Decoder that reads from r.
 func NewDecoder(r io.Reader) *Decoder {
-	b := decoderBuffers.Get().(*[]byte)
-	return &Decoder{r: r, buf: (*b)[:0]}
-}
-
-// Release ends the use of d and of the last event's slices.
-func (d *Decoder) Release() {
-	if d.buf != nil && cap(d.buf) == decoderBuffer {
-		b := d.buf[:decoderBuffer]
-		decoderBuffers.Put(&b)
-	}
-	d.buf, d.err = nil, io.ErrClosedPipe
+	return &Decoder{r: r, buf: make([]byte, 0, readFirst)}
 }
 
 // BeforeRead has f called each time before more bytes are waited for, and before the end. A writer that keeps what it has to send until then
@@ -199,21 +191,18 @@ func (d *Decoder) fill() error {
 	if d.err != nil {
 		return d.err
 	}
-	if len(d.buf) == cap(d.buf) {
-		if d.start > 0 {
-			n := copy(d.buf, d.buf[d.start:])
-			d.buf = d.buf[:n]
-			d.scan, d.seen, d.start = d.scan-d.start, d.seen-d.start, 0
-		}
-		if len(d.buf) > cap(d.buf)/2 {
-			if len(d.buf) >= maxEvent {
-				d.err = errEventTooLarge
-				return d.err
-			}
-			grown := make([]byte, len(d.buf), 2*cap(d.buf))
-			copy(grown, d.buf)
-			d.buf = grown
-		}
+	if len(d.buf)-d.start >= maxEvent {
+		d.err = errEventTooLarge
+		return d.err
+	}
+	full := len(d.buf) == cap(d.buf)
+	if d.start == len(d.buf) || full {
+		n := copy(d.buf, d.buf[d.start:])
+		d.buf = d.buf[:n]
+		d.scan, d.seen, d.start = d.scan-d.start, d.seen-d.start, 0
+	}
+	if full && (len(d.buf) > cap(d.buf)/2 || cap(d.buf) < readMost) {
+		d.buf = append(make([]byte, 0, 2*cap(d.buf)), d.buf...)
 	}
 	for range 100 {
 		n, err := d.r.Read(d.buf[len(d.buf):cap(d.buf)])

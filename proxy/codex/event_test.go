@@ -12,7 +12,6 @@ import (
 func decode(t testing.TB, r io.Reader) (types, data []string, raw string, err error) {
 	t.Helper()
 	d := NewDecoder(r)
-	defer d.Release()
 	for {
 		ev, err := d.Next()
 		if err != nil {
@@ -89,7 +88,6 @@ func (endless) Read(p []byte) (int, error) {
 func TestTextDeltasAreDecodedWithoutGarbage(t *testing.T) {
 	event := []byte("event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"word \"}\n\n")
 	d := NewDecoder(bytes.NewReader(bytes.Repeat(event, 5000)))
-	defer d.Release()
 	allocations := testing.AllocsPerRun(1000, func() {
 		if _, err := d.Next(); err != nil {
 			t.Fatal(err)

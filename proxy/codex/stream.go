@@ -120,7 +120,6 @@ func (s *Stream) Close() {
 	s.idle.stop()
 	s.cancel(nil)
 	s.body.Close()
-	s.dec.Release()
 }
 
 var errIdle = errors.New("the backend is silent")
