@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -182,6 +183,32 @@ func TestBodyErrorsAreTheCallersWords(t *testing.T) {
 	for want, err := range map[int]error{413: &http.MaxBytesError{}, 408: errDripping, 400: io.ErrUnexpectedEOF, 503: &codex.Error{Status: 503}} {
 		if e := asError(bodyError(err, bodyMost)); e.Status != want {
 			t.Errorf("%v is %d", err, e.Status)
+		}
+	}
+}
+
+// TestALargeBodyGoesUpPacked, and as it is to a backend that refuses that, from then on.
+func TestALargeBodyGoesUpPacked(t *testing.T) {
+	for _, refuses := range []bool{false, true} {
+		r := newRig(t)
+		r.backend.RefuseZstd = refuses
+		long := strings.Repeat("A long story. ", 2000)
+		for i, said := range []string{"short", long, long} {
+			status, body := r.post("/v1/chat/completions", `{"messages":[{"role":"user","content":"`+said+`"}]}`)
+			if status != 200 || !strings.Contains(body, strings.TrimSpace(said)) {
+				t.Fatalf("refuses %t, request %d: %d %.200s", refuses, i, status, body)
+			}
+		}
+		var codings []string
+		for _, sent := range r.backend.Requests("/codex/responses") {
+			codings = append(codings, sent.Header.Get("Content-Encoding"))
+		}
+		want := []string{"", "zstd", "zstd"}
+		if refuses {
+			want = []string{"", "zstd", "", ""}
+		}
+		if !slices.Equal(codings, want) {
+			t.Errorf("refuses %t: %q, not %q", refuses, codings, want)
 		}
 	}
 }

@@ -104,6 +104,7 @@ func NewServer(cfg Config) *Server {
 		KeepAlive:    cfg.KeepAlive,
 		Strict:       cfg.Strict,
 		Advice:       cfg.Advice,
+		Zstd:         zstdPacker(),
 	}
 	client.Models.Aliases = cfg.Aliases
 	if cfg.Guard.Advice == nil {

@@ -56,6 +56,7 @@ type App struct {
 	manager  *creds.Manager
 	importer *creds.Importer
 	service  *proxy.Service
+	rest     *rest
 	client   *codex.Client
 	http     *http.Client
 	identity codex.Identity

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 
 	"github.com/adrg/xdg"
@@ -19,6 +20,8 @@ import (
 // New builds the program from checked settings. Nothing runs yet, but for the demo's backend.
 func New(s Settings, p Program) (*App, error) {
 	a := &App{Settings: s, program: p, Steps: creds.LogSteps(p.Log), log: p.Log, http: newHTTPClient(), identity: codex.NewIdentity(p.Version), meter: s.IconMeter, mute: s.Mute, life: Life{Quit: func() {}}, lifetime: context.Background()}
+	a.rest = newRest(debug.FreeOSMemory)
+	a.endWith(a.rest.stop)
 	a.advice = adviceFor(p.Icon, s.CredsStore)
 	a.origins = &origins{allow: slices.Clone(s.AllowOrigin), deny: slices.Clone(s.DeniedOrigins)}
 	a.keys = keys.Open(KeysFile())

@@ -487,6 +487,7 @@ func (p *pageApp) lookAtEverything() {
 
 // onStart and onRequest hear of each request. They are on its path: nothing here waits.
 func (a *App) onStart(s proxy.Start) {
+	a.rest.began()
 	if a.view == nil {
 		return
 	}
@@ -497,6 +498,7 @@ func (a *App) onStart(s proxy.Start) {
 }
 
 func (a *App) onRequest(r proxy.Record) {
+	a.rest.ended()
 	a.noteRequest(r)
 	if a.view != nil {
 		a.view.mu.Lock()

@@ -35,6 +35,7 @@ func (a *App) Prepare(ctx context.Context, life Life) {
 // Run serves until ctx ends, then lets the answers under way end, and then waits for what the sign-in is doing. A port
 // that can't be listened on is an error without the icon.
 func (a *App) Run(ctx context.Context) error {
+	collectOften()
 	life := a.life
 	defer a.history.Close()
 	defer a.page.Close()

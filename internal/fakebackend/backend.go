@@ -51,6 +51,8 @@ type Backend struct {
 	SpoilIDToken func(string) string
 	// RefusalDelay is how long it takes to refuse an access token. Set before use.
 	RefusalDelay time.Duration
+	// RefuseZstd has packed bodies refused with 415. Set before use.
+	RefuseZstd bool
 	// Accounts is the answer of accounts/check; nil for one of two workspaces without constraints. Set before use.
 	Accounts []byte
 

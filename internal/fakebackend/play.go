@@ -43,6 +43,10 @@ func (b *Backend) responses(w http.ResponseWriter, r *http.Request) {
 	if !b.authorize(w, r) {
 		return
 	}
+	if packed := r.Header.Get("Content-Encoding") != ""; packed && (b.RefuseZstd || !strings.HasPrefix(r.URL.Path, "/backend-api")) {
+		writeJSON(w, 415, map[string]any{"detail": "Unsupported Media Type"})
+		return
+	}
 	if err := b.check(r.Header, body); err != nil {
 		writeJSON(w, 400, map[string]any{"detail": err.Error()})
 		return

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"codex-proxy/creds"
@@ -22,6 +23,9 @@ const (
 	// shortWait is the longest retry-after that is waited for here, instead of being passed on.
 	shortWait = 5 * time.Second
 	errorMost = 1 << 20 // bytes of an error's body
+	// packFrom is the size of a body, in bytes, from which it is packed: less is on its way at once. Source: RFC 6928, an
+	// initial window of 10 segments.
+	packFrom = 16 << 10
 )
 
 // TokenSource gives out access tokens. creds.Manager is one.
@@ -46,15 +50,18 @@ type Client struct {
 	HTTP         Doer
 	Tokens       TokenSource
 	Models       *Catalogue
-	UsageTracker *UsageTracker    // hears how much of the plan is used; may be nil
-	Router       *WorkspaceRouter // may be nil
-	IdleTimeout  time.Duration    // silence after which a stream is given up
-	KeepAlive    time.Duration    // silence after which the caller is told that the answer is still coming
-	Strict       bool             // a parameter that would be dropped is an error that names it
-	Advice       Advice           // what errors tell people to do; nil for the words of a terminal
+	UsageTracker *UsageTracker       // hears how much of the plan is used; may be nil
+	Router       *WorkspaceRouter    // may be nil
+	IdleTimeout  time.Duration       // silence after which a stream is given up
+	KeepAlive    time.Duration       // silence after which the caller is told that the answer is still coming
+	Strict       bool                // a parameter that would be dropped is an error that names it
+	Advice       Advice              // what errors tell people to do; nil for the words of a terminal
+	Zstd         func([]byte) []byte // packs a request's body; nil for bodies as they are
 	// OnAnswer hears, before each answer, which kind of sign-in it came for. It must be fast and safe for concurrent
 	// use; nil for nobody.
 	OnAnswer func(creds.Kind)
+
+	unpacked atomic.Bool // the upstream has refused a packed body
 }
 
 // upstream is the one that takes sign-ins of that kind.
@@ -135,6 +142,9 @@ var errOtherKind = errors.New("a sign-in of another kind is in use now")
 // last; with errOtherKind, the one that the body is not for.
 func (c *Client) post(ctx context.Context, token *creds.Token, r *Request, sent encoded) (*http.Response, error) {
 	renewed, waited := false, false
+	if c.Zstd != nil && c.upstream(token.Kind).TakesZstd && len(sent.body) >= packFrom && !c.unpacked.Load() {
+		sent.packed = c.Zstd(sent.body)
+	}
 	for {
 		resp, err := c.send(ctx, r, sent, *token)
 		if err != nil {
@@ -157,6 +167,9 @@ func (c *Client) post(ctx context.Context, token *creds.Token, r *Request, sent 
 			if token.Kind != kind {
 				return nil, errOtherKind
 			}
+		case failure.Status == http.StatusUnsupportedMediaType && sent.packed != nil:
+			sent.packed = nil
+			c.unpacked.Store(true) // and no other is packed
 		case failure.RetryAfter > 0 && failure.RetryAfter <= shortWait && !waited:
 			waited = true
 			if err := sleep(ctx, failure.RetryAfter); err != nil {
@@ -252,9 +265,16 @@ func (c *Client) observe(h http.Header, reached bool) {
 }
 
 func (c *Client) send(ctx context.Context, r *Request, sent encoded, token creds.Token) (*http.Response, error) {
-	req, err := c.request(ctx, http.MethodPost, func(u Upstream) string { return u.ResponsesURL }, sent.body, token)
+	body := sent.body
+	if sent.packed != nil {
+		body = sent.packed
+	}
+	req, err := c.request(ctx, http.MethodPost, func(u Upstream) string { return u.ResponsesURL }, body, token)
 	if err != nil {
 		return nil, err
+	}
+	if sent.packed != nil {
+		req.Header.Set("Content-Encoding", "zstd")
 	}
 	req.Header.Set("Accept", "text/event-stream")
 	req.Header.Set("Session-Id", sent.session)

@@ -272,6 +272,7 @@ const includeReasoning = "reasoning.encrypted_content"
 // encoded is a request as it goes up.
 type encoded struct {
 	body          []byte
+	packed        []byte // the same, by zstd; nil when it goes up as it is
 	session       string // that the turn belongs to
 	model, effort string
 }
@@ -341,7 +342,7 @@ func (r *Request) encode(up Upstream, models *Catalogue, advice Advice) (encoded
 		r.Drop("client_metadata")
 	}
 	b.raw("client_metadata", r.ClientMetadata)
-	return encoded{append(b.buf, `,"store":false,"stream":true}`...), session, model, effort}, nil
+	return encoded{body: append(b.buf, `,"store":false,"stream":true}`...), session: session, model: model, effort: effort}, nil
 }
 
 // forgetReasoning takes out the reasoning of earlier turns, and reports whether there was any. The model then thinks anew.

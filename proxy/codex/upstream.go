@@ -27,6 +27,8 @@ type Upstream struct {
 	HostedTools []string
 	// Forwards says that the service takes what Client.Forward sends.
 	Forwards bool
+	// TakesZstd says that request bodies may be packed. Source: captured from Codex CLI 0.169, which packs its own.
+	TakesZstd bool
 	// DefaultInstructions is sent when the caller has none; empty where none are needed.
 	DefaultInstructions string
 }
@@ -49,6 +51,7 @@ func Backend(baseURL string, id Identity) Upstream {
 		ResponsesURL: baseURL + "/codex/responses",
 		ModelsURL:    baseURL + "/codex/models?client_version=" + ProtocolVersion,
 		UsageURL:     baseURL + "/wham/usage",
+		TakesZstd:    true,
 		Params: set("model", "instructions", "input", "tools", "tool_choice", "parallel_tool_calls", "reasoning",
 			"include", "service_tier", "prompt_cache_key", "text", "client_metadata"),
 		Header: func(h http.Header, t creds.Token) {
