@@ -103,12 +103,16 @@ func forbiddenOrigin(message string) *codex.Error {
 	return &codex.Error{Status: http.StatusForbidden, Type: "permission_error", Code: "origin_not_allowed", Message: message}
 }
 
+// exposed are the headers that a page may read beside those that it may always.
+const exposed = "x-request-id, x-codex-proxy-dropped, x-codex-proxy-limit, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, " +
+	"x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, retry-after"
+
 // letRead lets a page read the answer.
 func (g *Guard) letRead(w http.ResponseWriter, origin string) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", origin)
 	h.Add("Vary", "Origin")
-	h.Set("Access-Control-Expose-Headers", "x-request-id, x-codex-proxy-dropped, retry-after")
+	h.Set("Access-Control-Expose-Headers", exposed)
 }
 
 // Preflight answers a browser's question whether it may send the real request, and reports whether it was one. It is

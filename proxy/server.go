@@ -179,6 +179,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		x.start.Client = clientName(name, r.Header)
+		if x.start.Dialect != "" {
+			x.usage = s.Client.UsageTracker
+		}
 	}
 	if pattern == "" {
 		x.out = s.nowhere(x, &routed, mux)
@@ -195,10 +198,15 @@ type exchange struct {
 	status int // that was sent; 0 for none
 	out    reply.Outcome
 	claim  claim
-	socket bool // it became a WebSocket, whose turns are recorded one by one
+	socket bool                // it became a WebSocket, whose turns are recorded one by one
+	usage  *codex.UsageTracker // what the answer tells of the plan; nil for a caller who may not use it, and for no answer of an API
 }
 
+// WriteHeader sends the status. By then what the backend said of the plan with this very answer is known.
 func (x *exchange) WriteHeader(status int) {
+	if x.usage != nil {
+		announceLimits(x.Header(), x.usage.Current(), time.Now())
+	}
 	if x.status == 0 && status >= http.StatusOK {
 		x.status = status
 	}
@@ -207,7 +215,7 @@ func (x *exchange) WriteHeader(status int) {
 
 func (x *exchange) Write(b []byte) (int, error) {
 	if x.status == 0 {
-		x.status = http.StatusOK
+		x.WriteHeader(http.StatusOK)
 	}
 	return x.ResponseWriter.Write(b)
 }

@@ -198,6 +198,9 @@ func limitLine(s State, i int, now time.Time) string {
 	}
 	w := s.Windows[i]
 	text := fmt.Sprintf("%s  %s  %.0f%%", capital(w.Name), bar(w.UsedPercent), w.UsedPercent)
+	if w.UsedPercent >= nearlyFull && w.UsedPercent < 100 {
+		text += ", nearly full"
+	}
 	if w.ResetsAt.After(now) {
 		text += ", resets " + at(w.ResetsAt, now)
 	}

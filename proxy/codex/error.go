@@ -319,12 +319,16 @@ func resets(object gjson.Result, now time.Time) string {
 	if in <= 0 || in > 60*24*time.Hour {
 		return "See chatgpt.com/codex/settings/usage for when it resets."
 	}
-	at := now.Add(in).Local()
-	clock := at.Format("15:04")
+	return "Resets at " + Clock(now.Add(in), now) + " (" + span(in) + ")."
+}
+
+// Clock is a time as people here say it: the clock, and the day unless that is today.
+func Clock(at, now time.Time) string {
+	at = at.Local()
 	if at.YearDay() != now.Local().YearDay() {
-		clock = at.Format("Mon 2 Jan, 15:04")
+		return at.Format("Mon 2 Jan, 15:04")
 	}
-	return "Resets at " + clock + " (" + span(in) + ")."
+	return at.Format("15:04")
 }
 
 // span is a duration in words, without a number above 60.

@@ -20,6 +20,7 @@ type Window struct {
 	UsedPercent float64       `json:"used_percent"` // 0 to 100
 	Length      time.Duration `json:"-"`
 	ResetsAt    time.Time     `json:"resets_at,omitzero"`
+	Extra       bool          `json:"extra,omitempty"` // an extra limit, of one model or feature
 }
 
 // Usage is how much of the plan has been used, as far as the upstream has said.
@@ -39,6 +40,18 @@ func (u Usage) ReachedAt(t time.Time) bool {
 		}
 	}
 	return u.Reached && (fullest.ResetsAt.IsZero() || t.Before(fullest.ResetsAt))
+}
+
+// Tightest is the window of the plan's own of which the most is used at t. Extra limits don't count, since most requests are
+// not about them, nor do windows that have begun anew since they were told.
+func (u Usage) Tightest(t time.Time) (tightest Window, ok bool) {
+	for _, w := range u.Windows {
+		over := !w.ResetsAt.IsZero() && !t.Before(w.ResetsAt)
+		if !w.Extra && !over && (!ok || w.UsedPercent > tightest.UsedPercent) {
+			tightest, ok = w, true
+		}
+	}
+	return tightest, ok
 }
 
 // Credits are what was bought beyond the plan.
@@ -103,6 +116,7 @@ func (m *UsageTracker) Observe(h http.Header, reached bool, now time.Time) {
 			continue
 		}
 		if w, ok := windowFromHeader(h, limit+"-Primary", h.Get(limit+"-Limit-Name"), now); ok {
+			w.Extra = true
 			u.Windows = append(u.Windows, w)
 		}
 	}
@@ -216,14 +230,14 @@ func (c *Client) Usage(ctx context.Context) (*http.Response, error) {
 func parseUsage(raw []byte, now time.Time) Usage {
 	doc := gjson.ParseBytes(raw)
 	u := Usage{UpdatedAt: now, Reached: doc.Get("rate_limit.limit_reached").Bool()}
-	add := func(name string, limit gjson.Result) {
+	add := func(name string, limit gjson.Result, extra bool) {
 		for _, key := range []string{"primary_window", "secondary_window"} {
 			w := limit.Get(key)
 			if !w.IsObject() {
 				continue
 			}
 			length := time.Duration(w.Get("limit_window_seconds").Int()) * time.Second
-			window := Window{Name: windowName(name, length), UsedPercent: w.Get("used_percent").Float(), Length: length}
+			window := Window{Name: windowName(name, length), UsedPercent: w.Get("used_percent").Float(), Length: length, Extra: extra}
 			if at := w.Get("reset_at").Int(); at > 0 {
 				window.ResetsAt = time.Unix(at, 0)
 			} else if after := w.Get("reset_after_seconds").Int(); after > 0 {
@@ -232,9 +246,9 @@ func parseUsage(raw []byte, now time.Time) Usage {
 			u.Windows = append(u.Windows, window)
 		}
 	}
-	add("", doc.Get("rate_limit"))
+	add("", doc.Get("rate_limit"), false)
 	for _, extra := range doc.Get("additional_rate_limits").Array() {
-		add(extra.Get("limit_name").String(), extra.Get("rate_limit"))
+		add(extra.Get("limit_name").String(), extra.Get("rate_limit"), true)
 	}
 	if c := doc.Get("credits"); c.IsObject() {
 		u.Credits = &Credits{Has: c.Get("has_credits").Bool(), Unlimited: c.Get("unlimited").Bool(), Balance: c.Get("balance").String()}
