@@ -30,6 +30,7 @@ const (
 type Model struct {
 	ID             string   `json:"slug"`
 	Name           string   `json:"display_name"`
+	Description    string   `json:"description"`
 	Visibility     string   `json:"visibility"` // "list" for people, "hide" not
 	Priority       int      `json:"priority"`   // the smallest is offered first
 	DefaultEffort  string   `json:"default_reasoning_level"`
@@ -37,6 +38,12 @@ type Model struct {
 	ContextWindow  int      `json:"context_window"` // tokens
 	InputKinds     []string `json:"input_modalities"`
 	DefaultSummary string   `json:"default_reasoning_summary"`
+	Verbosity      bool     `json:"support_verbosity"`
+}
+
+// EffortNames are the efforts that can be asked for, the least first.
+func (m Model) EffortNames() []string {
+	return slices.DeleteFunc(slices.Clone(effortOrder), func(name string) bool { return !slices.Contains(m.Efforts, Effort{name}) })
 }
 
 // Effort is one that a model knows.
