@@ -27,7 +27,7 @@ type Request struct {
 	Summary           json.RawMessage // of reasoning: auto, concise, detailed
 	Context           json.RawMessage // of reasoning
 	Include           []string
-	ServiceTier       string
+	ServiceTier       string // "priority", or empty for the usual one
 	PromptCacheKey    string
 	Text              json.RawMessage // verbosity and format
 	ClientMetadata    json.RawMessage
@@ -92,9 +92,7 @@ var responsesParams = map[string]func(*Request, json.RawMessage) error{
 	"parallel_tool_calls": func(r *Request, v json.RawMessage) error { r.ParallelToolCalls = v; return nil },
 	"reasoning":           takeReasoning,
 	"include":             takeInclude,
-	"service_tier": func(r *Request, v json.RawMessage) error {
-		return decodeString(v, "service_tier", &r.ServiceTier)
-	},
+	"service_tier":        takeServiceTier,
 	"prompt_cache_key": func(r *Request, v json.RawMessage) error {
 		return decodeString(v, "prompt_cache_key", &r.PromptCacheKey)
 	},
@@ -230,12 +228,42 @@ func takeText(r *Request, v json.RawMessage) error {
 		if isNull(value) {
 			continue
 		}
-		if name != "verbosity" && name != "format" {
+		switch name {
+		case "verbosity":
+			if err := r.SetVerbosity("text.verbosity", value); err != nil {
+				return err
+			}
+		case "format":
+			r.SetText(name, value)
+		default:
 			r.Drop("text." + name)
-			continue
 		}
-		r.SetText(name, value)
 	}
+	return nil
+}
+
+// takeServiceTier takes the one tier that the backend knows beside the usual one, which needs no name.
+func takeServiceTier(r *Request, v json.RawMessage) error {
+	var tier string
+	if err := decodeString(v, "service_tier", &tier); err != nil {
+		return err
+	}
+	switch tier {
+	case "", "auto", "default", "standard":
+	case "priority", "fast":
+		r.ServiceTier = "priority"
+	default:
+		r.Drop("service_tier")
+	}
+	return nil
+}
+
+// SetVerbosity sets how much the model says: low, medium or high. The error is an *Error about param.
+func (r *Request) SetVerbosity(param string, v json.RawMessage) error {
+	if !slices.Contains([]string{`"low"`, `"medium"`, `"high"`}, string(v)) && !r.Native {
+		return Invalid(param, "%s must be low, medium or high", param)
+	}
+	r.SetText("verbosity", v)
 	return nil
 }
 
@@ -325,12 +353,8 @@ func (r *Request) encode(up Upstream, models *Catalogue, advice Advice) (encoded
 		include = append(slices.Clone(include), includeReasoning)
 	}
 	b.field("include", mustJSON(include))
-	switch r.ServiceTier {
-	case "", "auto", "default":
-	case "priority", "fast":
-		b.field("service_tier", quote("priority"))
-	default:
-		r.Drop("service_tier")
+	if r.ServiceTier != "" {
+		b.field("service_tier", quote(r.ServiceTier))
 	}
 	key := r.PromptCacheKey
 	if key == "" {

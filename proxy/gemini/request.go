@@ -41,8 +41,8 @@ var params = map[string]func(*request, json.RawMessage) error{
 	"toolConfig":       (*request).takeToolConfig,
 	"generationConfig": (*request).takeConfig,
 	"serviceTier": func(r *request, v json.RawMessage) error {
-		r.ServiceTier = strings.ToLower(strings.TrimPrefix(gjson.ParseBytes(v).String(), "SERVICE_TIER_"))
-		return nil
+		tier := strings.TrimPrefix(strings.ToLower(gjson.ParseBytes(v).String()), "service_tier_")
+		return r.SetParam("service_tier", reply.Encode(strings.TrimPrefix(tier, "unspecified")))
 	},
 	"model": func(*request, json.RawMessage) error { return nil }, // the address names it
 	"cachedContent": func(*request, json.RawMessage) error {

@@ -91,14 +91,10 @@ var chatParams = map[string]func(*chatRequest, json.RawMessage) error{
 	"reasoning_effort": func(c *chatRequest, v json.RawMessage) error {
 		return c.SetParam("reasoning", json.RawMessage(`{"effort":`+string(v)+`}`))
 	},
-	"reasoning": func(c *chatRequest, v json.RawMessage) error { return c.SetParam("reasoning", v) },
-	"verbosity": func(c *chatRequest, v json.RawMessage) error { c.SetText("verbosity", v); return nil },
-	"logprobs": func(c *chatRequest, v json.RawMessage) error {
-		if string(v) != "false" {
-			c.Drop("logprobs")
-		}
-		return nil
-	},
+	"reasoning":    func(c *chatRequest, v json.RawMessage) error { return c.SetParam("reasoning", v) },
+	"verbosity":    func(c *chatRequest, v json.RawMessage) error { return c.SetVerbosity("verbosity", v) },
+	"logprobs":     noLogprobs("logprobs", "false"),
+	"top_logprobs": noLogprobs("top_logprobs", "0"),
 	"modalities": func(c *chatRequest, v json.RawMessage) error {
 		if strings.Contains(string(v), "audio") {
 			return codex.Invalid("modalities", "Audio is not available with a ChatGPT plan. Ask for text")
@@ -110,6 +106,16 @@ var chatParams = map[string]func(*chatRequest, json.RawMessage) error{
 	"service_tier":        passed("service_tier"),
 	"prompt_cache_key":    passed("prompt_cache_key"),
 	"store":               passed("store"),
+}
+
+// noLogprobs refuses a parameter that asks for probabilities: who asks for them does something with them.
+func noLogprobs(name, none string) func(*chatRequest, json.RawMessage) error {
+	return func(_ *chatRequest, v json.RawMessage) error {
+		if string(v) == none {
+			return nil
+		}
+		return codex.Invalid(name, "There are no log probabilities with a ChatGPT plan. Send the request without %s", name)
+	}
 }
 
 // includeUsage reads stream_options.

@@ -1,0 +1,80 @@
+package proxy
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/tidwall/gjson"
+
+	"codex-proxy/proxy/reply"
+)
+
+// sent is the body that went up last; nothing when no request did.
+func (r *rig) sent() gjson.Result {
+	all := r.backend.Requests("/codex/responses")
+	if len(all) == 0 {
+		return gjson.Result{}
+	}
+	return gjson.ParseBytes(all[len(all)-1].Body)
+}
+
+func TestParametersGoUpOrAreToldOf(t *testing.T) {
+	r := newRig(t)
+	for _, c := range []struct {
+		dialect, more      string
+		up, value, dropped string
+	}{
+		{"chat", `"verbosity":"high"`, "text.verbosity", `"high"`, ""},
+		{"responses", `"text":{"verbosity":"low"}`, "text.verbosity", `"low"`, ""},
+		{"chat", `"service_tier":"priority"`, "service_tier", `"priority"`, ""},
+		{"responses", `"service_tier":"fast"`, "service_tier", `"priority"`, ""},
+		{"chat", `"service_tier":"auto"`, "service_tier", "", ""},
+		{"responses", `"service_tier":"default"`, "service_tier", "", ""},
+		{"chat", `"service_tier":"flex"`, "service_tier", "", "service_tier"},
+		{"responses", `"service_tier":"scale"`, "service_tier", "", "service_tier"},
+		{"gemini", `"serviceTier":"SERVICE_TIER_PRIORITY"`, "service_tier", `"priority"`, ""},
+		{"gemini", `"serviceTier":"flex"`, "service_tier", "", "service_tier"},
+		{"chat", `"prompt_cache_retention":"24h","safety_identifier":"u"`, "safety_identifier", "", "prompt_cache_retention, safety_identifier"},
+		{"responses", `"prompt_cache_retention":"24h","safety_identifier":"u"`, "prompt_cache_retention", "", "prompt_cache_retention, safety_identifier"},
+		{"chat", `"logprobs":false,"top_logprobs":0`, "logprobs", "", ""},
+		{"chat", `"logprobs":null`, "logprobs", "", ""},
+	} {
+		path, body := question(c.dialect, "Hello there", false, c.more)
+		status, h, text, _ := r.do(http.MethodPost, path, body)
+		if got := r.sent().Get(c.up).Raw; status != 200 || got != c.value || h.Get(reply.DroppedHeader) != c.dropped {
+			t.Errorf("%s %s: %d, %s is %q, dropped %q, %s", c.dialect, c.more, status, c.up, got, h.Get(reply.DroppedHeader), text)
+		}
+	}
+}
+
+func TestParametersThatWouldBeIgnoredAreRefused(t *testing.T) {
+	r := newRig(t)
+	for _, c := range []struct{ dialect, more, param, says string }{
+		{"chat", `"logprobs":true`, "logprobs", "no log probabilities"},
+		{"chat", `"top_logprobs":3`, "top_logprobs", "no log probabilities"},
+		{"chat", `"verbosity":"chatty"`, "verbosity", "low, medium or high"},
+		{"chat", `"verbosity":5`, "verbosity", "low, medium or high"},
+		{"responses", `"text":{"verbosity":"chatty"}`, "text.verbosity", "low, medium or high"},
+		{"responses", `"service_tier":5`, "service_tier", "must be a string"},
+	} {
+		path, body := question(c.dialect, "Hello there", false, c.more)
+		status, text := r.post(path, body)
+		if status != 400 || get(text, "error.param").Str != c.param || !strings.Contains(get(text, "error.message").Str, c.says) {
+			t.Errorf("%s: %d %s", c.more, status, text)
+		}
+	}
+	if r.sent().Exists() {
+		t.Error("a request went up")
+	}
+}
+
+// TestStrictRefusesWhatWouldBeDropped: before a request is sent, whatever drops it.
+func TestStrictRefusesWhatWouldBeDropped(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Strict = true })
+	for _, more := range []string{`"service_tier":"flex"`, `"safety_identifier":"u"`} {
+		if status, text, _ := r.ask("responses", "Hello there", false, more); status != 400 || get(text, "error.code").Str != "unsupported_parameter" {
+			t.Errorf("%s: %d %s", more, status, text)
+		}
+	}
+}
