@@ -114,12 +114,19 @@ func checkTools(doc gjson.Result) error {
 			if kind == "function" && !t.Get("parameters").IsObject() {
 				return bad("Missing required parameter: 'tools[%d].parameters'.", i)
 			}
-		case "web_search", "image_generation", "local_shell", "namespace", "tool_search":
+		case "web_search":
+			if err := checkWebSearch(i, t); err != nil {
+				return err
+			}
+		case "image_generation", "local_shell", "namespace", "tool_search":
 		default:
 			return bad("Unsupported tool type: %s", kind)
 		}
 	}
 	choice := doc.Get("tool_choice")
+	if choice.Get("type").Str == "image_generation" {
+		return bad("Tool choice 'image_generation' not found in 'tools' parameter.")
+	}
 	if choice.IsObject() && choice.Get("name").Exists() && !names[choice.Get("name").Str] {
 		return bad("Tool choice '%s' not found in 'tools' parameter.", choice.Get("name").Str)
 	}
@@ -127,6 +134,30 @@ func checkTools(doc gjson.Result) error {
 		return bad("Invalid value: 'tool_choice'.")
 	}
 	return nil
+}
+
+// webSearchFields are what the hosted search takes, and locationFields what says where the user is.
+// Source: Codex CLI's ToolSpec; OpenAI API reference, responses, web_search.
+var (
+	webSearchFields = []string{"type", "external_web_access", "indexed_web_access", "filters", "user_location", "search_context_size", "search_content_types"}
+	locationFields  = []string{"type", "city", "country", "region", "timezone"}
+)
+
+func checkWebSearch(i int, t gjson.Result) (err error) {
+	known := func(path string, fields []string) func(name, _ gjson.Result) bool {
+		return func(name, _ gjson.Result) bool {
+			if !slices.Contains(fields, name.Str) {
+				err = bad("Unknown parameter: 'tools[%d]%s.%s'.", i, path, name.Str)
+			}
+			return err == nil
+		}
+	}
+	t.ForEach(known("", webSearchFields))
+	t.Get("user_location").ForEach(known(".user_location", locationFields))
+	if size := t.Get("search_context_size"); err == nil && size.Exists() && !slices.Contains([]string{"low", "medium", "high"}, size.Str) {
+		err = bad("Invalid value: 'tools[%d].search_context_size'.", i)
+	}
+	return err
 }
 
 func checkInput(items []gjson.Result) error {

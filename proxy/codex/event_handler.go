@@ -22,7 +22,8 @@ type EventHandler struct {
 	Call      func(c Call)
 	Arguments func(c Call, raw string)
 	CallDone  func(c Call, arguments string)
-	// Annotation is something that belongs to the text, such as the source of a quotation.
+	// Annotation is something that belongs to the text, such as the source of a quotation. Each comes once, whether the
+	// backend tells it by an event, with the whole message, or by both.
 	Annotation func(annotation gjson.Result)
 	// Reasoning is a finished reasoning item, for who can send it back.
 	Reasoning func(item gjson.Result)
@@ -33,6 +34,7 @@ type EventHandler struct {
 	count     int
 	written   int  // bytes of text and arguments
 	pieces    bool // the present message came in pieces
+	annotated bool // and so did its annotations
 	thought   bool // some reasoning was shown
 	reasoning []json.RawMessage
 	byCall    map[string][]json.RawMessage // call id -> the reasoning before it
@@ -92,9 +94,8 @@ func (h *EventHandler) Event(ev Event) *End {
 			h.think(`"\n\n"`)
 		}
 	case TypeAnnotation:
-		if h.Annotation != nil {
-			h.Annotation(gjson.GetBytes(ev.Data, "annotation"))
-		}
+		h.annotated = true
+		h.annotate(gjson.GetBytes(ev.Data, "annotation"))
 	case TypeItemAdded:
 		r := gjson.GetManyBytes(ev.Data, "item.type", "output_index", "item.call_id", "item.name")
 		if custom := r[0].Str == "custom_tool_call"; custom || r[0].Str == "function_call" {
@@ -133,6 +134,12 @@ func (h *EventHandler) refuse(raw string) {
 	}
 }
 
+func (h *EventHandler) annotate(annotation gjson.Result) {
+	if h.Annotation != nil {
+		h.Annotation(annotation)
+	}
+}
+
 func (h *EventHandler) think(raw string) {
 	if h.Thinking != nil && isText(raw) {
 		h.Thinking(raw)
@@ -166,13 +173,16 @@ func (h *EventHandler) arguments(call *openCall, raw string) {
 func (h *EventHandler) done(index int64, item gjson.Result) {
 	switch kind := item.Get("type").Str; kind {
 	case "message":
-		if !h.pieces {
-			for _, part := range item.Get("content").Array() {
+		for _, part := range item.Get("content").Array() {
+			if !h.pieces {
 				h.text(h.Text, part.Get("text").Raw)
 				h.refuse(part.Get("refusal").Raw)
 			}
+			if !h.annotated {
+				part.Get("annotations").ForEach(func(_, a gjson.Result) bool { h.annotate(a); return true })
+			}
 		}
-		h.pieces = false
+		h.pieces, h.annotated = false, false
 	case "reasoning":
 		h.reasoning = append(h.reasoning, json.RawMessage(item.Raw))
 		if h.Reasoning != nil {

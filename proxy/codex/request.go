@@ -88,7 +88,7 @@ var responsesParams = map[string]func(*Request, json.RawMessage) error{
 	},
 	"input":               takeInput,
 	"tools":               takeTools,
-	"tool_choice":         func(r *Request, v json.RawMessage) error { r.ToolChoice = v; return nil },
+	"tool_choice":         takeToolChoice,
 	"parallel_tool_calls": func(r *Request, v json.RawMessage) error { r.ParallelToolCalls = v; return nil },
 	"reasoning":           takeReasoning,
 	"include":             takeInclude,
@@ -154,6 +154,14 @@ func takeTools(r *Request, v json.RawMessage) error {
 		tools[i] = fixed
 	}
 	r.Tools = tools
+	return nil
+}
+
+func takeToolChoice(r *Request, v json.RawMessage) error {
+	if gjson.GetBytes(v, "type").Str == "image_generation" && !r.Native {
+		return Invalid("tool_choice", "The ChatGPT backend does not take image_generation as tool_choice. Send \"required\", or leave it out")
+	}
+	r.ToolChoice = v
 	return nil
 }
 

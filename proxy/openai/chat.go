@@ -185,6 +185,7 @@ type chatReply struct {
 	Refusal      *string           `json:"refusal"`
 	Reasoning    string            `json:"reasoning_content,omitempty"`
 	Annotations  []json.RawMessage `json:"annotations,omitempty"`
+	Images       []chatImage       `json:"images,omitempty"`
 	ToolCalls    []json.RawMessage `json:"tool_calls,omitempty"`
 	FunctionCall *functionCall     `json:"function_call,omitempty"`
 }

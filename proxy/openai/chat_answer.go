@@ -24,6 +24,7 @@ type chatAnswer struct {
 type chatWriter interface {
 	field(name, raw string) // content, refusal or reasoning_content
 	annotation(object json.RawMessage)
+	image(url string) // a data: address
 	call(c codex.Call, name string)
 	arguments(c codex.Call, raw string)
 	finish(reason string)
@@ -41,10 +42,35 @@ func newChatAnswer(c *chatRequest, to chatWriter) *chatAnswer {
 				to.annotation(link)
 			}
 		},
+		Other: func(item gjson.Result) {
+			if item.Get("type").Str == "image_generation_call" && item.Get("result").Str != "" {
+				to.image("data:image/" + imageFormat(item) + ";base64," + item.Get("result").Str)
+			}
+		},
 		Call:      func(call codex.Call) { to.call(call, c.names.Original(call.Name)) },
 		Arguments: to.arguments,
 	}
 	return a
+}
+
+// imageFormat is how a picture that the backend made is encoded.
+func imageFormat(item gjson.Result) string {
+	if f := item.Get("output_format").Str; f != "" {
+		return f
+	}
+	return "png"
+}
+
+// chatImage is a picture that a hosted tool made. Chat Completions has no place for one, so it stands where those servers
+// have it whose models make pictures. Source: OpenRouter guide on image generation.
+type chatImage struct {
+	Index int      `json:"index"`
+	Type  string   `json:"type"`
+	Image imageURL `json:"image_url"`
+}
+
+type imageURL struct {
+	URL string `json:"url"`
 }
 
 func (a *chatAnswer) text(raw string) {
@@ -93,6 +119,7 @@ type chatChunks struct {
 	legacy  bool   // the caller offered functions, not tools
 	opening []byte // of a chunk, up to the delta
 	began   bool
+	images  int
 	out     []byte
 
 	of     int    // the call whose arguments came last
@@ -128,6 +155,11 @@ func (w *chatChunks) chunk(name, before, raw, after string) {
 
 func (w *chatChunks) annotation(object json.RawMessage) {
 	w.field("annotations", "["+string(object)+"]")
+}
+
+func (w *chatChunks) image(url string) {
+	w.field("images", "["+string(encode(chatImage{w.images, "image_url", imageURL{url}}))+"]")
+	w.images++
 }
 
 func (w *chatChunks) call(c codex.Call, name string) {
@@ -181,6 +213,7 @@ type chatMessageWriter struct {
 	legacy      bool
 	texts       map[string]*strings.Builder // by field
 	annotations []json.RawMessage
+	images      []chatImage
 	calls       []*collectedCall
 	reason      string
 }
@@ -201,6 +234,10 @@ func (w *chatMessageWriter) annotation(object json.RawMessage) {
 	w.annotations = append(w.annotations, object)
 }
 
+func (w *chatMessageWriter) image(url string) {
+	w.images = append(w.images, chatImage{len(w.images), "image_url", imageURL{url}})
+}
+
 func (w *chatMessageWriter) call(c codex.Call, name string) {
 	w.calls = append(w.calls, &collectedCall{Call: c, name: name}) // numbers count from 0
 }
@@ -213,7 +250,7 @@ func (w *chatMessageWriter) finish(reason string) { w.reason = reason }
 func (w *chatMessageWriter) take() []byte         { return nil }
 
 func (w *chatMessageWriter) choice(index int) chatChoice {
-	m := chatReply{Role: "assistant", Reasoning: w.texts["reasoning_content"].String(), Annotations: w.annotations}
+	m := chatReply{Role: "assistant", Reasoning: w.texts["reasoning_content"].String(), Annotations: w.annotations, Images: w.images}
 	for _, c := range w.calls {
 		call := functionCall{c.name, c.input.String()}
 		switch {

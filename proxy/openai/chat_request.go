@@ -151,7 +151,11 @@ func (h *Handler) parseChat(body []byte) (*chatRequest, error) {
 		return c, codex.Invalid("messages", "messages is missing or empty. Send at least one message")
 	}
 	if c.toolChoice != nil {
-		if c.ToolChoice, err = c.choice(c.toolChoice); err != nil {
+		choice, err := c.choice(c.toolChoice)
+		if err == nil {
+			err = c.SetParam("tool_choice", choice)
+		}
+		if err != nil {
 			return c, err
 		}
 	}

@@ -2,8 +2,12 @@ package openai
 
 import (
 	"encoding/json"
+	"slices"
+
+	"github.com/tidwall/gjson"
 
 	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/reply"
 )
 
 // takeTools reads tools ({"type":"function","function":{…}}, {"type":"custom",…}, hosted ones) and functions, which
@@ -137,12 +141,64 @@ func (c *chatRequest) choice(v json.RawMessage) (json.RawMessage, error) {
 	return v, nil
 }
 
+// webSearch is the backend's own search. Source: OpenAI API reference, responses, web_search; Codex CLI's ToolSpec.
+type webSearch struct {
+	Type     string          `json:"type"`
+	Size     string          `json:"search_context_size,omitempty"`
+	Location *searchLocation `json:"user_location,omitempty"`
+	Filters  json.RawMessage `json:"filters,omitempty"`
+}
+
+type searchLocation struct {
+	Type string `json:"type"`
+	searchPlace
+}
+
+type searchPlace struct {
+	City     string `json:"city,omitempty"`
+	Country  string `json:"country,omitempty"`
+	Region   string `json:"region,omitempty"`
+	Timezone string `json:"timezone,omitempty"`
+}
+
+// takeWebSearch turns web_search_options into the hosted tool, in place of one that is among the tools.
 func (c *chatRequest) takeWebSearch(v json.RawMessage) error {
-	tool := map[string]json.RawMessage{}
-	if json.Unmarshal(v, &tool) != nil {
+	options, err := reply.Object(v)
+	if err != nil {
 		return codex.Invalid("web_search_options", "web_search_options must be an object")
 	}
-	tool["type"] = json.RawMessage(`"web_search"`)
+	tool := webSearch{Type: "web_search"}
+	err = reply.ReadParams(&tool, options, webSearchOptions, func(name string) { c.Drop("web_search_options." + name) })
+	if err != nil {
+		return err
+	}
+	c.Tools = slices.DeleteFunc(c.Tools, func(t json.RawMessage) bool { return gjson.GetBytes(t, "type").Str == tool.Type })
 	c.Tools = append(c.Tools, encode(tool))
 	return nil
+}
+
+// webSearchOptions is the one table of what web_search_options may hold.
+var webSearchOptions = map[string]func(*webSearch, json.RawMessage) error{
+	"search_context_size": func(t *webSearch, v json.RawMessage) error {
+		if json.Unmarshal(v, &t.Size) != nil || !slices.Contains([]string{"low", "medium", "high"}, t.Size) {
+			return codex.Invalid("web_search_options.search_context_size", "web_search_options.search_context_size must be low, medium or high")
+		}
+		return nil
+	},
+	"user_location": func(t *webSearch, v json.RawMessage) error {
+		var at struct {
+			Type string `json:"type"`
+			searchPlace
+			Approximate *searchPlace `json:"approximate"` // where Chat Completions has what the Responses API has beside the type
+		}
+		if json.Unmarshal(v, &at) != nil || at.Type != "approximate" {
+			return codex.Invalid("web_search_options.user_location", "web_search_options.user_location must be an object of the type approximate")
+		}
+		if at.Approximate != nil {
+			at.searchPlace = *at.Approximate
+		}
+		t.Location = &searchLocation{at.Type, at.searchPlace}
+		return nil
+	},
+	"filters": func(t *webSearch, v json.RawMessage) error { t.Filters = v; return nil },
 }

@@ -1,0 +1,88 @@
+package proxy
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestWebSearchOptionsBecomeTheHostedTool(t *testing.T) {
+	r := newRig(t)
+	for options, want := range map[string]string{
+		`{}`:   `[{"type":"web_search"}]`,
+		`null`: ``,
+		`{"search_context_size":"low","user_location":{"type":"approximate","approximate":{"country":"DE","city":"Köln","region":"NRW","timezone":"Europe/Berlin"}}}`: `[{"type":"web_search","search_context_size":"low","user_location":{"type":"approximate","city":"Köln","country":"DE","region":"NRW","timezone":"Europe/Berlin"}}]`,
+		`{"user_location":{"type":"approximate","city":"Köln"}}`:  `[{"type":"web_search","user_location":{"type":"approximate","city":"Köln"}}]`,
+		`{"user_location":null,"filters":{"allowed_domains":[]}}`: `[{"type":"web_search","filters":{"allowed_domains":[]}}]`,
+	} {
+		status, text, _ := r.ask("chat", "Hello there", false, `"web_search_options":`+options)
+		if got := r.sent().Get("tools").Raw; status != 200 || got != want {
+			t.Errorf("%s: %d %s\n%s", options, status, got, text)
+		}
+	}
+	if status, _, _ := r.ask("chat", "Hello there", false, `"tools":[{"type":"web_search_preview","search_context_size":"high"}],"web_search_options":{"search_context_size":"low"}`); status != 200 || r.sent().Get("tools").Raw != `[{"type":"web_search","search_context_size":"low"}]` {
+		t.Errorf("twice: %s", r.sent().Get("tools"))
+	}
+	for options, param := range map[string]string{
+		`5`:                              "web_search_options",
+		`{"search_context_size":"huge"}`: "web_search_options.search_context_size",
+		`{"user_location":"Köln"}`:       "web_search_options.user_location",
+		`{"user_location":{"type":"exact","approximate":{}}}`: "web_search_options.user_location",
+	} {
+		if status, text, _ := r.ask("chat", "Hello there", false, `"web_search_options":`+options); status != 400 || get(text, "error.param").Str != param {
+			t.Errorf("%s: %d %s", options, status, text)
+		}
+	}
+	path, body := question("chat", "Hello there", false, `"web_search_options":{"engine":"exa"}`)
+	if _, h, _, _ := r.do("POST", path, body); h.Get("X-Codex-Proxy-Dropped") != "web_search_options.engine" {
+		t.Errorf("dropped %q", h.Get("X-Codex-Proxy-Dropped"))
+	}
+}
+
+const citation = `{"type":"url_citation","url_citation":{"start_index":0,"end_index":5,"title":"A page","url":"https://example.com/"}}`
+
+// TestWhatASearchFoundIsAnAnnotation once, whether the backend tells it by an event, or with the whole message, or both.
+func TestWhatASearchFoundIsAnAnnotation(t *testing.T) {
+	created := event("response.created", `{"response":{"id":"resp_1"}}`)
+	end := event("response.completed", `{"response":{"usage":{}}}`)
+	link := `{"type":"url_citation","start_index":0,"end_index":5,"title":"A page","url":"https://example.com/"}`
+	delta := event("response.output_text.delta", `{"output_index":0,"delta":"Found"}`)
+	told := event("response.output_text.annotation.added", `{"output_index":0,"annotation":`+link+`}`)
+	bare := event("response.output_item.done", `{"output_index":0,"item":{"type":"message","content":[{"type":"output_text","text":"Found","annotations":[]}]}}`)
+	whole := event("response.output_item.done", `{"output_index":0,"item":{"type":"message","content":[{"type":"output_text","text":"Found","annotations":[`+link+`]}]}}`)
+	for name, events := range map[string]string{"by an event": delta + told + bare, "with the message": delta + whole, "both": delta + told + whole, "at once": whole} {
+		r := newRig(t, upstream(created+events+end))
+		_, buffered, _ := r.ask("chat", "x", false)
+		if got := get(buffered, "choices.0.message.annotations").Raw; got != "["+citation+"]" || get(buffered, "choices.0.message.content").Str != "Found" {
+			t.Errorf("%s: %s", name, buffered)
+		}
+		if _, streamed, _ := r.ask("chat", "x", true); strings.Count(streamed, `"delta":{"annotations":[`+citation+`]}`) != 1 {
+			t.Errorf("%s, streamed: %s", name, streamed)
+		}
+	}
+	r := newRig(t, upstream(created+delta+told+bare+strings.ReplaceAll(whole, `"output_index":0`, `"output_index":1`)+end))
+	if _, text, _ := r.ask("chat", "x", false); get(text, "choices.0.message.annotations.#").Int() != 2 {
+		t.Errorf("of two messages: %s", text)
+	}
+}
+
+// TestPicturesOfTheHostedToolComeInAChat as those servers have them whose models make pictures.
+func TestPicturesOfTheHostedToolComeInAChat(t *testing.T) {
+	r := newRig(t)
+	tool := `"tools":[{"type":"image_generation","size":"1024x1024"}]`
+	_, buffered, _ := r.ask("chat", "Draw a dot", false, tool)
+	if got := r.sent().Get("tools").Raw; got != `[{"type":"image_generation","size":"1024x1024"}]` {
+		t.Errorf("sent %s", got)
+	}
+	image := get(buffered, "choices.0.message.images.0")
+	if image.Get("type").Str != "image_url" || !strings.HasPrefix(image.Get("image_url.url").Str, "data:image/png;base64,iVBOR") || get(buffered, "choices.0.message.images.#").Int() != 1 {
+		t.Errorf("%s", buffered)
+	}
+	if _, streamed, _ := r.ask("chat", "Draw a dot", true, tool); strings.Count(streamed, `"delta":{"images":[{"index":0,"type":"image_url","image_url":{"url":"data:image/png;base64,iVBOR`) != 1 {
+		t.Errorf("%s", streamed)
+	}
+	for _, dialect := range []string{"chat", "responses"} {
+		if status, text, _ := r.ask(dialect, "Draw a dot", false, tool, `"tool_choice":{"type":"image_generation"}`); status != 400 || get(text, "error.param").Str != "tool_choice" || !strings.Contains(text, "required") {
+			t.Errorf("%s: %d %s", dialect, status, text)
+		}
+	}
+}
