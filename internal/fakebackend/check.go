@@ -239,9 +239,32 @@ func checkMessage(i int, item gjson.Result) error {
 		if part.Get("prompt_cache_breakpoint").Exists() {
 			return bad("Unknown parameter: 'input[%d].content[%d].prompt_cache_breakpoint'.", i, j)
 		}
+		if kind == "input_file" {
+			if err := checkFile(i, j, part); err != nil {
+				return err
+			}
+		}
 		if kind == "input_image" && part.Get("image_url").Type != gjson.String {
 			return bad("Invalid type for 'input[%d].content[%d].image_url': expected a string.", i, j)
 		}
+	}
+	return nil
+}
+
+// checkFile refuses what nobody could read: an upload, since none are kept, and data that has no name or is no address.
+// Source: OpenAI guide on file inputs.
+func checkFile(i, j int, part gjson.Result) error {
+	data, url := part.Get("file_data").Str, part.Get("file_url").Str
+	_, content, ok := strings.Cut(data, ";base64,")
+	switch {
+	case part.Get("file_id").Exists():
+		return bad("Invalid 'input[%d].content[%d].file_id': the file was not found.", i, j)
+	case data == "" && !strings.HasPrefix(url, "http"):
+		return bad("Missing required parameter: 'input[%d].content[%d].file_data'.", i, j)
+	case data != "" && (!strings.HasPrefix(data, "data:") || !ok || content == ""):
+		return bad("Invalid 'input[%d].content[%d].file_data': expected a base64-encoded data URL.", i, j)
+	case data != "" && part.Get("filename").Str == "":
+		return bad("Missing required parameter: 'input[%d].content[%d].filename'.", i, j)
 	}
 	return nil
 }

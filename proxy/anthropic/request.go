@@ -324,11 +324,11 @@ func (r *request) user(blocks []inputBlock) error {
 			parts = nil
 		}
 	}
-	for _, b := range blocks {
+	for i, b := range blocks {
 		if b.Type != "tool_result" {
 			part, err := b.part()
-			if err != nil {
-				return err
+			if e, ok := err.(*codex.Error); ok { //nolint:errorlint // made right here
+				return codex.Invalid(e.Param, "content.%d: %s", i, e.Message)
 			}
 			if part != nil {
 				parts = append(parts, part)
@@ -372,17 +372,13 @@ func (b inputBlock) part() (json.RawMessage, error) {
 			return inputText(text), err
 		}
 		url, err := b.Source.url("document")
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, err
+		case b.Source.Type == "url":
+			return codex.File{URL: url}.Part()
 		}
-		name := b.Title
-		if name == "" {
-			name = "document.pdf"
-		}
-		if b.Source.Type == "url" {
-			return encode(map[string]string{"type": "input_file", "file_url": url}), nil
-		}
-		return encode(map[string]string{"type": "input_file", "filename": name, "file_data": url}), nil
+		return codex.File{Name: b.Title, Data: url}.Part()
 	case "search_result":
 		text, err := plainText(b.Content)
 		return inputText(strings.TrimSpace(b.Title + "\n" + text)), err
@@ -405,7 +401,7 @@ func (s *source) url(what string) (string, error) {
 	case s != nil && s.Type == "url" && s.URL != "":
 		return s.URL, nil
 	}
-	return "", codex.Invalid("messages", "the source of an %s must be base64 data or a url: uploaded files are not available with a ChatGPT plan", what)
+	return "", codex.Invalid("messages", "the source of this %s must be base64 data or a url: uploaded files are not available with a ChatGPT plan", what)
 }
 
 // output is the result of a tool: a string, or parts when it holds a picture.

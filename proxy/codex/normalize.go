@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"strconv"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -61,6 +62,9 @@ func (r *Request) normalizeInput() error {
 		item, err := fixItem(item, heads[i])
 		if err != nil {
 			return Invalid("input", "input[%d] can't be read", i)
+		}
+		if item, err = fixFiles(item, "input["+strconv.Itoa(i)+"]"); err != nil {
+			return err
 		}
 		out = append(out, item)
 		if output := outputKinds[kind]; output != "" && !answered[id] {

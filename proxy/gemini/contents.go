@@ -36,10 +36,10 @@ func (r *request) convert(cache *codex.ReasoningCache, model string) error {
 	c := converter{r: r, cache: cache, model: model, waiting: codex.NewUnanswered()}
 	for i, content := range contents {
 		role := strings.ToLower(field(content, "role").String())
-		for _, p := range parts(content) {
+		for j, p := range parts(content) {
 			err := c.part(role, p)
 			if e, ok := err.(*codex.Error); ok { //nolint:errorlint // made right here
-				return codex.Invalid("contents", "contents[%d]: %s", i, e.Message)
+				return codex.Invalid("contents", "contents[%d].parts[%d]: %s", i, j, e.Message)
 			}
 		}
 	}
@@ -257,7 +257,7 @@ func inputText(text string) json.RawMessage {
 
 // inline is data inside the request as the Responses API has it.
 func inline(blob gjson.Result) (json.RawMessage, error) {
-	kind, data, name := "", "", "document.pdf"
+	kind, data, name := "", "", ""
 	each(blob, func(field string, v gjson.Result) {
 		switch field {
 		case "mimeType":
@@ -278,7 +278,7 @@ func inline(blob gjson.Result) (json.RawMessage, error) {
 	case strings.HasPrefix(kind, "image/"):
 		return reply.Encode(map[string]string{"type": "input_image", "image_url": url}), nil
 	case kind == "application/pdf":
-		return reply.Encode(map[string]string{"type": "input_file", "filename": name, "file_data": url}), nil
+		return codex.File{Name: name, Data: url}.Part()
 	case strings.HasPrefix(kind, "text/"), kind == "application/json":
 		text, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(data, "="))
 		if err != nil {
@@ -298,7 +298,7 @@ func file(data gjson.Result) (json.RawMessage, error) {
 	case strings.HasPrefix(kind, "image/"):
 		return reply.Encode(map[string]string{"type": "input_image", "image_url": uri}), nil
 	case kind == "application/pdf" || strings.HasPrefix(kind, "text/"):
-		return reply.Encode(map[string]string{"type": "input_file", "file_url": uri}), nil
+		return codex.File{URL: uri}.Part()
 	}
 	return nil, codex.Invalid("", "a file of the type %.40q can't be read with a ChatGPT plan. Send text, images or PDF", kind)
 }

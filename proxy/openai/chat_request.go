@@ -2,6 +2,8 @@ package openai
 
 import (
 	"encoding/json"
+	"fmt"
+	"strconv"
 	"strings"
 
 	"codex-proxy/proxy/codex"
@@ -296,11 +298,15 @@ type contentPart struct {
 	Text     string          `json:"text"`
 	Refusal  string          `json:"refusal"`
 	ImageURL json.RawMessage `json:"image_url"` // {"url","detail"}, or a string as some send it
-	File     *struct {
-		Data string `json:"file_data"`
-		ID   string `json:"file_id"`
-		Name string `json:"filename"`
-	} `json:"file"`
+	File     *chatFile       `json:"file"`
+	chatFile                 // as the Responses API has it
+}
+
+type chatFile struct {
+	Data string `json:"file_data"`
+	ID   string `json:"file_id"`
+	Name string `json:"filename"`
+	URL  string `json:"file_url"`
 }
 
 func readContent(raw json.RawMessage) (text string, parts []contentPart, err error) {
@@ -343,10 +349,10 @@ func userContent(raw json.RawMessage) ([]json.RawMessage, error) {
 		return []json.RawMessage{encode(inputText{"input_text", text})}, nil
 	}
 	out := make([]json.RawMessage, 0, len(parts))
-	for _, p := range parts {
+	for j, p := range parts {
 		item, err := p.input()
-		if err != nil {
-			return nil, err
+		if e, ok := err.(*codex.Error); ok { //nolint:errorlint // made right here
+			return nil, codex.Invalid(strings.TrimSuffix("content["+strconv.Itoa(j)+"]."+e.Param, "."), "%s", e.Message)
 		}
 		out = append(out, item)
 	}
@@ -364,12 +370,7 @@ type inputImage struct {
 	Detail   string `json:"detail,omitempty"`
 }
 
-type inputFile struct {
-	Type     string `json:"type"`
-	Filename string `json:"filename,omitempty"`
-	FileData string `json:"file_data"`
-}
-
+// input is the part as the Responses API has it. The error is an *codex.Error whose Param is the field at fault.
 func (p contentPart) input() (json.RawMessage, error) {
 	switch p.Type {
 	case "text", "input_text", "output_text":
@@ -380,18 +381,23 @@ func (p contentPart) input() (json.RawMessage, error) {
 			Detail string `json:"detail"`
 		}
 		if json.Unmarshal(p.ImageURL, &image.URL) != nil && json.Unmarshal(p.ImageURL, &image) != nil || image.URL == "" {
-			return nil, codex.Invalid("messages", "image_url must hold a url: a data: address, or https")
+			return nil, codex.Invalid("image_url", "image_url must hold a url: a data: address, or https")
 		}
 		return encode(inputImage{"input_image", image.URL, image.Detail}), nil
 	case "file", "input_file":
-		if p.File == nil || p.File.Data == "" {
-			return nil, codex.Invalid("messages", "a file part must hold file_data: uploaded files are not available with a ChatGPT plan")
+		f, at := p.chatFile, ""
+		if p.File != nil {
+			f, at = *p.File, "file."
 		}
-		return encode(inputFile{"input_file", p.File.Name, p.File.Data}), nil
+		part, err := codex.File{Name: f.Name, Data: f.Data, URL: f.URL, ID: f.ID}.Part()
+		if e, ok := err.(*codex.Error); ok { //nolint:errorlint // made right here
+			return nil, codex.Invalid(at+e.Param, "%s", e.Message)
+		}
+		return part, nil
 	case "input_audio", "audio":
-		return nil, codex.Invalid("messages", "audio is not available with a ChatGPT plan. Send text")
+		return nil, codex.Invalid("type", "audio is not available with a ChatGPT plan. Send text")
 	}
-	return nil, codex.Invalid("messages", "the part %s is unknown. Use text, image_url or file", quoteName(p.Type))
+	return nil, codex.Invalid("type", "the part %s is unknown. Use text, image_url or file", quoteName(p.Type))
 }
 
 // toolOutput is a tool's result: a string, or parts when it holds an image or a file.
@@ -440,9 +446,15 @@ func (c *chatRequest) takeFormat(v json.RawMessage) error {
 	return nil
 }
 
+// inMessage says in which message an error is; its Param is "messages", or a path inside the message.
 func inMessage(i int, err error) error {
-	if e, ok := err.(*codex.Error); ok { //nolint:errorlint // made right here, never wrapped
-		return codex.Invalid("messages", "messages[%d]: %s", i, e.Message)
+	e, ok := err.(*codex.Error) //nolint:errorlint // made right here, never wrapped
+	if !ok {
+		return err
 	}
-	return err
+	param := "messages"
+	if e.Param != param {
+		param = fmt.Sprintf("messages[%d].%s", i, e.Param)
+	}
+	return codex.Invalid(param, "messages[%d]: %s", i, e.Message)
 }
