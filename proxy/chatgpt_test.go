@@ -246,7 +246,7 @@ func TestAConversationGoesOnWithTheOtherKindOfSignIn(t *testing.T) {
 			if native {
 				header = []string{"Originator", "codex_exec"}
 			}
-			tools := `,"tools":[{"type":"function","name":"get_weather","parameters":{"type":"object"}}],"include":["reasoning.encrypted_content"],"instructions":"x"}`
+			tools := `,"tools":[{"type":"function","name":"get_weather","parameters":{"type":"object","properties":{}}}],"include":["reasoning.encrypted_content"],"instructions":"x"}`
 			_, first := r.post("/v1/responses", `{"model":"gpt-5.5","input":[{"role":"user","content":"call get_weather"}]`+tools, header...)
 			before := strings.Trim(get(first, "output").Raw, "[]")
 			r.switchTo(to)

@@ -79,6 +79,11 @@ func (b *Backend) check(h http.Header, body []byte) error {
 	if v := doc.Get("text.verbosity"); v.Exists() && !slices.Contains([]string{"low", "medium", "high"}, v.Str) {
 		return bad("Unsupported value: text.verbosity")
 	}
+	if format := doc.Get("text.format"); format.Get("type").Str == "json_schema" {
+		if err := checkSchema("text.format", format.Get("schema"), format.Get("strict").Bool()); err != nil {
+			return err
+		}
+	}
 	for _, v := range doc.Get("include").Array() {
 		if v.Str != "reasoning.encrypted_content" && !strings.HasPrefix(v.Str, "web_search_call.") {
 			return bad("Unsupported include: %s", v.Str)
@@ -113,6 +118,11 @@ func checkTools(doc gjson.Result) error {
 			}
 			if kind == "function" && !t.Get("parameters").IsObject() {
 				return bad("Missing required parameter: 'tools[%d].parameters'.", i)
+			}
+			if kind == "function" {
+				if err := checkSchema("function '"+name+"'", t.Get("parameters"), t.Get("strict").Bool()); err != nil {
+					return err
+				}
 			}
 		case "web_search":
 			if err := checkWebSearch(i, t); err != nil {

@@ -91,7 +91,7 @@ func (p *player) converse(said string) {
 		p.reason("I should use a tool for this.")
 		p.call(p.chosenTool(said), 0)
 	case format.Get("type").Str == "json_schema":
-		sample, _ := json.Marshal(fill(format.Get("schema"), 0))
+		sample, _ := json.Marshal(fill(format.Get("schema"), format.Get("schema"), 0))
 		p.text(string(sample))
 	case format.Get("type").Str == "json_object":
 		p.text(`{"answer":"ok"}`)
@@ -196,8 +196,11 @@ func (p *player) chosenTool(said string) gjson.Result {
 	return p.tools()[0]
 }
 
-// fill makes a value that a schema takes.
-func fill(schema gjson.Result, depth int) any {
+// fill makes a value that a schema takes, which stands in root; one that goes on without end is cut.
+func fill(root, schema gjson.Result, depth int) any {
+	if ref := schema.Get(`\$ref`); ref.Exists() && depth < 6 {
+		return fill(root, resolve(root, ref.Str), depth+1)
+	}
 	if e := schema.Get("enum.0"); e.Exists() {
 		return e.Value()
 	}
@@ -206,7 +209,7 @@ func fill(schema gjson.Result, depth int) any {
 	}
 	for _, key := range []string{"anyOf.0", "oneOf.0"} {
 		if s := schema.Get(key); s.Exists() {
-			return fill(s, depth+1)
+			return fill(root, s, depth+1)
 		}
 	}
 	kind := schema.Get("type").String()
@@ -218,13 +221,13 @@ func fill(schema gjson.Result, depth int) any {
 		out := map[string]any{}
 		schema.Get("properties").ForEach(func(name, s gjson.Result) bool {
 			if depth < 6 {
-				out[name.Str] = fill(s, depth+1)
+				out[name.Str] = fill(root, s, depth+1)
 			}
 			return true
 		})
 		return out
 	case "array":
-		return []any{fill(schema.Get("items"), depth+1)}
+		return []any{fill(root, schema.Get("items"), depth+1)}
 	case "integer", "number":
 		return 1
 	case "boolean":
@@ -375,7 +378,7 @@ func (p *player) openMessage(index int) string {
 
 // call writes a call of a tool, with arguments that its schema takes, in pieces.
 func (p *player) call(tool gjson.Result, _ int) {
-	raw, _ := json.Marshal(fill(tool.Get("parameters"), 0))
+	raw, _ := json.Marshal(fill(tool.Get("parameters"), tool.Get("parameters"), 0))
 	p.callWith(tool, string(raw))
 }
 

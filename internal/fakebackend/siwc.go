@@ -133,6 +133,11 @@ func (b *Backend) checkPublic(body []byte) (int, map[string]any) {
 	if choice := doc.Get("tool_choice"); choice.Get("name").Exists() && !names[choice.Get("name").Str] {
 		return 400, publicError("invalid_value", "Tool choice '"+choice.Get("name").Str+"' not found in 'tools' parameter.", "tool_choice")
 	}
+	if format := doc.Get("text.format"); format.Get("type").Str == "json_schema" {
+		if err := checkSchema("text.format", format.Get("schema"), format.Get("strict").Bool()); err != nil {
+			return 400, publicError("invalid_json_schema", err.Error(), "text.format.schema")
+		}
+	}
 	if strings.Contains(string(body), sealedByBackend) {
 		return 400, publicError("invalid_encrypted_content", errSealed.Error(), "input")
 	}

@@ -3,6 +3,7 @@ package anthropic
 
 import (
 	"encoding/json"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -107,7 +108,7 @@ func (r *request) takeTools(v json.RawMessage) error {
 	if json.Unmarshal(v, &tools) != nil {
 		return codex.Invalid("tools", "tools must be a list of objects with a name")
 	}
-	for _, t := range tools {
+	for i, t := range tools {
 		switch {
 		case t.Type == "" || t.Type == "custom":
 			if t.Name == "" {
@@ -116,7 +117,11 @@ func (r *request) takeTools(v json.RawMessage) error {
 			if len(t.Schema) == 0 || string(t.Schema) == "null" {
 				t.Schema = json.RawMessage(`{"type":"object","properties":{}}`)
 			}
-			r.Tools = append(r.Tools, encode(functionTool{"function", r.names.Shorten(t.Name), t.Description, t.Schema, false}))
+			schema, err := codex.ObjectSchema(t.Schema, false, fmt.Sprintf("tools.%d.input_schema", i))
+			if err != nil {
+				return err
+			}
+			r.Tools = append(r.Tools, encode(functionTool{"function", r.names.Shorten(t.Name), t.Description, schema, false}))
 		case strings.HasPrefix(t.Type, "web_search"):
 			r.Tools = append(r.Tools, json.RawMessage(`{"type":"web_search"}`))
 		default:
@@ -211,7 +216,11 @@ func (r *request) takeFormat(v json.RawMessage) error {
 	if json.Unmarshal(v, &f) != nil || f.Type != "json_schema" || len(f.Schema) == 0 {
 		return codex.Invalid("output_config", "the output format must be of type json_schema and hold a schema")
 	}
-	r.SetText("format", encode(map[string]any{"type": "json_schema", "name": "answer", "schema": f.Schema, "strict": false}))
+	schema, err := codex.ObjectSchema(f.Schema, false, "output_config.format.schema")
+	if err != nil {
+		return err
+	}
+	r.SetText("format", encode(map[string]any{"type": "json_schema", "name": "answer", "schema": schema, "strict": false}))
 	return nil
 }
 

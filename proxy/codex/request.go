@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -148,6 +149,9 @@ func takeTools(r *Request, v json.RawMessage) error {
 	}
 	for i, t := range tools {
 		fixed, err := FixTool(t)
+		if err == nil && !r.Native {
+			fixed, err = fixSchema(fixed, "parameters", "tools["+strconv.Itoa(i)+"].parameters")
+		}
 		if err != nil {
 			return err
 		}
@@ -179,6 +183,19 @@ func FixTool(t json.RawMessage) (json.RawMessage, error) {
 		}
 	}
 	return t, nil
+}
+
+// fixSchema brings the schema in a field of a tool or a format, if there is one, into what the backend takes.
+func fixSchema(holder json.RawMessage, field, path string) (json.RawMessage, error) {
+	schema := gjson.GetBytes(holder, field)
+	if !schema.IsObject() {
+		return holder, nil
+	}
+	out, err := ObjectSchema(json.RawMessage(schema.Raw), gjson.GetBytes(holder, "strict").Bool(), path)
+	if err != nil || string(out) == schema.Raw {
+		return holder, err
+	}
+	return sjson.SetRawBytes(bytes.Clone(holder), field, out)
 }
 
 func takeReasoning(r *Request, v json.RawMessage) error {
@@ -242,6 +259,12 @@ func takeText(r *Request, v json.RawMessage) error {
 				return err
 			}
 		case "format":
+			if !r.Native {
+				var err error
+				if value, err = fixSchema(value, "schema", "text.format.schema"); err != nil {
+					return err
+				}
+			}
 			r.SetText(name, value)
 		default:
 			r.Drop("text." + name)

@@ -242,6 +242,10 @@ func (r *request) takeSchema(name string, v json.RawMessage, openAPI bool) error
 		}
 	}
 	v, r.wrapped = rootObject(v)
+	v, err := codex.ObjectSchema(v, false, "generationConfig."+name)
+	if err != nil {
+		return err
+	}
 	r.SetText("format", reply.Encode(map[string]any{"type": "json_schema", "name": "answer", "schema": v, "strict": false}))
 	return nil
 }

@@ -2,6 +2,7 @@ package gemini
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -84,6 +85,9 @@ func (r *request) takeFunction(declaration gjson.Result) error {
 	})
 	if err == nil && f.Name == "" {
 		err = codex.Invalid("tools", "each function must have a name")
+	}
+	if err == nil {
+		f.Parameters, err = codex.ObjectSchema(f.Parameters, false, fmt.Sprintf("tools.functionDeclarations[%d].parameters", len(r.functions)))
 	}
 	r.functions = append(r.functions, f)
 	return err

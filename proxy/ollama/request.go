@@ -107,7 +107,7 @@ func (r *request) takeTools(v json.RawMessage) error {
 	if json.Unmarshal(v, &tools) != nil {
 		return codex.Invalid("tools", "tools must be a list of {\"type\":\"function\",\"function\":{…}}")
 	}
-	for _, t := range tools {
+	for i, t := range tools {
 		f := t.Function
 		if f.Name == "" {
 			return codex.Invalid("tools", "each tool must be a function with a name")
@@ -115,7 +115,11 @@ func (r *request) takeTools(v json.RawMessage) error {
 		if len(f.Parameters) == 0 || string(f.Parameters) == "null" {
 			f.Parameters = json.RawMessage(`{"type":"object","properties":{}}`)
 		}
-		r.Tools = append(r.Tools, encode(map[string]any{"type": "function", "name": r.names.Shorten(f.Name), "description": f.Description, "parameters": f.Parameters, "strict": false}))
+		schema, err := codex.ObjectSchema(f.Parameters, false, fmt.Sprintf("tools[%d].function.parameters", i))
+		if err != nil {
+			return err
+		}
+		r.Tools = append(r.Tools, encode(map[string]any{"type": "function", "name": r.names.Shorten(f.Name), "description": f.Description, "parameters": schema, "strict": false}))
 	}
 	return nil
 }
@@ -135,7 +139,11 @@ func (r *request) takeFormat(v json.RawMessage) error {
 	if v[0] != '{' {
 		return codex.Invalid("format", "format must be \"json\" or a JSON schema")
 	}
-	r.SetText("format", encode(map[string]any{"type": "json_schema", "name": "answer", "schema": v, "strict": false}))
+	schema, err := codex.ObjectSchema(v, false, "format")
+	if err != nil {
+		return err
+	}
+	r.SetText("format", encode(map[string]any{"type": "json_schema", "name": "answer", "schema": schema, "strict": false}))
 	return nil
 }
 

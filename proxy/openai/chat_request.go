@@ -433,6 +433,12 @@ func (c *chatRequest) takeFormat(v json.RawMessage) error {
 		if f.Schema["schema"] == nil {
 			return codex.Invalid("response_format", "response_format.json_schema must hold a name and a schema")
 		}
+		strict := string(f.Schema["strict"]) == "true"
+		schema, err := codex.ObjectSchema(f.Schema["schema"], strict, "response_format.json_schema.schema")
+		if err != nil {
+			return err
+		}
+		f.Schema["schema"] = schema
 		out := map[string]json.RawMessage{"type": json.RawMessage(`"json_schema"`), "name": json.RawMessage(`"answer"`)}
 		for _, name := range []string{"name", "schema", "strict", "description"} {
 			if value := f.Schema[name]; value != nil && string(value) != "null" {

@@ -3,6 +3,7 @@ package openai
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 
 	"github.com/tidwall/gjson"
 
@@ -17,8 +18,8 @@ func (c *chatRequest) takeTools(v json.RawMessage, param string) error {
 	if json.Unmarshal(v, &tools) != nil {
 		return codex.Invalid(param, "%s must be a list", param)
 	}
-	for _, raw := range tools {
-		tool, err := c.tool(raw, param)
+	for i, raw := range tools {
+		tool, err := c.tool(raw, param, param+"["+strconv.Itoa(i)+"]")
 		if err != nil {
 			return err
 		}
@@ -42,7 +43,8 @@ type customTool struct {
 	Format      json.RawMessage `json:"format,omitempty"`
 }
 
-func (c *chatRequest) tool(raw json.RawMessage, param string) (json.RawMessage, error) {
+// tool is one of the tools, which stands at path, as the Responses API has it.
+func (c *chatRequest) tool(raw json.RawMessage, param, path string) (json.RawMessage, error) {
 	var t struct {
 		Type     string          `json:"type"`
 		Function json.RawMessage `json:"function"`
@@ -53,18 +55,18 @@ func (c *chatRequest) tool(raw json.RawMessage, param string) (json.RawMessage, 
 	}
 	switch {
 	case param == "functions":
-		return c.function(raw)
+		return c.function(raw, path)
 	case t.Type == "function" && t.Function != nil:
-		return c.function(t.Function)
+		return c.function(t.Function, path+".function")
 	case t.Type == "function": // the Responses API's flat shape
-		return c.function(raw)
+		return c.function(raw, path)
 	case t.Type == "custom" && t.Custom != nil:
 		return encode(customTool{"custom", c.names.Shorten(t.Custom.Name), t.Custom.Description, flatFormat(t.Custom.Format)}), nil
 	}
 	return codex.FixTool(raw)
 }
 
-func (c *chatRequest) function(raw json.RawMessage) (json.RawMessage, error) {
+func (c *chatRequest) function(raw json.RawMessage, path string) (_ json.RawMessage, err error) {
 	f := functionTool{}
 	if json.Unmarshal(raw, &f) != nil || f.Name == "" {
 		return nil, codex.Invalid("tools", "a function must have a name, and parameters that are a JSON schema")
@@ -72,6 +74,9 @@ func (c *chatRequest) function(raw json.RawMessage) (json.RawMessage, error) {
 	f.Type, f.Name = "function", c.names.Shorten(f.Name)
 	if len(f.Parameters) == 0 || string(f.Parameters) == "null" {
 		f.Parameters = json.RawMessage(`{"type":"object","properties":{}}`)
+	}
+	if f.Parameters, err = codex.ObjectSchema(f.Parameters, f.Strict, path+".parameters"); err != nil {
+		return nil, err
 	}
 	return encode(f), nil
 }

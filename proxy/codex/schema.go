@@ -1,0 +1,224 @@
+package codex
+
+import (
+	"encoding/json"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tidwall/gjson"
+)
+
+// schemaDepth is how many schemas may stand in one another: the work grows with it.
+const schemaDepth = 100
+
+// ObjectSchema brings a JSON Schema into what the backend takes for answers and for arguments of tools: its root must be an
+// object. A reference at the root is followed, and what can only be an object is called one. With strict, which the backend
+// enforces, it also writes what is meant in the words that strict mode has; see strictSchema. path is where the schema
+// stands in the caller's request. The error is an *Error whose Param is the path of what can't be brought so far.
+// Source: OpenAI guide on structured outputs, supported schemas.
+func ObjectSchema(schema json.RawMessage, strict bool, path string) (json.RawMessage, error) {
+	root := gjson.ParseBytes(schema)
+	if !root.IsObject() {
+		return nil, Invalid(path, "%s must be a JSON schema, which is an object", path)
+	}
+	fields, err := rootFields(root, path)
+	if err != nil {
+		return nil, err
+	}
+	out := objectOf(fields)
+	if !strict {
+		return out, nil
+	}
+	s := strictSchema{root: gjson.ParseBytes(out)}
+	return s.rewrite(s.root, path, 0)
+}
+
+// schemaField is one field of a schema, in its place: models write properties in the order in which they stand.
+type schemaField struct {
+	name string
+	raw  []byte
+}
+
+func fieldsOf(object gjson.Result) (fields []schemaField) {
+	object.ForEach(func(name, v gjson.Result) bool {
+		fields = append(fields, schemaField{name.String(), []byte(v.Raw)})
+		return true
+	})
+	return fields
+}
+
+func objectOf(fields []schemaField) json.RawMessage {
+	b := []byte("{")
+	for i, f := range fields {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(append(b, quote(f.name)...), ':'), f.raw...)
+	}
+	return append(b, '}')
+}
+
+func named(name string) func(schemaField) bool {
+	return func(f schemaField) bool { return f.name == name }
+}
+
+// definitions are the fields in which schemas stand that others refer to.
+var definitions = []string{"$defs", "definitions"}
+
+// rootFields are those of a root that is an object.
+func rootFields(root gjson.Result, path string) ([]schemaField, error) {
+	fields := fieldsOf(root)
+	top := root
+	for hops := 0; top.Get(`\$ref`).Exists(); hops++ { // the definitions stay at the root, where references begin
+		target, ok := resolve(root, top.Get(`\$ref`).String())
+		if !ok || !target.IsObject() || hops == schemaDepth {
+			return nil, Invalid(path+".$ref", "%s.$ref does not lead to a schema in this one", path)
+		}
+		top = target
+		kept := slices.DeleteFunc(fields, func(f schemaField) bool { return !slices.Contains(definitions, f.name) })
+		fields = append(fieldsOf(top), slices.DeleteFunc(kept, func(f schemaField) bool { return top.Get(gjson.Escape(f.name)).Exists() })...)
+	}
+	kind := top.Get("type")
+	switch {
+	case kind.Str == "object":
+	case kind.IsArray() && slices.ContainsFunc(kind.Array(), func(t gjson.Result) bool { return t.Str == "object" }):
+		fields[slices.IndexFunc(fields, named("type"))].raw = []byte(`"object"`)
+	case !kind.Exists() && !slices.ContainsFunc(notObjects, func(name string) bool { return top.Get(name).Exists() }):
+		fields = slices.Insert(fields, 0, schemaField{"type", []byte(`"object"`)})
+	default:
+		return nil, Invalid(path, "%s must be of the type object at its root. Make what you have a property of an object", path)
+	}
+	if !slices.ContainsFunc(fields, named("properties")) {
+		fields = append(fields, schemaField{"properties", []byte("{}")})
+	}
+	return fields, nil
+}
+
+// notObjects are fields by which a schema without a type may be something else than an object.
+var notObjects = []string{"anyOf", "oneOf", "allOf", "not", "enum", "const", "items", "prefixItems"}
+
+// resolve follows a reference inside a schema, a JSON pointer. Source: RFC 6901, 6.
+func resolve(root gjson.Result, ref string) (gjson.Result, bool) {
+	pointer, ok := strings.CutPrefix(ref, "#")
+	if !ok || (pointer != "" && pointer[0] != '/') {
+		return gjson.Result{}, false
+	}
+	at := root
+	for segment := range strings.SplitSeq(pointer, "/") {
+		if segment == "" {
+			continue
+		}
+		if plain, err := url.PathUnescape(segment); err == nil {
+			segment = plain
+		}
+		segment = strings.NewReplacer("~1", "/", "~0", "~").Replace(segment)
+		at = at.Get(gjson.Escape(segment))
+	}
+	return at, at.Exists()
+}
+
+// strictSchema writes a schema in the words of strict mode: additionalProperties is false where it is not said, oneOf is
+// anyOf, an allOf of one is that one, and what only explains is left out where it must not stand. What can't be said is an
+// error. Recursion is no matter: references stay as they are.
+type strictSchema struct{ root gjson.Result }
+
+// unsayable are fields that strict mode does not have, and without which a schema means something else.
+var unsayable = []string{"not", "if", "then", "else", "dependentRequired", "dependentSchemas", "patternProperties"}
+
+// explaining are fields that must not stand beside a reference, and change nothing.
+var explaining = []string{"title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "$comment"}
+
+func (s strictSchema) rewrite(v gjson.Result, path string, depth int) (json.RawMessage, error) {
+	if depth > schemaDepth {
+		return nil, Invalid(path, "%s is nested more than %d deep. Make it flatter", path, schemaDepth)
+	}
+	if !v.IsObject() {
+		return json.RawMessage(v.Raw), nil
+	}
+	fields := fieldsOf(v)
+	if all := v.Get("allOf").Array(); len(all) == 1 {
+		one := slices.DeleteFunc(fieldsOf(all[0]), func(f schemaField) bool { return slices.ContainsFunc(fields, named(f.name)) })
+		fields = append(slices.DeleteFunc(fields, named("allOf")), one...)
+	}
+	ref := slices.ContainsFunc(fields, named("$ref"))
+	out := make([]schemaField, 0, len(fields)+1)
+	for _, f := range fields {
+		at := path + "." + f.name
+		value := gjson.ParseBytes(f.raw)
+		var err error
+		switch {
+		case f.name == "default", ref && slices.Contains(explaining, f.name):
+			continue
+		case f.name == "$ref":
+			if _, ok := resolve(s.root, value.String()); !ok {
+				err = Invalid(at, "%s does not lead to a schema in this one", at)
+			}
+		case slices.Contains(unsayable, f.name), f.name == "allOf":
+			err = Invalid(at, "%s is not available with strict true. Say it another way, or send strict false", at)
+		case f.name == "oneOf" && !v.Get("anyOf").Exists():
+			f.name = "anyOf"
+			f.raw, err = s.list(value, at, depth)
+		case f.name == "anyOf":
+			f.raw, err = s.list(value, at, depth)
+		case f.name == "items":
+			f.raw, err = s.rewrite(value, at, depth+1)
+		case f.name == "properties", slices.Contains(definitions, f.name):
+			inner := fieldsOf(value)
+			for i, p := range inner {
+				if inner[i].raw, err = s.rewrite(gjson.ParseBytes(p.raw), at+"."+p.name, depth+1); err != nil {
+					return nil, err
+				}
+			}
+			f.raw = objectOf(inner)
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, f)
+	}
+	return s.closed(out, path)
+}
+
+func (s strictSchema) list(all gjson.Result, path string, depth int) (json.RawMessage, error) {
+	b := []byte("[")
+	for i, one := range all.Array() {
+		out, err := s.rewrite(one, path+"["+strconv.Itoa(i)+"]", depth+1)
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, out...)
+	}
+	return append(b, ']'), nil
+}
+
+// closed is a schema whose objects have no other properties than those that are named, and all of those.
+func (s strictSchema) closed(fields []schemaField, path string) (json.RawMessage, error) {
+	schema := objectOf(fields)
+	v := gjson.ParseBytes(schema)
+	properties, more := v.Get("properties"), v.Get("additionalProperties")
+	if !strings.Contains(v.Get("type").Raw, `"object"`) && !properties.Exists() {
+		return schema, nil
+	}
+	switch {
+	case !more.Exists():
+		schema = objectOf(append(fields, schemaField{"additionalProperties", []byte("false")}))
+	case more.Type != gjson.False:
+		return nil, Invalid(path+".additionalProperties", "%s.additionalProperties must be false with strict true. Name the properties, or send strict false", path)
+	}
+	required := map[string]bool{}
+	for _, name := range v.Get("required").Array() {
+		required[name.String()] = true
+	}
+	for _, p := range fieldsOf(properties) {
+		if !required[p.name] {
+			at := path + ".properties." + p.name
+			return nil, Invalid(at, "%s must be in required with strict true. Let it be null where there may be none, or send strict false", at)
+		}
+	}
+	return schema, nil
+}

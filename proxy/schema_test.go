@@ -1,0 +1,64 @@
+package proxy
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+const (
+	// tree is a schema that goes on in itself, as pydantic and zod write one.
+	tree = `{"$ref":"#/$defs/node","$defs":{"node":{"type":"object","properties":{"name":{"type":"string","default":"x"},"children":{"type":"array","items":{"$ref":"#/$defs/node"}}},"required":["name","children"]}}}`
+	list = `{"type":"array","items":{"type":"string"}}`
+)
+
+// shaped are the places where a dialect has a schema, and how each calls it. SCHEMA stands for the schema.
+var shaped = []struct{ dialect, more, param string }{
+	{"chat", `"response_format":{"type":"json_schema","json_schema":{"name":"n","strict":true,"schema":SCHEMA}}`, "response_format.json_schema.schema"},
+	{"chat", `"tools":[{"type":"custom","custom":{"name":"c"}},{"type":"function","function":{"name":"f","strict":true,"parameters":SCHEMA}}]`, "tools[1].function.parameters"},
+	{"chat", `"functions":[{"name":"f","parameters":SCHEMA}]`, "functions[0].parameters"},
+	{"responses", `"text":{"format":{"type":"json_schema","name":"n","strict":true,"schema":SCHEMA}}`, "text.format.schema"},
+	{"responses", `"tools":[{"type":"function","name":"f","strict":true,"parameters":SCHEMA}]`, "tools[0].parameters"},
+	{"messages", `"output_config":{"format":{"type":"json_schema","schema":SCHEMA}}`, "output_config.format.schema"},
+	{"messages", `"tools":[{"name":"f","input_schema":SCHEMA}]`, "tools.0.input_schema"},
+	{"ollama", `"format":SCHEMA`, "format"},
+	{"ollama", `"tools":[{"type":"function","function":{"name":"f","parameters":SCHEMA}}]`, "tools[0].function.parameters"},
+	{"gemini", `"tools":[{"functionDeclarations":[{"name":"f","parametersJsonSchema":SCHEMA}]}]`, "tools.functionDeclarations[0].parameters"},
+}
+
+// TestSchemasOfEveryDialectGoUpAsTheBackendTakesThem: the stand-in refuses what is not of strict mode.
+func TestSchemasOfEveryDialectGoUpAsTheBackendTakesThem(t *testing.T) {
+	r := newRig(t)
+	for _, c := range shaped {
+		status, text, _ := r.ask(c.dialect, "Hello there", false, strings.Replace(c.more, "SCHEMA", tree, 1))
+		if status != 200 {
+			t.Errorf("%s %s: %d %s", c.dialect, c.param, status, text)
+		}
+		status, text, _ = r.ask(c.dialect, "Hello there", false, strings.Replace(c.more, "SCHEMA", list, 1))
+		if status != 400 || !strings.Contains(text, c.param+" must be of the type object at its root") || (c.dialect != "messages" && c.dialect != "ollama" && c.dialect != "gemini" && get(text, "error.param").Str != c.param) {
+			t.Errorf("%s, a list: %d %s", c.dialect, status, text)
+		}
+	}
+	more := `"response_format":{"type":"json_schema","json_schema":{"name":"n","strict":true,"schema":{"type":"object","properties":{"x":{"not":{}}},"required":["x"]}}}`
+	if _, text, _ := r.ask("chat", "Hello there", false, more); get(text, "error.param").Str != "response_format.json_schema.schema.properties.x.not" {
+		t.Errorf("a path: %s", text)
+	}
+	status, text, _ := r.ask("chat", "Hello there", false, strings.Replace(shaped[0].more, "SCHEMA", tree, 1))
+	if answer := get(text, "choices.0.message.content").Str; status != 200 || get(answer, "name").Str != "sample" || !get(answer, "children.0.name").Exists() {
+		t.Errorf("a tree: %d %s", status, text)
+	}
+	status, text, _ = r.ask("gemini", "Hello there", false, `"generationConfig":{"responseMimeType":"application/json","responseJsonSchema":{"properties":{"a":{"type":"string"}}}}`)
+	if status != 200 || r.sent().Get("text.format.schema.type").Str != "object" {
+		t.Errorf("gemini: %d %s", status, text)
+	}
+}
+
+// TestTheCodexCLIsSchemasAreItsOwn: what it sends the backend judges.
+func TestTheCodexCLIsSchemasAreItsOwn(t *testing.T) {
+	r := newRig(t)
+	body := `{"input":[{"role":"developer","content":"x"},{"role":"user","content":"Hello there"}],"text":{"format":{"type":"json_schema","name":"n","strict":true,"schema":` + list + `}}}`
+	status, text := r.post("/v1/responses", body, "Originator", "codex_exec")
+	if status != http.StatusBadRequest || !strings.Contains(text, "schema must be a JSON Schema of 'type:") || r.sent().Get("text.format.schema").Raw != list {
+		t.Errorf("%d %s", status, text)
+	}
+}
