@@ -223,18 +223,19 @@ func TestStopLetsASocketsTurnEndAndSaysGoodbye(t *testing.T) {
 	if err := conn.Write(t.Context(), websocket.MessageText, create("[[stall 300]]")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the turn has begun", func() bool { return r.backend.Counts().Open == 1 })
+	eventually(t, "the turn has begun", func() bool { return r.backend.Counts().Responses == 2 })
 	closed := make(chan error, 2)
 	go func() {
 		_, _, err := quiet.Read(context.Background())
 		closed <- err
 	}()
 	go func() {
+		err := errors.New("the turn was not read to its end")
+		defer func() { closed <- err }()
 		if doc := lastOf(t, conn); doc.Get("type").Str != "response.completed" {
 			t.Errorf("the turn ended with %s", doc.Raw)
 		}
-		_, _, err := conn.Read(context.Background())
-		closed <- err
+		_, _, err = conn.Read(context.Background())
 	}()
 	s.Stop()
 	for range 2 {
