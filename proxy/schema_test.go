@@ -61,4 +61,9 @@ func TestTheCodexCLIsSchemasAreItsOwn(t *testing.T) {
 	if status != http.StatusBadRequest || !strings.Contains(text, "schema must be a JSON Schema of 'type:") || r.sent().Get("text.format.schema").Raw != list {
 		t.Errorf("%d %s", status, text)
 	}
+	tool := `{"type":"function","name":"f","strict":true,"parameters":{"type":"object","properties":{},"additionalProperties":false,"default":{}}}`
+	r.post("/v1/responses", `{"input":[{"role":"developer","content":"x"},{"role":"user","content":"Hello there"}],"tools":[`+tool+`]}`, "Originator", "codex_exec")
+	if r.sent().Get("tools.0").Raw != tool {
+		t.Errorf("a tool: %s", r.sent().Get("tools.0"))
+	}
 }

@@ -283,7 +283,8 @@ func (a *answer) put(fields, message map[string]any) {
 	}
 }
 
-// last is the final line, or with whole the only one.
+// last is the final line, or with whole the only one. The tokens that the backend had in its cache are a part of the
+// prompt's. Source: Ollama's API reference, usage.
 func (a *answer) last(end *codex.End, whole bool) []byte {
 	reason := end.Reason
 	if reason == "tool_calls" || reason == "content_filter" {
@@ -305,7 +306,7 @@ func (a *answer) last(end *codex.End, whole bool) []byte {
 	now := time.Now()
 	fields := map[string]any{
 		"done": true, "done_reason": reason, "total_duration": now.Sub(a.start).Nanoseconds(), "load_duration": 0,
-		"prompt_eval_count": end.Input, "prompt_eval_duration": a.first.Sub(a.start).Nanoseconds(),
+		"prompt_eval_count": end.Input, "prompt_eval_cached_count": end.Cached, "prompt_eval_duration": a.first.Sub(a.start).Nanoseconds(),
 		"eval_count": end.Output, "eval_duration": now.Sub(a.first).Nanoseconds(),
 	}
 	a.put(fields, message)
