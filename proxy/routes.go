@@ -27,6 +27,7 @@ func (s *Server) routes() {
 		"POST /responses/input_tokens":  s.openai.InputTokens,
 		"POST /responses/compact":       s.openai.Compact,
 		"POST /alpha/search":            s.openai.Alpha,
+		"POST /memories/{call}":         s.openai.Alpha,
 		"POST /alpha/history/v2/{call}": s.openai.Alpha,
 		"POST /alpha/notes/v2/{call}":   s.openai.Alpha,
 		"POST /images/generations":      s.openai.Images,
@@ -66,8 +67,10 @@ func (s *Server) routes() {
 	s.handle("DELETE /responses/{id}", s.openai.DeleteResponse)
 	s.handle("GET /responses/{id}/input_items", s.openai.InputItems)
 	s.handle("POST /responses/{id}/cancel", s.openai.CancelResponse)
-	s.handle("GET /api/codex/usage", s.usage)
-	s.handle("GET /backend-api/wham/usage", s.usage)
+	for _, call := range codex.AccountCalls {
+		s.handle("GET /api/codex"+call, s.account(call))
+		s.handle("GET /backend-api/wham"+call, s.account(call))
+	}
 	s.open("GET /health", s.health)
 	s.adminRoutes()
 }
@@ -149,7 +152,7 @@ func dialect(path string) string {
 	switch {
 	case path == "/messages" || strings.HasPrefix(path, "/messages/"):
 		return "anthropic"
-	case strings.HasPrefix(path, "/api/") && path != "/api/codex/usage":
+	case strings.HasPrefix(path, "/api/") && !strings.HasPrefix(path, "/api/codex/"):
 		return "ollama"
 	case strings.HasPrefix(path, "/v1beta/"), strings.HasPrefix(path, "/v1alpha/"), strings.HasPrefix(path, "/models/") && strings.Contains(path, ":"):
 		return "gemini"
@@ -170,10 +173,14 @@ var unavailable = []struct{ prefix, why string }{
 	{"/assistants", "There are no assistants with a ChatGPT plan."},
 	{"/threads", "There are no threads with a ChatGPT plan."},
 	{"/conversations", "There are no stored conversations with a ChatGPT plan: send the whole conversation, or previous_response_id."},
+	{"/api/codex/", aboutAccount},
+	{"/backend-api/", aboutAccount},
 	{"/v1beta/files", "There are no uploaded files with a ChatGPT plan: send them in inlineData."},
 	{"/v1beta/cachedContents", "There are no stored contents with a ChatGPT plan: the backend caches by itself."},
 	{"/v1beta/interactions", "There are no interactions with a ChatGPT plan: use generateContent."},
 }
+
+const aboutAccount = "Of what the Codex CLI asks about the account there are: GET /api/codex/usage, GET /api/codex/rate-limit-reset-credits, and the same below /backend-api/wham."
 
 const whatIsThere = "Here are: POST /v1/chat/completions, /v1/completions, /v1/responses, /v1/messages, /v1/images/generations, /api/chat, /api/generate, /v1beta/models/MODEL:generateContent; GET /v1/models, /health, /metrics"
 
@@ -235,21 +242,23 @@ func asError(err error) *codex.Error {
 	return codex.Unreachable(err)
 }
 
-// usage passes the upstream's own answer on, for tools that ask a Codex backend how much is left.
-func (s *Server) usage(w http.ResponseWriter, r *http.Request) (out reply.Outcome) {
-	resp, err := s.Client.Usage(r.Context())
-	if err != nil {
-		if out.Gone = errors.Is(err, context.Canceled); !out.Gone {
-			out.Err = asError(err)
-			openai.WriteError(w, out.Err)
+// account passes the upstream's own answer on, for tools that ask a Codex backend how much is left.
+func (s *Server) account(call string) handler {
+	return func(w http.ResponseWriter, r *http.Request) (out reply.Outcome) {
+		resp, err := s.Client.Account(r.Context(), call)
+		if err != nil {
+			if out.Gone = errors.Is(err, context.Canceled); !out.Gone {
+				out.Err = asError(err)
+				openai.WriteError(w, out.Err)
+			}
+			return out
 		}
+		defer resp.Body.Close()
+		w.Header().Set("Content-Type", resp.Header.Get("Content-Type"))
+		w.Header().Set("Cache-Control", "no-store")
+		io.Copy(w, io.LimitReader(resp.Body, 1<<20)) //nolint:errcheck // the caller has gone
 		return out
 	}
-	defer resp.Body.Close()
-	w.Header().Set("Content-Type", resp.Header.Get("Content-Type"))
-	w.Header().Set("Cache-Control", "no-store")
-	io.Copy(w, io.LimitReader(resp.Body, 1<<20)) //nolint:errcheck // the caller has gone
-	return out
 }
 
 // welcome answers people who open the address in a browser, and programs that look whether somebody is there.

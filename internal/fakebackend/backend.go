@@ -163,6 +163,8 @@ func New() *Backend {
 	b.mux.HandleFunc("GET /backend-api/codex/models", b.models)
 	b.mux.HandleFunc("GET /backend-api/wham/usage", b.usage)
 	b.mux.HandleFunc("GET /backend-api/wham/accounts/check", b.accounts)
+	b.mux.HandleFunc("GET /backend-api/wham/rate-limit-reset-credits", b.resetCredits)
+	b.mux.HandleFunc("POST /backend-api/codex/memories/trace_summarize", b.summarize)
 	b.mux.HandleFunc("POST /oauth/token", b.token)
 	b.mux.HandleFunc("POST /oauth/revoke", b.revoke)
 	b.mux.HandleFunc("POST /v1/responses", b.publicResponses)
@@ -515,6 +517,32 @@ func (b *Backend) remembered(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, 200, map[string]any{"items": []any{}})
+}
+
+// summarize answers with what is worth remembering of earlier sessions.
+// Source: codex-rs/codex-api/src/endpoint/memories.rs.
+func (b *Backend) summarize(w http.ResponseWriter, r *http.Request) {
+	raw, err := b.record(r)
+	if err != nil || !b.authorize(w, r) {
+		return
+	}
+	if _, ok := b.model(gjson.GetBytes(raw, "model").Str); !ok || !gjson.GetBytes(raw, "traces").IsArray() {
+		writeJSON(w, 400, map[string]any{"error": map[string]any{"code": "missing_required_parameter", "param": "traces", "message": "Missing required parameter: 'traces'."}})
+		return
+	}
+	output := []any{}
+	for range gjson.GetBytes(raw, "traces").Array() {
+		output = append(output, map[string]any{"trace_summary": "what was done", "memory_summary": "what was learned"})
+	}
+	writeJSON(w, 200, map[string]any{"output": output})
+}
+
+// resetCredits tells of limits that the user may reset early.
+func (b *Backend) resetCredits(w http.ResponseWriter, r *http.Request) {
+	if _, err := b.record(r); err != nil || !b.authorize(w, r) {
+		return
+	}
+	writeJSON(w, 200, map[string]any{"credits": []any{}, "available_count": 0})
 }
 
 func (b *Backend) usage(w http.ResponseWriter, r *http.Request) {

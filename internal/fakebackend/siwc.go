@@ -21,7 +21,7 @@ var siwcRefused = []string{"background", "conversation", "max_output_tokens", "m
 
 // backendHeaders belong to the Codex backend: whoever sends them here has mixed up the two.
 var backendHeaders = []string{"Chatgpt-Account-Id", "Originator", "Version", "X-Openai-Fedramp", "X-Openai-Account-Routing-Override",
-	"X-Openai-Internal-Codex-Responses-Lite", "X-Codex-Turn-Metadata", "X-Codex-Turn-State", "X-Codex-Window-Id", "X-Codex-Beta-Features"}
+	"X-Openai-Internal-Codex-Responses-Lite", "X-Codex-Turn-Metadata", "X-Codex-Turn-State", "X-Codex-Window-Id", "X-Codex-Beta-Features", "X-Openai-Memgen-Request"}
 
 const planScope = "chatgpt.tokens.use.direct"
 

@@ -191,9 +191,10 @@ func (c *Client) accepted(token creds.Token, h http.Header) {
 }
 
 // forwarded are the addresses beside the responses endpoint to which a body may go as it is.
-// Source: Codex CLI 0.169: captured, and for history and notes read from the program.
+// Source: Codex CLI 0.169: captured, and for history and notes read from the program; for memories
+// codex-rs/codex-api/src/endpoint/memories.rs.
 var forwarded = []string{
-	"/responses/compact", "/alpha/search",
+	"/responses/compact", "/alpha/search", "/memories/trace_summarize",
 	"/alpha/history/v2/list_windows", "/alpha/history/v2/list_items", "/alpha/history/v2/read_item", "/alpha/history/v2/search_contents",
 	"/alpha/notes/v2/thread_hint", "/alpha/notes/v2/list_files_by_prefix", "/alpha/notes/v2/read_file", "/alpha/notes/v2/search_contents",
 	"/alpha/notes/v2/append_to_file", "/alpha/notes/v2/write_file",

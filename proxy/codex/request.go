@@ -47,11 +47,11 @@ type Request struct {
 func (r *Request) Drop(name string) { r.Dropped.add(name) }
 
 // nativeHeaders are the headers of the Codex CLI that the backend understands.
-// Source: captured from Codex CLI 0.169.
+// Source: captured from Codex CLI 0.169; for memories codex-rs/core/src/client.rs.
 var nativeHeaders = []string{
 	"Session-Id", "Thread-Id", "X-Client-Request-Id", "X-Codex-Beta-Features", "X-Codex-Window-Id",
 	"X-Codex-Turn-Metadata", "X-Codex-Turn-State", "X-Codex-Routing-Hint", "X-Codex-Parent-Thread-Id",
-	"X-Openai-Subagent", "X-Openai-Internal-Codex-Responses-Lite",
+	"X-Openai-Subagent", "X-Openai-Memgen-Request", "X-Openai-Internal-Codex-Responses-Lite",
 }
 
 // RecogniseNative marks the request as the Codex CLI's own if h says so, and keeps its headers.

@@ -16,7 +16,7 @@ const ProtocolVersion = "0.169.0"
 type Upstream struct {
 	ResponsesURL string
 	ModelsURL    string
-	UsageURL     string
+	AccountURL   string // below it is what Client.Account asks; empty for a service that tells nothing
 
 	// Params are the body fields that go up. Everything else is dropped or refused before.
 	Params map[string]bool
@@ -50,7 +50,7 @@ func Backend(baseURL string, id Identity) Upstream {
 	return Upstream{
 		ResponsesURL: baseURL + "/codex/responses",
 		ModelsURL:    baseURL + "/codex/models?client_version=" + ProtocolVersion,
-		UsageURL:     baseURL + "/wham/usage",
+		AccountURL:   baseURL + "/wham",
 		TakesZstd:    true,
 		Params: set("model", "instructions", "input", "tools", "tool_choice", "parallel_tool_calls", "reasoning",
 			"include", "service_tier", "prompt_cache_key", "text", "client_metadata"),

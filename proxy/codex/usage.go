@@ -190,7 +190,7 @@ func (m *UsageTracker) Fetch(ctx context.Context, c *Client, force bool) (Usage,
 		defer recoverInto(&err)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), modelsTimeout)
 		defer cancel()
-		resp, err := c.Usage(ctx)
+		resp, err := c.Account(ctx, usageCall)
 		if err != nil {
 			return nil, err
 		}
@@ -210,10 +210,20 @@ func (m *UsageTracker) Fetch(ctx context.Context, c *Client, force bool) (Usage,
 	}
 }
 
-// Usage asks the upstream's usage endpoint, and returns its answer when that is a 200. The caller closes the body.
-// Errors are *Error, or ctx's.
-func (c *Client) Usage(ctx context.Context) (*http.Response, error) {
-	resp, err := c.get(ctx, func(u Upstream) string { return u.UsageURL }, "")
+const usageCall = "/usage"
+
+// AccountCalls are what Account can ask: all of it only reads. Source: Codex CLI 0.169, captured.
+var AccountCalls = []string{usageCall, "/rate-limit-reset-credits"}
+
+// Account asks the upstream something about the account, one of AccountCalls, and returns its answer when that is a 200.
+// The caller closes the body. Errors are *Error, or ctx's.
+func (c *Client) Account(ctx context.Context, call string) (*http.Response, error) {
+	resp, err := c.get(ctx, func(u Upstream) string {
+		if u.AccountURL == "" {
+			return ""
+		}
+		return u.AccountURL + call
+	}, "")
 	var known *Error
 	switch {
 	case errors.As(err, &known):

@@ -15,7 +15,8 @@ func (h *Handler) Compact(w http.ResponseWriter, r *http.Request, body []byte) r
 	return h.forward(w, r, "/responses/compact", body)
 }
 
-// Alpha answers the Codex CLI's other calls, under /v1/alpha: its search, its history and its notes. The backend does.
+// Alpha answers the Codex CLI's other calls, under /v1/alpha and /v1/memories: its search, its history, its notes, and its
+// summaries of earlier sessions. The backend does.
 func (h *Handler) Alpha(w http.ResponseWriter, r *http.Request, body []byte) reply.Outcome {
 	if r.URL.Path == "/alpha/search" {
 		if without, err := sjson.DeleteBytes(body, "prompt_cache_key"); err == nil {
