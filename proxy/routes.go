@@ -45,8 +45,8 @@ func (s *Server) routes() {
 	}
 	for pattern, read := range map[string]http.HandlerFunc{
 		"GET /{$}":                    s.welcome,
-		"GET /models":                 google(s.gemini.Models, s.openai.Models),
-		"GET /models/{id...}":         google(s.gemini.Model, s.openai.Model),
+		"GET /models":                 chosen(s.gemini.Models, s.anthropic.Models, s.openai.Models),
+		"GET /models/{id...}":         chosen(s.gemini.Model, s.anthropic.Model, s.openai.Model),
 		"GET /metrics":                s.metrics.write,
 		"GET /api/version":            s.ollama.Version,
 		"GET /api/tags":               s.ollama.Tags,
@@ -75,13 +75,17 @@ func (s *Server) routes() {
 	s.adminRoutes()
 }
 
-// google chooses between two APIs that have the same address: Google's SDKs name themselves.
-func google(yes, no http.HandlerFunc) http.HandlerFunc {
+// chosen chooses between three APIs that have the same address: Google's SDKs name themselves, and Anthropic's callers
+// the version of their API.
+func chosen(google, anthropic, openai http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("X-Goog-Api-Key") != "" || r.Header.Get("X-Goog-Api-Client") != "" {
-			yes(w, r)
-		} else {
-			no(w, r)
+		switch {
+		case r.Header.Get("X-Goog-Api-Key") != "" || r.Header.Get("X-Goog-Api-Client") != "":
+			google(w, r)
+		case r.Header.Get("Anthropic-Version") != "":
+			anthropic(w, r)
+		default:
+			openai(w, r)
 		}
 	}
 }

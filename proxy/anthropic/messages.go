@@ -49,9 +49,8 @@ func (h *Handler) CountTokens(w http.ResponseWriter, _ *http.Request, body []byt
 	if err != nil {
 		return h.fail(w, req, out, err)
 	}
-	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Codex-Proxy-Estimated", "true")
-	w.Write(encode(map[string]int64{"input_tokens": req.Estimate()})) //nolint:errcheck // the caller has gone
+	writeObject(w, map[string]int64{"input_tokens": req.Estimate()})
 	return out
 }
 

@@ -175,7 +175,7 @@ func (c *Catalogue) Resolve(name, effort string) (id, clamped string) {
 	if rest, ok := strings.CutPrefix(name, "openai/"); ok {
 		name = rest
 	}
-	if _, known := c.Find(name); !known {
+	if !c.offers(name) {
 		name = c.alias(name)
 	}
 	m, known := c.Find(name)
@@ -193,11 +193,30 @@ func (c *Catalogue) Resolve(name, effort string) (id, clamped string) {
 	return name, clamp(effort, m, known)
 }
 
-// families are the names that other vendors' tools insist on: without an alias they mean the default model.
+// families are the names that other vendors' tools insist on: with a model's id behind it they mean that model, as in
+// "claude-gpt-5.5", and without an alias the default model.
 var families = []string{"claude", "gemini"}
+
+// offers reports whether name is a model's id, with or without an effort.
+func (c *Catalogue) offers(name string) bool {
+	if _, ok := c.Find(name); ok {
+		return true
+	}
+	i := strings.LastIndexByte(name, '-')
+	if i < 0 || effortRank(name[i+1:]) < 0 {
+		return false
+	}
+	_, ok := c.Find(name[:i])
+	return ok
+}
 
 // alias follows the longest alias that name is or begins with.
 func (c *Catalogue) alias(name string) string {
+	for _, family := range families {
+		if id, ok := strings.CutPrefix(name, family+"-"); ok && c.Aliases[name] == "" && c.offers(id) {
+			return id
+		}
+	}
 	best, target := "", ""
 	for from, to := range c.Aliases {
 		if len(from) > len(best) && inFamily(name, from) {
