@@ -97,3 +97,11 @@ func TestModelsAreToldWhenTheBackendIsSlow(t *testing.T) {
 		t.Errorf("after %v: %s", took, answer)
 	}
 }
+
+// TestClaudeCodeWarmsItsConnection with a request for an address that Anthropic has.
+func TestClaudeCodeWarmsItsConnection(t *testing.T) {
+	r := newRig(t)
+	if status, _, body, _ := r.do("HEAD", "/api/hello", ""); status != 200 || body != "" {
+		t.Errorf("%d %q", status, body)
+	}
+}

@@ -47,6 +47,7 @@ func (s *Server) routes() {
 		"GET /{$}":                    s.welcome,
 		"GET /models":                 chosen(s.gemini.Models, s.anthropic.Models, s.openai.Models),
 		"GET /models/{id...}":         chosen(s.gemini.Model, s.anthropic.Model, s.openai.Model),
+		"GET /api/hello":              s.welcome, // Claude Code warms its connection
 		"GET /metrics":                s.metrics.write,
 		"GET /api/version":            s.ollama.Version,
 		"GET /api/tags":               s.ollama.Tags,

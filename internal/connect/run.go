@@ -78,10 +78,12 @@ func Start(id string, target Target, args []string, s System) (*Command, error) 
 }
 
 func launchClaude(t Target) launch {
-	env := []string{"ANTHROPIC_BASE_URL=" + t.Root, "ANTHROPIC_AUTH_TOKEN=" + t.Key, "ANTHROPIC_MODEL=" + t.Model, "ANTHROPIC_DEFAULT_HAIKU_MODEL=" + t.Model}
+	env := []string{"ANTHROPIC_BASE_URL=" + t.Root, "ANTHROPIC_AUTH_TOKEN=" + t.Key, "ANTHROPIC_MODEL=" + t.Model, "ANTHROPIC_DEFAULT_HAIKU_MODEL=" + t.Model,
+		"CLAUDE_CODE_MAX_CONTEXT_TOKENS=272000", "CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY=1"}
 	// What the user's settings.json says about the environment would win over the environment; the command line wins
 	// over that.
-	settings := t.Fill(`{"env":{"ANTHROPIC_BASE_URL":"{ROOT}","ANTHROPIC_AUTH_TOKEN":"{KEY}","ANTHROPIC_MODEL":"{MODEL}","ANTHROPIC_DEFAULT_HAIKU_MODEL":"{MODEL}"}}`)
+	settings := t.Fill(`{"env":{"ANTHROPIC_BASE_URL":"{ROOT}","ANTHROPIC_AUTH_TOKEN":"{KEY}","ANTHROPIC_MODEL":"{MODEL}","ANTHROPIC_DEFAULT_HAIKU_MODEL":"{MODEL}",` +
+		`"CLAUDE_CODE_MAX_CONTEXT_TOKENS":"272000","CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY":"1"}}`)
 	return launch{program: "claude", env: env, before: []string{"--settings", "{FILE}"}, temporary: settings, suffix: ".json"}
 }
 

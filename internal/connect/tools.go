@@ -120,6 +120,8 @@ func Tools() []Tool {
 					{[]string{"env", "ANTHROPIC_AUTH_TOKEN"}, text("{KEY}")},
 					{[]string{"env", "ANTHROPIC_MODEL"}, text("{MODEL}")},
 					{[]string{"env", "ANTHROPIC_DEFAULT_HAIKU_MODEL"}, text("{MODEL}")},
+					{[]string{"env", "CLAUDE_CODE_MAX_CONTEXT_TOKENS"}, text("272000")}, // it takes models that it does not know for larger ones
+					{[]string{"env", "CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY"}, text("1")},
 				}}}
 			},
 			launch: launchClaude,
