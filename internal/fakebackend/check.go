@@ -137,6 +137,9 @@ func checkTools(doc gjson.Result) error {
 	if choice.Get("type").Str == "image_generation" {
 		return bad("Tool choice 'image_generation' not found in 'tools' parameter.")
 	}
+	if choice.Get("type").Str == "web_search" && !doc.Get(`tools.#(type=="web_search")`).Exists() {
+		return bad("Tool choice 'web_search' not found in 'tools' parameter.")
+	}
 	if choice.IsObject() && choice.Get("name").Exists() && !names[choice.Get("name").Str] {
 		return bad("Tool choice '%s' not found in 'tools' parameter.", choice.Get("name").Str)
 	}
@@ -167,6 +170,17 @@ func checkWebSearch(i int, t gjson.Result) (err error) {
 	if size := t.Get("search_context_size"); err == nil && size.Exists() && !slices.Contains([]string{"low", "medium", "high"}, size.Str) {
 		err = bad("Invalid value: 'tools[%d].search_context_size'.", i)
 	}
+	t.Get("filters").ForEach(func(name, domains gjson.Result) bool {
+		if name.Str != "allowed_domains" && name.Str != "blocked_domains" {
+			err = bad("Unknown parameter: 'tools[%d].filters.%s'.", i, name.Str)
+		}
+		for _, domain := range domains.Array() {
+			if strings.ContainsAny(domain.Str, "/:") {
+				err = bad("Invalid 'tools[%d].filters.%s': a domain has no scheme and no path.", i, name.Str)
+			}
+		}
+		return err == nil
+	})
 	return err
 }
 

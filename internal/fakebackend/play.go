@@ -87,6 +87,9 @@ func (p *player) converse(said string) {
 	case strings.HasSuffix(last.Get("type").Str, "_output"):
 		p.reason("Reading the tool's result.")
 		p.text("The tool answered: " + flatten(last.Get("output")))
+	case p.wantsSearch(said):
+		p.search(said, "completed")
+		p.text("Found it.", source)
 	case p.wantsTool(said):
 		p.reason("I should use a tool for this.")
 		p.call(p.chosenTool(said), 0)
@@ -104,6 +107,39 @@ func (p *player) converse(said string) {
 		p.text(answer)
 	}
 	p.complete()
+}
+
+// wantsSearch reports whether the user asks for a search on the web, or it is the tool that must be used.
+func (p *player) wantsSearch(said string) bool {
+	choice := p.doc.Get("tool_choice")
+	forced := choice.Get("type").Str == "web_search" || choice.Str == "required" && len(p.tools()) == 0
+	return p.doc.Get(`tools.#(type=="web_search")`).Exists() && choice.Str != "none" && (forced || strings.Contains(said, "web search"))
+}
+
+// source is what an answer names after a search.
+var source = map[string]any{"type": "url_citation", "start_index": 0, "end_index": 5, "title": "A page", "url": "https://example.com/"}
+
+// search searches the web. What it has found is told to who asks for it.
+func (p *player) search(query, status string) {
+	action := map[string]any{"type": "search", "query": query, "queries": []any{query}}
+	if strings.Contains(p.doc.Get("include").Raw, `"web_search_call.action.sources"`) && status == "completed" {
+		action["sources"] = []any{map[string]any{"type": "url", "url": "https://example.com/"}, map[string]any{"type": "api", "name": "oai-weather"}, map[string]any{"type": "url", "url": "https://example.org/other"}}
+	}
+	p.searchCall(action, status)
+}
+
+// openPage opens a page that was found.
+func (p *player) openPage() {
+	p.searchCall(map[string]any{"type": "open_page", "url": "https://example.com/"}, "completed")
+}
+
+func (p *player) searchCall(action map[string]any, status string) {
+	index, id := len(p.items), "ws_"+random()
+	p.event("response.output_item.added", map[string]any{"output_index": index, "item": map[string]any{"id": id, "type": "web_search_call", "status": "in_progress"}})
+	for _, step := range []string{"in_progress", "searching", "completed"} {
+		p.event("response.web_search_call."+step, map[string]any{"item_id": id, "output_index": index})
+	}
+	p.done(index, map[string]any{"id": id, "type": "web_search_call", "status": status, "action": action})
 }
 
 // pixel is a PNG of one pixel.

@@ -74,12 +74,16 @@ var scenarios = map[string]func(*player, []string){
 		p.done(0, map[string]any{"id": "msg_r", "type": "message", "role": "assistant", "content": []any{map[string]any{"type": "refusal", "refusal": "I can't help with that."}}})
 		p.complete()
 	},
-	"websearch": func(p *player, _ []string) {
+	// websearch: a search and a page that it opens; websearch failed: one that finds nothing out
+	"websearch": func(p *player, args []string) {
 		p.start()
-		p.event("response.output_item.added", map[string]any{"output_index": 0, "item": map[string]any{"id": "ws_1", "type": "web_search_call", "status": "in_progress"}})
-		p.event("response.web_search_call.searching", map[string]any{"item_id": "ws_1", "output_index": 0})
-		p.done(0, map[string]any{"id": "ws_1", "type": "web_search_call", "status": "completed", "action": map[string]any{"type": "search", "query": "x"}})
-		p.text("Found it.", map[string]any{"type": "url_citation", "start_index": 0, "end_index": 5, "title": "A page", "url": "https://example.com/"})
+		if len(args) > 0 {
+			p.search("x", args[0])
+		} else {
+			p.search("x", "completed")
+			p.openPage()
+		}
+		p.text("Found it.", source)
 		p.complete()
 	},
 	"incomplete": func(p *player, args []string) {

@@ -1,6 +1,7 @@
 package anthropic
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -30,27 +31,36 @@ type answer struct {
 	waiting []*block // begun, but not open yet
 	blocks  []json.RawMessage
 	hit     string // the stop sequence that ended the answer
+
+	searches int // on the web
 }
 
 // block is a content block on its way down.
 type block struct {
-	kind      string // text, thinking, redacted_thinking or tool_use
+	kind      string // text, thinking, tool_use, server_tool_use, or one that comes whole
 	call      codex.Call
-	signature string          // of thinking
-	done      bool            // nothing follows
-	pieces    []string        // JSON strings that could not be sent yet
-	text      strings.Builder // of a buffered answer
+	signature string            // of thinking
+	object    json.RawMessage   // one that comes whole: redacted_thinking or web_search_tool_result
+	citations []json.RawMessage // of text
+	done      bool              // nothing follows
+	pieces    []string          // JSON strings that could not be sent yet
+	text      strings.Builder   // of a buffered answer
 }
 
 func newAnswer(req *request, model string) *answer {
-	var id [12]byte
-	rand.Read(id[:])
-	a := &answer{req: req, id: "msg_" + hex.EncodeToString(id[:]), model: model, stop: reply.NewStopper(req.stops)}
-	a.events = codex.EventHandler{Text: a.text, Call: a.call, Arguments: a.arguments, CallDone: a.callDone, Reasoning: a.reasoning}
-	if req.thinking {
+	a := &answer{req: req, id: newID("msg_"), model: model, stop: reply.NewStopper(req.stops)}
+	a.events = codex.EventHandler{Text: a.text, Call: a.call, Arguments: a.arguments, CallDone: a.callDone, Reasoning: a.reasoning,
+		Annotation: a.cite, Other: a.searched}
+	if req.thinking && !req.omitted {
 		a.events.Thinking = func(raw string) { a.write(a.prose("thinking"), raw) }
 	}
 	return a
+}
+
+func newID(prefix string) string {
+	var id [12]byte
+	rand.Read(id[:])
+	return prefix + hex.EncodeToString(id[:])
 }
 
 // Event is reply.Encoder's, as are the next three.
@@ -111,10 +121,85 @@ func (a *answer) reasoning(item gjson.Result) {
 	if last := a.last(); last != nil && last.kind == "thinking" && !last.done {
 		last.signature = signature
 		a.finish(last)
+	} else if signature != "" && a.req.omitted {
+		a.finish(a.begin(&block{kind: "thinking", signature: signature}))
 	} else if signature != "" {
-		a.finish(a.begin(&block{kind: "redacted_thinking", signature: signature}))
+		a.finish(a.begin(&block{kind: "redacted_thinking", object: encode(map[string]string{"type": "redacted_thinking", "data": signature})}))
 	}
 }
+
+// searched tells a search on the web as the two blocks that it is at Anthropic: what was searched for, and the pages
+// that were found. Pages that the model opened by itself are no search.
+func (a *answer) searched(item gjson.Result) {
+	action := item.Get("action")
+	query := action.Get("query").Str
+	if query == "" {
+		query = strings.Join(textsOf(action.Get("queries")), "; ")
+	}
+	if item.Get("type").Str != "web_search_call" || query == "" || a.hit != "" {
+		return
+	}
+	a.searches++
+	call := codex.Call{ID: newID("srvtoolu_"), Name: "web_search"}
+	use := a.begin(&block{kind: "server_tool_use", call: call})
+	a.write(use, string(encode(string(encode(map[string]string{"query": query})))))
+	a.finish(use)
+	var content any = pages(action.Get("sources"))
+	if item.Get("status").Str == "failed" {
+		content = map[string]string{"type": "web_search_tool_result_error", "error_code": "unavailable"}
+	}
+	a.finish(a.begin(&block{kind: "web_search_tool_result", object: encode(map[string]any{"type": "web_search_tool_result", "tool_use_id": call.ID, "content": content})}))
+}
+
+// page is one that a search has found. The backend gives no text of it to keep.
+type page struct {
+	Type      string  `json:"type"`
+	URL       string  `json:"url"`
+	Title     string  `json:"title"`
+	Encrypted string  `json:"encrypted_content"`
+	Age       *string `json:"page_age"`
+}
+
+func pages(sources gjson.Result) []page {
+	found := []page{}
+	for _, source := range sources.Array() {
+		if url := source.Get("url").Str; url != "" {
+			found = append(found, page{Type: "web_search_result", URL: url, Title: cmp.Or(source.Get("title").Str, url)})
+		}
+	}
+	return found
+}
+
+func textsOf(list gjson.Result) (texts []string) {
+	for _, text := range list.Array() {
+		texts = append(texts, text.Str)
+	}
+	return texts
+}
+
+// citation is a page that the text before it names. The backend does not tell which words of the page.
+type citation struct {
+	Type  string `json:"type"`
+	URL   string `json:"url"`
+	Title string `json:"title"`
+	Text  string `json:"cited_text"`
+	Index string `json:"encrypted_index"`
+}
+
+// cite adds a citation to the text that it belongs to.
+func (a *answer) cite(annotation gjson.Result) {
+	last := a.last()
+	if annotation.Get("type").Str != "url_citation" || a.hit != "" || last == nil || last.kind != "text" || last.done {
+		return
+	}
+	c := encode(citation{Type: "web_search_result_location", URL: annotation.Get("url").Str, Title: annotation.Get("title").Str})
+	last.citations = append(last.citations, c)
+	if last == a.open {
+		a.delta(citationDelta, string(c))
+	}
+}
+
+const citationDelta = `{"type":"citations_delta","citation":`
 
 func (a *answer) call(c codex.Call) { a.begin(&block{kind: "tool_use", call: c}) }
 
@@ -182,7 +267,7 @@ func (a *answer) write(b *block, raw string) {
 		b.text.WriteString(codex.Text(raw))
 	}
 	switch b.kind {
-	case "tool_use":
+	case "tool_use", "server_tool_use":
 		a.delta(`{"type":"input_json_delta","partial_json":`, raw)
 	case "thinking":
 		a.delta(`{"type":"thinking_delta","thinking":`, raw)
@@ -209,16 +294,14 @@ func (a *answer) finish(b *block) {
 // show opens a block and writes what has come for it.
 func (a *answer) show(b *block) {
 	a.open = b
-	object := ""
+	object := string(b.object)
 	switch b.kind {
 	case "text":
 		object = `{"type":"text","text":""}`
 	case "thinking":
 		object = `{"type":"thinking","thinking":"","signature":""}`
-	case "redacted_thinking":
-		object = string(b.redacted())
-	case "tool_use":
-		object = `{"type":"tool_use","id":` + string(encode(b.call.ID)) + `,"name":` + string(encode(a.req.names.Original(b.call.Name))) + `,"input":{}}`
+	case "tool_use", "server_tool_use":
+		object = `{"type":"` + b.kind + `","id":` + string(encode(b.call.ID)) + `,"name":` + string(encode(a.req.names.Original(b.call.Name))) + `,"input":{}}`
 	}
 	a.event("content_block_start", `,"content_block":`, object)
 	pieces := b.pieces
@@ -226,10 +309,9 @@ func (a *answer) show(b *block) {
 	for _, raw := range pieces {
 		a.write(b, raw)
 	}
-}
-
-func (b *block) redacted() []byte {
-	return encode(map[string]string{"type": "redacted_thinking", "data": b.signature})
+	for _, c := range b.citations {
+		a.delta(citationDelta, string(c))
+	}
 }
 
 func (a *answer) close(b *block) {
@@ -247,17 +329,21 @@ func (a *answer) close(b *block) {
 func (a *answer) keep(b *block) {
 	switch b.kind {
 	case "text":
-		a.blocks = append(a.blocks, encode(map[string]any{"type": "text", "text": b.text.String()}))
+		text := map[string]any{"type": "text", "text": b.text.String()}
+		if b.citations != nil {
+			text["citations"] = b.citations
+		}
+		a.blocks = append(a.blocks, encode(text))
 	case "thinking":
 		a.blocks = append(a.blocks, encode(map[string]any{"type": "thinking", "thinking": b.text.String(), "signature": b.signature}))
-	case "redacted_thinking":
-		a.blocks = append(a.blocks, b.redacted())
-	case "tool_use":
+	case "tool_use", "server_tool_use":
 		input := json.RawMessage(b.text.String())
 		if !gjson.ValidBytes(input) || !gjson.ParseBytes(input).IsObject() {
 			input = json.RawMessage(`{}`)
 		}
-		a.blocks = append(a.blocks, encode(map[string]any{"type": "tool_use", "id": b.call.ID, "name": a.req.names.Original(b.call.Name), "input": input}))
+		a.blocks = append(a.blocks, encode(map[string]any{"type": b.kind, "id": b.call.ID, "name": a.req.names.Original(b.call.Name), "input": input}))
+	default:
+		a.blocks = append(a.blocks, b.object)
 	}
 }
 

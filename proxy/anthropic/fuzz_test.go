@@ -12,7 +12,7 @@ func FuzzMessages(f *testing.F) {
 	f.Add([]byte(`{"messages":[{"role":"user","content":"x"}],"tool_choice":{"type":"any"},"output_config":{"effort":"low","format":null}}`))
 	h := &Handler{Client: &codex.Client{Models: codex.NewCatalogue("", nil)}, Reasoning: codex.NewReasoningCache()}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		r, err := h.parse(body)
+		r, err := h.parse(nil, body)
 		if err == nil && r.Estimate() < 0 {
 			t.Error("a negative estimate")
 		}

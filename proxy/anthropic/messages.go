@@ -16,7 +16,7 @@ type Handler struct {
 
 // Messages answers POST /v1/messages.
 func (h *Handler) Messages(w http.ResponseWriter, r *http.Request, body []byte) reply.Outcome {
-	req, err := h.parse(body)
+	req, err := h.parse(r.Header, body)
 	out := reply.Outcome{Model: req.Model, Streamed: req.stream, Dropped: req.Dropped}
 	if err == nil {
 		err = h.Client.CheckStrict(req.Dropped, "max_tokens")
@@ -44,7 +44,7 @@ func (h *Handler) Messages(w http.ResponseWriter, r *http.Request, body []byte) 
 
 // CountTokens answers POST /v1/messages/count_tokens by an estimate, and says so in a header.
 func (h *Handler) CountTokens(w http.ResponseWriter, _ *http.Request, body []byte) reply.Outcome {
-	req, err := h.parse(body)
+	req, err := h.parse(nil, body)
 	out := reply.Outcome{Model: req.Model}
 	if err != nil {
 		return h.fail(w, req, out, err)
@@ -65,6 +65,14 @@ type usage struct {
 	CacheWrite int64 `json:"cache_creation_input_tokens"`
 	CacheRead  int64 `json:"cache_read_input_tokens"`
 	Output     int64 `json:"output_tokens"`
+
+	ServerTools *serverTools `json:"server_tool_use,omitempty"`
+}
+
+// serverTools is how often the service's own tools were used.
+type serverTools struct {
+	WebSearch int `json:"web_search_requests"`
+	WebFetch  int `json:"web_fetch_requests"`
 }
 
 type messageObject struct {
@@ -102,14 +110,18 @@ func (a *answer) stopReason(end *codex.End) (reason string, sequence *string) {
 	return "end_turn", nil
 }
 
-func toUsage(end *codex.End) usage {
-	return usage{Input: max(end.Input-end.Cached, 0), CacheRead: end.Cached, Output: end.Output}
+func (a *answer) usage(end *codex.End) usage {
+	u := usage{Input: max(end.Input-end.Cached, 0), CacheRead: end.Cached, Output: end.Output}
+	if a.searches > 0 {
+		u.ServerTools = &serverTools{WebSearch: a.searches}
+	}
+	return u
 }
 
 func (a *answer) closing(end *codex.End) []byte {
 	reason, sequence := a.stopReason(end)
 	return append(sse("message_delta", encode(map[string]any{
-		"type": "message_delta", "delta": map[string]any{"stop_reason": reason, "stop_sequence": sequence}, "usage": toUsage(end),
+		"type": "message_delta", "delta": map[string]any{"stop_reason": reason, "stop_sequence": sequence}, "usage": a.usage(end),
 	})), "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"...)
 }
 
@@ -120,7 +132,7 @@ func (a *answer) whole(end *codex.End) []byte {
 	if content == nil {
 		content = []json.RawMessage{}
 	}
-	return encode(messageObject{a.id, "message", "assistant", a.model, content, &reason, sequence, toUsage(end)})
+	return encode(messageObject{a.id, "message", "assistant", a.model, content, &reason, sequence, a.usage(end)})
 }
 
 // fail answers a request for which nothing has been sent yet.

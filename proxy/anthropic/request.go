@@ -3,10 +3,12 @@ package anthropic
 
 import (
 	"encoding/json"
-	"fmt"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/tidwall/gjson"
 
 	"codex-proxy/proxy/codex"
 	"codex-proxy/proxy/reply"
@@ -19,7 +21,11 @@ type request struct {
 	stream   bool
 	thinking bool // the caller wants to see it
 	stops    []string
+	omitted  bool // what the caller wants of it is no more than what brings it back
 	names    codex.Names
+	choice   choice
+	search   string   // the name of the search tool, if there is one
+	lacking  []string // the tools that the backend does not have
 
 	system   json.RawMessage
 	messages []message
@@ -46,6 +52,7 @@ type inputBlock struct {
 	Thinking  string          `json:"thinking"`
 	Signature string          `json:"signature"`
 	Data      string          `json:"data"`
+	Tool      json.RawMessage `json:"tool"`
 }
 
 type source struct {
@@ -54,6 +61,15 @@ type source struct {
 	Data      string          `json:"data"`
 	URL       string          `json:"url"`
 	Content   json.RawMessage `json:"content"`
+}
+
+// UnmarshalJSON reads an object, or the string that it is in a search result.
+func (s *source) UnmarshalJSON(raw []byte) error {
+	if json.Unmarshal(raw, &s.URL) == nil {
+		return nil
+	}
+	type object source
+	return json.Unmarshal(raw, (*object)(s))
 }
 
 // params is the one table of what a caller may send. What is not here is dropped, as unknown betas are.
@@ -71,13 +87,15 @@ var params = map[string]func(*request, json.RawMessage) error{
 	"thinking":      (*request).takeThinking,
 	"output_config": (*request).takeOutput,
 	"metadata":      (*request).takeMetadata,
-	"output_format": func(r *request, v json.RawMessage) error { return r.takeFormat(v) },
+	"output_format": (*request).takeFormat,
 	// Every caller must send it; the backend takes none.
 	"max_tokens": func(r *request, _ json.RawMessage) error { r.Drop("max_tokens"); return nil },
 }
 
-func (h *Handler) parse(body []byte) (*request, error) {
+// parse reads a request. Its header is nil where only the body counts.
+func (h *Handler) parse(header http.Header, body []byte) (*request, error) {
 	r := &request{names: codex.Names{}}
+	r.takeBetas(header)
 	fields, err := reply.Object(body)
 	if err == nil {
 		err = reply.ReadParams(r, fields, params, r.Drop)
@@ -91,87 +109,49 @@ func (h *Handler) parse(body []byte) (*request, error) {
 	if r.Effort == "" {
 		r.Effort = r.effort
 	}
-	if r.thinking {
+	if r.PromptCacheKey == "" {
+		r.PromptCacheKey = header.Get("X-Claude-Code-Session-Id")
+	}
+	if r.thinking && !r.omitted {
 		r.Summary = json.RawMessage(`"auto"`)
 	}
 	model, _ := h.Client.Models.Resolve(r.Model, "")
-	return r, r.convert(h.Reasoning, model)
+	if err := r.convert(h.Reasoning, model); err != nil {
+		return r, err
+	}
+	return r, r.choose()
 }
 
-func (r *request) takeTools(v json.RawMessage) error {
-	var tools []struct {
-		Type        string          `json:"type"`
-		Name        string          `json:"name"`
-		Description string          `json:"description"`
-		Schema      json.RawMessage `json:"input_schema"`
-	}
-	if json.Unmarshal(v, &tools) != nil {
-		return codex.Invalid("tools", "tools must be a list of objects with a name")
-	}
-	for i, t := range tools {
-		switch {
-		case t.Type == "" || t.Type == "custom":
-			if t.Name == "" {
-				return codex.Invalid("tools", "each tool must have a name")
+// betas are the capabilities that callers ask for by a header and have here without it, or that say who is asking.
+// Source: platform.claude.com/docs, beta headers; seen from Claude Code 2.1.330.
+var betas = []string{"adaptive-thinking", "claude-code", "computer-use", "effort", "fine-grained-tool-streaming", "inline-tools", "interleaved-thinking",
+	"mid-conversation-system", "mid-conversation-tool-changes", "oauth", "output-128k", "pdfs", "prompt-caching", "search-results", "structured-outputs",
+	"token-counting", "token-efficient-tools", "web-search"}
+
+var betaVersion = regexp.MustCompile(`-\d{4}-?\d{2}-?\d{2}$`)
+
+// takeBetas notes those that this proxy does not have.
+func (r *request) takeBetas(header http.Header) {
+	for _, line := range header.Values("Anthropic-Beta") {
+		for beta := range strings.SplitSeq(line, ",") {
+			beta = strings.TrimSpace(beta)
+			if beta != "" && !slices.Contains(betas, betaVersion.ReplaceAllString(beta, "")) {
+				r.Drop("anthropic-beta." + beta)
 			}
-			if len(t.Schema) == 0 || string(t.Schema) == "null" {
-				t.Schema = json.RawMessage(`{"type":"object","properties":{}}`)
-			}
-			schema, err := codex.ObjectSchema(t.Schema, false, fmt.Sprintf("tools.%d.input_schema", i))
-			if err != nil {
-				return err
-			}
-			r.Tools = append(r.Tools, encode(functionTool{"function", r.names.Shorten(t.Name), t.Description, schema, false}))
-		case strings.HasPrefix(t.Type, "web_search"):
-			r.Tools = append(r.Tools, json.RawMessage(`{"type":"web_search"}`))
-		default:
-			return codex.Invalid("tools", "The tool %q is one of Anthropic's own and is not available with a ChatGPT plan. Remove it, or offer a tool of your own", t.Type)
 		}
 	}
-	return nil
-}
-
-type functionTool struct {
-	Type        string          `json:"type"`
-	Name        string          `json:"name"`
-	Description string          `json:"description,omitempty"`
-	Parameters  json.RawMessage `json:"parameters"`
-	Strict      bool            `json:"strict"`
-}
-
-func (r *request) takeChoice(v json.RawMessage) error {
-	var c struct {
-		Type     string `json:"type"`
-		Name     string `json:"name"`
-		Parallel *bool  `json:"disable_parallel_tool_use"`
-	}
-	if json.Unmarshal(v, &c) != nil {
-		return codex.Invalid("tool_choice", "tool_choice must be an object with a type")
-	}
-	switch c.Type {
-	case "auto", "none":
-		r.ToolChoice = encode(c.Type)
-	case "any":
-		r.ToolChoice = json.RawMessage(`"required"`)
-	case "tool":
-		r.ToolChoice = encode(map[string]string{"type": "function", "name": r.names.Shorten(c.Name)})
-	default:
-		return codex.Invalid("tool_choice", "tool_choice.type must be auto, any, tool or none")
-	}
-	if c.Parallel != nil {
-		r.ParallelToolCalls = encode(!*c.Parallel)
-	}
-	return nil
 }
 
 func (r *request) takeThinking(v json.RawMessage) error {
 	var t struct {
-		Type   string `json:"type"`
-		Budget int    `json:"budget_tokens"`
+		Type    string `json:"type"`
+		Budget  int    `json:"budget_tokens"`
+		Display string `json:"display"`
 	}
 	if json.Unmarshal(v, &t) != nil {
 		return codex.Invalid("thinking", "thinking must be an object with a type")
 	}
+	r.omitted = t.Display == "omitted"
 	switch t.Type {
 	case "disabled":
 		r.effort = "none" // brought to the least that the model has
@@ -194,21 +174,19 @@ func (r *request) takeThinking(v json.RawMessage) error {
 }
 
 func (r *request) takeOutput(v json.RawMessage) error {
-	var o struct {
-		Effort string          `json:"effort"`
-		Format json.RawMessage `json:"format"`
-	}
-	if json.Unmarshal(v, &o) != nil {
+	var config map[string]json.RawMessage
+	if json.Unmarshal(v, &config) != nil {
 		return codex.Invalid("output_config", "output_config must be an object")
 	}
-	r.Effort = o.Effort
-	return r.takeFormat(o.Format)
+	return reply.ReadParams(r, config, outputParams, func(name string) { r.Drop("output_config." + name) })
+}
+
+var outputParams = map[string]func(*request, json.RawMessage) error{
+	"effort": reply.ParamInto("output_config.effort", func(r *request) any { return &r.Effort }),
+	"format": (*request).takeFormat,
 }
 
 func (r *request) takeFormat(v json.RawMessage) error {
-	if len(v) == 0 || string(v) == "null" {
-		return nil
-	}
 	var f struct {
 		Type   string          `json:"type"`
 		Schema json.RawMessage `json:"schema"`
@@ -274,6 +252,7 @@ func (r *request) convert(cache *codex.ReasoningCache, model string) error {
 			if text := joinText(blocks); text != "" {
 				r.Input = append(r.Input, codex.Message("developer", text))
 			}
+			err = r.changeTools(blocks)
 		default:
 			err = codex.Invalid("messages", "the role %q is unknown. Use user or assistant", m.Role)
 		}
@@ -282,6 +261,32 @@ func (r *request) convert(cache *codex.ReasoningCache, model string) error {
 		}
 	}
 	return nil
+}
+
+// changeTools takes what a message says about tools from there on. Those that are given up stay on offer.
+func (r *request) changeTools(blocks []inputBlock) error {
+	for _, b := range blocks {
+		switch b.Type {
+		case "tool_addition":
+			var added struct {
+				Definition *tool `json:"definition"`
+			}
+			if json.Unmarshal(b.Tool, &added) != nil || added.Definition == nil || r.offers(added.Definition.Name) {
+				continue // it refers to one that is on offer
+			}
+			if err := r.addTool(*added.Definition); err != nil {
+				return err
+			}
+		case "tool_removal":
+			r.Drop("messages.tool_removal")
+		}
+	}
+	return nil
+}
+
+func (r *request) offers(name string) bool {
+	name = r.names.Shorten(name)
+	return slices.ContainsFunc(r.Tools, func(t json.RawMessage) bool { return gjson.GetBytes(t, "name").Str == name })
 }
 
 func readBlocks(raw json.RawMessage) ([]inputBlock, error) {
@@ -388,9 +393,16 @@ func (b inputBlock) part() (json.RawMessage, error) {
 			return codex.File{URL: url}.Part()
 		}
 		return codex.File{Name: b.Title, Data: url}.Part()
+	case "mid_conv_system":
+		text, err := plainText(b.Content)
+		return inputText(b.Text + text), err
 	case "search_result":
 		text, err := plainText(b.Content)
-		return inputText(strings.TrimSpace(b.Title + "\n" + text)), err
+		from := ""
+		if b.Source != nil {
+			from = b.Source.URL
+		}
+		return inputText(strings.TrimSpace(b.Title + "\n" + from + "\n" + text)), err
 	}
 	return nil, codex.Invalid("messages", "the block %q is unknown. Use text, image, document or tool_result", b.Type)
 }
@@ -422,11 +434,15 @@ func (b inputBlock) output() (any, error) {
 			return nil, err
 		}
 		var parts []json.RawMessage
+		var raw []gjson.Result
 		plain := true
-		for _, inner := range blocks {
+		for i, inner := range blocks {
 			part, err := inner.part()
 			if err != nil {
-				part = inputText(string(encode(inner))) // a kind that only Anthropic knows: let the model read it
+				if raw == nil {
+					raw = gjson.ParseBytes(b.Content).Array()
+				}
+				part = inputText(raw[i].Raw) // a kind that only Anthropic knows: let the model read it
 			}
 			if part != nil {
 				plain = plain && inner.Type == "text"
@@ -486,12 +502,30 @@ func (r *request) assistant(blocks []inputBlock, cache *codex.ReasoningCache, mo
 				arguments = "{}"
 			}
 			items = append(items, encode(map[string]string{"type": "function_call", "call_id": b.ID, "name": r.names.Shorten(b.Name), "arguments": arguments}))
+		case "server_tool_use":
+			if b.Name == "web_search" {
+				items = append(items, searchCall(gjson.GetBytes(b.Input, "query").Str))
+			} else {
+				r.Drop("messages.server_tool_use")
+			}
+		case "web_search_tool_result": // what was found is in the answer
+		case "compaction":
+			if text, err := plainText(b.Content); err == nil && text != "" {
+				items = append(items, codex.Message("assistant", text))
+			}
+		default:
+			r.Drop("messages." + b.Type)
 		}
 	}
 	if !reasoned && first != "" {
 		r.Input = append(r.Input, cache.Before(model, first)...)
 	}
 	r.Input = append(r.Input, items...)
+}
+
+// searchCall is a search of an earlier turn.
+func searchCall(query string) json.RawMessage {
+	return encode(map[string]any{"type": "web_search_call", "status": "completed", "action": map[string]string{"type": "search", "query": query}})
 }
 
 func encode(v any) []byte { return reply.Encode(v) }

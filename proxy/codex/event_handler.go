@@ -257,7 +257,7 @@ func estimate(bytes int) int64 { return int64(bytes+3) / 4 }
 // or a file as a fixed number, whatever its size: both are read otherwise than as their base64.
 func (r *Request) Estimate() int64 {
 	const attached = 800
-	size, n := len(r.Instructions), 0
+	size, n := len(r.Instructions)+len(r.Text), 0
 	for _, item := range r.Input {
 		size += len(item)
 		for _, list := range []string{"content", "output"} {
