@@ -381,6 +381,7 @@ func (p *player) reason(summary string) {
 		p.event("response.reasoning_summary_part.added", map[string]any{"item_id": id, "output_index": index, "summary_index": 0, "part": map[string]any{"type": "summary_text", "text": ""}})
 		p.event("response.reasoning_summary_text.delta", map[string]any{"item_id": id, "output_index": index, "summary_index": 0, "delta": summary})
 		p.event("response.reasoning_summary_text.done", map[string]any{"item_id": id, "output_index": index, "summary_index": 0, "text": summary})
+		p.event("response.reasoning_summary_part.done", map[string]any{"item_id": id, "output_index": index, "summary_index": 0, "part": map[string]any{"type": "summary_text", "text": summary}})
 	}
 	p.done(index, map[string]any{"id": id, "type": "reasoning", "encrypted_content": p.sealed() + random(), "summary": []any{map[string]any{"type": "summary_text", "text": summary}}})
 }

@@ -67,11 +67,20 @@ var scenarios = map[string]func(*player, []string){
 	},
 	"refusal": func(p *player, _ []string) {
 		p.start()
-		p.event("response.output_item.added", map[string]any{"output_index": 0, "item": map[string]any{"id": "msg_r", "type": "message", "role": "assistant", "content": []any{}}})
-		for _, piece := range []string{"I can't ", "help with that."} {
-			p.event("response.refusal.delta", map[string]any{"item_id": "msg_r", "output_index": 0, "content_index": 0, "delta": piece})
+		at := func(more map[string]any) map[string]any {
+			more["item_id"], more["output_index"], more["content_index"] = "msg_r", 0, 0
+			return more
 		}
-		p.done(0, map[string]any{"id": "msg_r", "type": "message", "role": "assistant", "content": []any{map[string]any{"type": "refusal", "refusal": "I can't help with that."}}})
+		part := func(text string) map[string]any { return map[string]any{"type": "refusal", "refusal": text} }
+		p.event("response.output_item.added", map[string]any{"output_index": 0, "item": map[string]any{"id": "msg_r", "type": "message", "status": "in_progress", "role": "assistant", "content": []any{}}})
+		p.event("response.content_part.added", at(map[string]any{"part": part("")}))
+		for _, piece := range []string{"I can't ", "help with that."} {
+			p.event("response.refusal.delta", at(map[string]any{"delta": piece}))
+		}
+		whole := part("I can't help with that.")
+		p.event("response.refusal.done", at(map[string]any{"refusal": whole["refusal"]}))
+		p.event("response.content_part.done", at(map[string]any{"part": whole}))
+		p.done(0, map[string]any{"id": "msg_r", "type": "message", "status": "completed", "role": "assistant", "content": []any{whole}})
 		p.complete()
 	},
 	// websearch: a search and a page that it opens; websearch failed: one that finds nothing out

@@ -274,7 +274,7 @@ func (r *request) changeTools(blocks []inputBlock) error {
 			if json.Unmarshal(b.Tool, &added) != nil || added.Definition == nil || r.offers(added.Definition.Name) {
 				continue // it refers to one that is on offer
 			}
-			if err := r.addTool(*added.Definition); err != nil {
+			if err := r.addTool("messages.tool.definition", *added.Definition); err != nil {
 				return err
 			}
 		case "tool_removal":

@@ -98,16 +98,16 @@ func (r *request) takeTools(v json.RawMessage) error {
 		return codex.Invalid("tools", "tools must be a list of objects with a name")
 	}
 	for i, t := range tools {
-		if err := r.addTool(i, t); err != nil {
+		if err := r.addTool(fmt.Sprintf("tools.%d", i), t); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// addTool offers a tool to the model. One that runs at Anthropic is left out, except for the search, which the backend
+// addTool offers a tool, which stands at a path of the request, to the model. One that runs at Anthropic is left out, except for the search, which the backend
 // has as well.
-func (r *request) addTool(i int, t tool) error {
+func (r *request) addTool(at string, t tool) error {
 	kind := toolVersion.ReplaceAllString(t.Type, "")
 	own, known := clientTools[kind]
 	switch {
@@ -115,7 +115,7 @@ func (r *request) addTool(i int, t tool) error {
 		if t.Name == "" {
 			return codex.Invalid("tools", "each tool must have a name")
 		}
-		return r.addFunction(i, t)
+		return r.addFunction(at, t)
 	case kind == "web_search":
 		r.addSearch(t)
 	case known:
@@ -124,7 +124,7 @@ func (r *request) addTool(i int, t tool) error {
 			t.Description += fmt.Sprintf(" The screen is %d pixels wide and %d high.", t.Width, t.Height)
 		}
 		t.Name = cmp.Or(t.Name, kind)
-		return r.addFunction(i, t)
+		return r.addFunction(at, t)
 	case slices.Contains(toolsets, kind):
 		return codex.Invalid("tools", "The tools of %q are known to Anthropic's models only. Offer each with a name and an input_schema", t.Type)
 	default:
@@ -134,7 +134,7 @@ func (r *request) addTool(i int, t tool) error {
 	return nil
 }
 
-func (r *request) addFunction(i int, t tool) error {
+func (r *request) addFunction(at string, t tool) error {
 	if len(t.Schema) == 0 || string(t.Schema) == "null" {
 		t.Schema = json.RawMessage(`{"type":"object","properties":{}}`)
 	}
@@ -146,7 +146,7 @@ func (r *request) addFunction(i int, t tool) error {
 			r.Drop("tools." + field.name)
 		}
 	}
-	schema, err := codex.ObjectSchema(t.Schema, false, fmt.Sprintf("tools.%d.input_schema", i))
+	schema, err := codex.ObjectSchema(t.Schema, false, at+".input_schema")
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,8 @@ package openai
 
 import (
 	"net/http"
+	"strconv"
+	"strings"
 
 	"github.com/tidwall/gjson"
 	"github.com/tidwall/sjson"
@@ -12,7 +14,30 @@ import (
 
 // Compact answers POST /v1/responses/compact: the backend does.
 func (h *Handler) Compact(w http.ResponseWriter, r *http.Request, body []byte) reply.Outcome {
-	return h.forward(w, r, "/responses/compact", body)
+	if gjson.GetBytes(body, "model").Str == "" {
+		return h.fail(w, &codex.Request{}, reply.Outcome{}, codex.Invalid("model", "model is missing. GET /v1/models lists those of your plan"))
+	}
+	return h.forward(w, r, "/responses/compact", body, compacted)
+}
+
+// compacted is the backend's answer with what it leaves out of the object that OpenAI has. How many tokens it took, only
+// the backend could tell.
+func compacted(answer []byte) []byte {
+	set := func(name string, value any) {
+		if out, err := sjson.SetBytes(answer, name, value); err == nil && !gjson.GetBytes(answer, name).Exists() {
+			answer = out
+		}
+	}
+	own := ownResponse("")
+	set("id", own["id"])
+	set("object", "response.compaction")
+	set("created_at", own["created_at"])
+	for i, item := range gjson.GetBytes(answer, "output").Array() {
+		if item.Get("type").Str == "compaction" {
+			set("output."+strconv.Itoa(i)+".id", strings.Replace(own["id"].(string), "resp_", "cmp_", 1))
+		}
+	}
+	return answer
 }
 
 // Alpha answers the Codex CLI's other calls, under /v1/alpha and /v1/memories: its search, its history, its notes, and its
@@ -23,16 +48,20 @@ func (h *Handler) Alpha(w http.ResponseWriter, r *http.Request, body []byte) rep
 			body = without // which the CLI sends, and the backend refuses there
 		}
 	}
-	return h.forward(w, r, r.URL.Path, body)
+	return h.forward(w, r, r.URL.Path, body, nil)
 }
 
-func (h *Handler) forward(w http.ResponseWriter, r *http.Request, path string, body []byte) reply.Outcome {
+// forward passes a call on. The Codex CLI gets the answer as it came, others what finish makes of it.
+func (h *Handler) forward(w http.ResponseWriter, r *http.Request, path string, body []byte, finish func([]byte) []byte) reply.Outcome {
 	out := reply.Outcome{Model: gjson.GetBytes(body, "model").Str}
 	req := &codex.Request{}
 	req.RecogniseNative(r.Header)
 	header, answer, err := h.Client.Forward(r.Context(), path, body, r.Header)
 	if err != nil {
 		return h.fail(w, req, out, err)
+	}
+	if finish != nil && !req.Native && gjson.ValidBytes(answer) {
+		answer = finish(answer)
 	}
 	reply.Announce(w.Header(), codex.Dropped{}, header)
 	w.Header().Set("Content-Type", header.Get("Content-Type"))

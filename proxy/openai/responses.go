@@ -115,6 +115,7 @@ func (h *Handler) streamResponses(w http.ResponseWriter, t *turn, s *codex.Strea
 	var items codex.Items
 	var pending []byte // events that were not sent yet
 	telling := false   // one of them says something: the status waits for the first that does
+	events := 0
 	send := func(more bool) error {
 		if !telling || len(pending) == 0 {
 			return nil
@@ -136,9 +137,9 @@ func (h *Handler) streamResponses(w http.ResponseWriter, t *turn, s *codex.Strea
 			if gone := send(true); gone != nil {
 				err = gone
 			}
-			return h.breakResponses(w, t.req, to, out, err, pending)
+			return h.breakResponses(w, t.req, to, out, err, pending, events)
 		}
-		raw := ev.Raw
+		raw, data := ev.Raw, ev.Data
 		switch ev.Type {
 		case codex.TypeTextDelta:
 		case codex.TypeItemDone:
@@ -150,27 +151,28 @@ func (h *Handler) streamResponses(w http.ResponseWriter, t *turn, s *codex.Strea
 				return h.fail(w, t.req, out, e)
 			}
 			out.Err = e
+			if data = t.complete(ev.Type, data); ev.Type == codex.TypeError && !t.req.Native {
+				data = encode(newErrorEvent(e, events))
+			}
 		case codex.TypeCompleted, codex.TypeIncomplete:
 			out.Tokens = codex.TokensOf(ev)
-			data := items.Complete(ev.Data)
+			data = t.complete(ev.Type, items.Complete(data))
 			h.remember(t, &items, data)
-			if len(data) != len(ev.Data) {
-				raw = append(append([]byte("event: "+ev.Type+"\ndata: "), data...), '\n', '\n')
-			}
-		default:
-			if ev.Prelude() && !telling {
-				pending = append(pending, raw...)
-				continue
-			}
+		case codex.TypeCreated, codex.TypeInProgress:
+			data = t.complete(ev.Type, data)
 		}
-		telling = true
+		events++
+		if len(data) != len(ev.Data) {
+			raw = append(append([]byte("event: "+ev.Type+"\ndata: "), data...), '\n', '\n')
+		}
+		telling = telling || !ev.Prelude()
 		pending = append(pending, raw...)
 	}
 }
 
 // breakResponses ends an answer that broke off: with an HTTP error when nothing was sent, else with an error event and
-// a connection that is cut, so that no client takes what it has for the whole.
-func (h *Handler) breakResponses(w http.ResponseWriter, req *codex.Request, to *reply.Stream, out reply.Outcome, err error, held []byte) reply.Outcome {
+// a connection that is cut, so that no client takes what it has for the whole. n events came before.
+func (h *Handler) breakResponses(w http.ResponseWriter, req *codex.Request, to *reply.Stream, out reply.Outcome, err error, held []byte, n int) reply.Outcome {
 	e := out.Break(to, req, err, func(e *codex.Error) []byte {
 		if req.Native { // Codex passes over a bare error event
 			return append(held, sseEvent(codex.TypeFailed, struct {
@@ -178,12 +180,7 @@ func (h *Handler) breakResponses(w http.ResponseWriter, req *codex.Request, to *
 				Response failedResponse `json:"response"`
 			}{codex.TypeFailed, failedResponse{"failed", failedError{e.Code, e.Message}}})...)
 		}
-		return append(held, sseEvent(codex.TypeError, struct {
-			Type    string  `json:"type"`
-			Code    string  `json:"code"`
-			Message string  `json:"message"`
-			Param   *string `json:"param"`
-		}{codex.TypeError, e.Code, e.Message, nil})...)
+		return append(held, sseEvent(codex.TypeError, newErrorEvent(e, n))...)
 	})
 	if e != nil {
 		writeFailure(w, req, e)
@@ -221,7 +218,7 @@ func (h *Handler) bufferResponses(w http.ResponseWriter, t *turn, s *codex.Strea
 			out.Tokens = codex.TokensOf(ev)
 			reply.Announce(w.Header(), t.req.Dropped, s.Header)
 			w.Header().Set("Content-Type", "application/json")
-			_, err := w.Write([]byte(h.remember(t, &items, items.Complete(ev.Data))))
+			_, err := w.Write([]byte(h.remember(t, &items, t.complete(ev.Type, items.Complete(ev.Data)))))
 			out.Gone = err != nil
 			return out
 		}

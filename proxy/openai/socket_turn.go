@@ -82,7 +82,7 @@ func (k *socketSession) prewarm(m *socketTurn, t *turn) error {
 	object := ownResponse(t.req.Model)
 	for i, step := range []struct{ event, status string }{{codex.TypeCreated, "in_progress"}, {codex.TypeCompleted, "completed"}} {
 		object["status"] = step.status
-		if err := k.write(m, encode(map[string]any{"type": step.event, "sequence_number": i, "response": object})); err != nil {
+		if err := k.write(m, t.complete(step.event, encode(map[string]any{"type": step.event, "sequence_number": i, "response": object}))); err != nil {
 			return err
 		}
 	}
@@ -114,14 +114,18 @@ func (k *socketSession) answer(m *socketTurn, t *turn, out *reply.Outcome) error
 		switch ev.Type {
 		case codex.TypeCreated:
 			k.identify(m, gjson.GetBytes(data, "response.id").Str)
+			data = t.complete(ev.Type, data)
+		case codex.TypeInProgress:
+			data = t.complete(ev.Type, data)
 		case codex.TypeFailed, codex.TypeError:
 			out.Err = s.Failure(ev)
+			data = t.complete(ev.Type, data)
 			if ev.Type == codex.TypeError {
 				data = socketError(t.req, out.Err) // what an event stream says flat is an object here
 			}
 		case codex.TypeCompleted, codex.TypeIncomplete:
 			out.Tokens = codex.TokensOf(ev)
-			data = items.Complete(data)
+			data = t.complete(ev.Type, items.Complete(data))
 			k.store.keep(t, items.All(), []byte(k.h.remember(t, &items, data)))
 		}
 		if err := k.write(m, data); err != nil {
@@ -141,7 +145,7 @@ func (k *socketSession) unanswered(m *socketTurn, t *turn, out *reply.Outcome, i
 		object["id"] = id
 	}
 	object["status"], object["incomplete_details"] = "incomplete", map[string]string{"reason": "cancelled"}
-	data := items.Complete(encode(map[string]any{"type": codex.TypeIncomplete, "sequence_number": n, "response": object}))
+	data := t.complete(codex.TypeIncomplete, items.Complete(encode(map[string]any{"type": codex.TypeIncomplete, "sequence_number": n, "response": object})))
 	k.store.keep(t, items.All(), []byte(finalResponse(data)))
 	return k.write(m, data)
 }

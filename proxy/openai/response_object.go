@@ -1,0 +1,183 @@
+package openai
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"github.com/tidwall/gjson"
+	"github.com/tidwall/sjson"
+
+	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/rawjson"
+)
+
+// responseFields are those that a response object has at OpenAI, and that clients check, in the order in which they are
+// added where the backend leaves them out. What it takes no part of, such as a temperature, is at its default.
+// Source: Open Responses 2026-04-24, ResponseResource.
+var responseFields = []struct {
+	name  string
+	value func(t *turn, ended bool) []byte // nil for null
+}{
+	{"object", text("response")},
+	{"created_at", func(*turn, bool) []byte { return now() }},
+	{"completed_at", func(_ *turn, ended bool) []byte {
+		if ended {
+			return now()
+		}
+		return nil
+	}},
+	{"incomplete_details", null},
+	{"previous_response_id", func(t *turn, _ bool) []byte { return textOrNull(t.previous) }},
+	{"instructions", func(t *turn, _ bool) []byte { return textOrNull(t.req.Instructions) }},
+	{"output", literal(`[]`)},
+	{"error", null},
+	{"tools", func(t *turn, _ bool) []byte { return toolsAsked(t.req.Tools) }},
+	{"tool_choice", func(t *turn, _ bool) []byte { return given(t.req.ToolChoice, `"auto"`) }},
+	{"truncation", text("disabled")},
+	{"parallel_tool_calls", func(t *turn, _ bool) []byte { return given(t.req.ParallelToolCalls, `true`) }},
+	{"text", func(t *turn, _ bool) []byte { return textAsked(t.req.Text) }},
+	{"top_p", literal(`1`)},
+	{"presence_penalty", literal(`0`)},
+	{"frequency_penalty", literal(`0`)},
+	{"top_logprobs", literal(`0`)},
+	{"temperature", literal(`1`)},
+	{"reasoning", func(t *turn, _ bool) []byte {
+		return encode(map[string]json.RawMessage{"effort": given(textOrNull(t.req.Effort), `null`), "summary": given(t.req.Summary, `null`)})
+	}},
+	{"usage", null},
+	{"max_output_tokens", null},
+	{"max_tool_calls", null},
+	{"store", func(t *turn, _ bool) []byte { return strconv.AppendBool(nil, t.store) }},
+	{"background", literal(`false`)},
+	{"service_tier", func(t *turn, _ bool) []byte {
+		if t.req.ServiceTier == "priority" || t.req.ServiceTier == "fast" {
+			return []byte(`"priority"`)
+		}
+		return []byte(`"default"`)
+	}},
+	{"metadata", literal(`{}`)},
+	{"safety_identifier", null},
+	{"prompt_cache_key", func(t *turn, _ bool) []byte { return textOrNull(t.req.PromptCacheKey) }},
+}
+
+func literal(v string) func(*turn, bool) []byte { return func(*turn, bool) []byte { return []byte(v) } }
+func text(v string) func(*turn, bool) []byte    { return literal(string(encode(v))) }
+func null(*turn, bool) []byte                   { return nil }
+
+func now() []byte { return strconv.AppendInt(nil, time.Now().Unix(), 10) }
+
+func textOrNull(s string) []byte {
+	if s == "" {
+		return nil
+	}
+	return encode(s)
+}
+
+func given(v json.RawMessage, otherwise string) json.RawMessage {
+	if len(v) == 0 {
+		return json.RawMessage(otherwise)
+	}
+	return v
+}
+
+// complete returns the data of an event with its response object completed: with what the caller asked for, where the
+// backend does not tell. The Codex CLI gets the object as it came.
+func (t *turn) complete(kind string, data []byte) []byte {
+	response := rawjson.Get(data, "response")
+	if t.req.Native || !response.IsObject() || response.Index == 0 {
+		return data
+	}
+	object := t.described([]byte(response.Raw), kind == codex.TypeCompleted)
+	out := make([]byte, 0, len(data)+len(object)-len(response.Raw))
+	out = append(append(out, data[:response.Index]...), object...)
+	return append(out, data[response.Index+len(response.Raw):]...)
+}
+
+func (t *turn) described(object []byte, ended bool) []byte {
+	there := map[string]bool{}
+	gjson.Parse(rawjson.View(object)).ForEach(func(name, _ gjson.Result) bool {
+		there[name.Str] = true
+		return true
+	})
+	out := append(make([]byte, 0, len(object)+1024), object[:bytes.LastIndexByte(object, '}')]...)
+	for _, field := range responseFields {
+		if there[field.name] {
+			continue
+		}
+		if out[len(out)-1] != '{' {
+			out = append(out, ',')
+		}
+		out = append(append(append(out, '"'), field.name...), '"', ':')
+		out = append(out, given(field.value(t, ended), "null")...)
+	}
+	out = append(out, '}')
+	// The backend stores nothing and knows of no answer before.
+	if there["store"] {
+		out, _ = sjson.SetBytes(out, "store", t.store)
+	}
+	if there["previous_response_id"] && t.previous != "" {
+		out, _ = sjson.SetBytes(out, "previous_response_id", t.previous)
+	}
+	return out
+}
+
+// toolsAsked are the tools of a request as a response tells them: a function's fields are all there.
+func toolsAsked(tools []json.RawMessage) []byte {
+	list := []byte("[")
+	for i, t := range tools {
+		if i > 0 {
+			list = append(list, ',')
+		}
+		if gjson.GetBytes(t, "type").Str == "function" {
+			t = withNulls(t, "description", "parameters", "strict")
+		}
+		list = append(list, t...)
+	}
+	return append(list, ']')
+}
+
+// textAsked is the text of a request as a response tells it.
+func textAsked(v json.RawMessage) []byte {
+	format := gjson.GetBytes(v, "format")
+	if !format.Exists() {
+		out, _ := sjson.SetRawBytes(bytes.Clone(given(v, `{}`)), "format", []byte(`{"type":"text"}`))
+		return out
+	}
+	if format.Get("type").Str != "json_schema" {
+		return v
+	}
+	whole := withNulls([]byte(format.Raw), "description")
+	if !gjson.GetBytes(whole, "strict").IsBool() {
+		whole, _ = sjson.SetBytes(whole, "strict", false)
+	}
+	out, _ := sjson.SetRawBytes(bytes.Clone(v), "format", whole)
+	return out
+}
+
+// withNulls is an object with these fields, null where they are not there.
+func withNulls(object []byte, names ...string) []byte {
+	object = bytes.Clone(object)
+	for _, name := range names {
+		if !gjson.GetBytes(object, name).Exists() {
+			object, _ = sjson.SetRawBytes(object, name, []byte("null"))
+		}
+	}
+	return object
+}
+
+// errorEvent is the event that tells of an error in the middle of an answer, the nth of it. Its fields are there twice:
+// as OpenAI's SDKs read them, and as an object, as Open Responses has them.
+type errorEvent struct {
+	Type     string      `json:"type"`
+	Sequence int         `json:"sequence_number"`
+	Code     string      `json:"code"`
+	Message  string      `json:"message"`
+	Param    *string     `json:"param"`
+	Error    errorObject `json:"error"`
+}
+
+func newErrorEvent(e *codex.Error, n int) errorEvent {
+	return errorEvent{codex.TypeError, n, e.Code, e.Message, nil, errorObject{e.Message, e.Type, optional(e.Param), optional(e.Code)}}
+}
