@@ -309,21 +309,18 @@ func (r *Request) SetText(name string, value json.RawMessage) {
 }
 
 // Message is an input item with one text.
-func Message(role, text string) json.RawMessage {
+func Message(role, text string) json.RawMessage { return MessageOf(role, quote(text)) }
+
+// MessageOf is an input item with one text, which is a JSON string and goes up as it is.
+func MessageOf(role string, text json.RawMessage) json.RawMessage {
 	kind := "input_text"
 	if role == "assistant" {
 		kind = "output_text"
 	}
-	return mustJSON(struct {
-		Type    string     `json:"type"`
-		Role    string     `json:"role"`
-		Content []textPart `json:"content"`
-	}{"message", role, []textPart{{kind, text}}})
-}
-
-type textPart struct {
-	Type string `json:"type"`
-	Text string `json:"text"`
+	b := make([]byte, 0, len(text)+100)
+	b = append(append(append(b, `{"type":"message","role":"`...), role...), `","content":[{"type":"`...)
+	b = append(append(append(b, kind...), `","text":`...), text...)
+	return append(b, "}]}"...)
 }
 
 const includeReasoning = "reasoning.encrypted_content"

@@ -1,12 +1,17 @@
 package openai
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/tidwall/gjson"
+
 	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/rawjson"
 	"codex-proxy/proxy/reply"
 )
 
@@ -28,14 +33,14 @@ type chatRequest struct {
 	toolChoice json.RawMessage
 }
 
+// chatMessage is a message. Its texts are parts of the request, as JSON: a long conversation is not copied apart.
 type chatMessage struct {
-	Role         string            `json:"role"`
-	Content      json.RawMessage   `json:"content"`
-	ToolCalls    []json.RawMessage `json:"tool_calls"`
-	ToolCallID   string            `json:"tool_call_id"`
-	FunctionCall *functionCall     `json:"function_call"`
-	Name         string            `json:"name"`
-	Refusal      string            `json:"refusal"`
+	role, name string
+	content    json.RawMessage
+	refusal    json.RawMessage // a string
+	toolCalls  []json.RawMessage
+	toolCallID string
+	function   json.RawMessage // function_call
 }
 
 type functionCall struct {
@@ -43,20 +48,11 @@ type functionCall struct {
 	Arguments string `json:"arguments"`
 }
 
-type chatToolCall struct {
-	ID       string        `json:"id"`
-	Type     string        `json:"type"`
-	Function *functionCall `json:"function"`
-	Custom   *struct {
-		Name  string `json:"name"`
-		Input string `json:"input"`
-	} `json:"custom"`
-}
-
 // chatParams is the one table of what a Chat Completions caller may send. What is not here is dropped.
 var chatParams = map[string]func(*chatRequest, json.RawMessage) error{
 	"messages": func(c *chatRequest, v json.RawMessage) error {
-		if json.Unmarshal(v, &c.messages) != nil {
+		var ok bool
+		if c.messages, ok = readMessages(v); !ok {
 			return codex.Invalid("messages", "messages must be a list of objects with role and content")
 		}
 		return nil
@@ -168,6 +164,42 @@ func (h *Handler) parseChat(body []byte) (*chatRequest, error) {
 	return c, c.convert(h.Reasoning, model)
 }
 
+// readMessages reads the list of messages, and reports whether it is one.
+func readMessages(v json.RawMessage) ([]chatMessage, bool) {
+	list, ok := rawjson.Elements(v)
+	messages := make([]chatMessage, len(list))
+	for i, object := range list {
+		m := &messages[i]
+		ok = ok && rawjson.Each(object, func(name string, value json.RawMessage) bool {
+			if rawjson.IsNull(value) {
+				return true
+			}
+			var text *string
+			switch name {
+			case "role":
+				text = &m.role
+			case "name":
+				text = &m.name
+			case "tool_call_id":
+				text = &m.toolCallID
+			case "content":
+				m.content = value
+			case "refusal":
+				m.refusal, ok = value, rawjson.IsString(value)
+			case "tool_calls":
+				m.toolCalls, ok = rawjson.Elements(value)
+			case "function_call":
+				m.function = value
+			}
+			if text != nil {
+				*text, ok = rawjson.Text(value), rawjson.IsString(value)
+			}
+			return ok
+		}) && ok
+	}
+	return messages, ok
+}
+
 // convert turns the messages into items.
 func (c *chatRequest) convert(cache *codex.ReasoningCache, model string) error {
 	custom := map[string]bool{}    // ids of custom tool calls
@@ -175,44 +207,44 @@ func (c *chatRequest) convert(cache *codex.ReasoningCache, model string) error {
 	var system []string
 	for i, m := range c.messages {
 		fail := func(err error) error { return inMessage(i, err) }
-		switch m.Role {
+		switch m.role {
 		case "system", "developer":
-			text, err := plainText(m.Content)
+			text, err := plainText(m.content)
 			if err != nil {
 				return fail(err)
 			}
 			switch {
-			case text == "":
-			case len(c.Input) == 0 && m.Role == "system":
-				system = append(system, text)
+			case text == nil:
+			case len(c.Input) == 0 && m.role == "system":
+				system = append(system, rawjson.Text(text))
 			default:
-				c.Input = append(c.Input, codex.Message("developer", text))
+				c.Input = append(c.Input, codex.MessageOf("developer", text))
 			}
 		case "user":
-			content, err := userContent(m.Content)
+			item, err := userMessage(m.content)
 			if err != nil {
 				return fail(err)
 			}
-			c.Input = append(c.Input, encode(message{"message", "user", content}))
+			c.Input = append(c.Input, item)
 		case "assistant":
 			if err := c.assistant(m, i, cache, model, custom, pending); err != nil {
 				return fail(err)
 			}
 		case "tool", "function":
-			id, kind := m.ToolCallID, "function_call_output"
+			id, kind := m.toolCallID, "function_call_output"
 			if id == "" {
-				id = pending[m.Name]
+				id = pending[m.name]
 			}
 			if custom[id] {
 				kind = "custom_tool_call_output"
 			}
-			output, err := toolOutput(m.Content)
+			output, err := toolOutput(m.content)
 			if err != nil {
 				return fail(err)
 			}
-			c.Input = append(c.Input, encode(callOutput{kind, id, output}))
+			c.Input = append(c.Input, callItem(kind, id, "", "output", output))
 		default:
-			return fail(codex.Invalid("messages", "the role %s is unknown. Use system, developer, user, assistant or tool", quoteName(m.Role)))
+			return fail(codex.Invalid("messages", "the role %s is unknown. Use system, developer, user, assistant or tool", quoteName(m.role)))
 		}
 	}
 	c.Instructions = strings.Join(system, "\n\n")
@@ -220,88 +252,85 @@ func (c *chatRequest) convert(cache *codex.ReasoningCache, model string) error {
 }
 
 func (c *chatRequest) assistant(m chatMessage, index int, cache *codex.ReasoningCache, model string, custom map[string]bool, pending map[string]string) error {
-	text, err := plainText(m.Content)
+	text, err := plainText(m.content)
 	if err != nil {
 		return err
 	}
-	if text == "" {
-		text = m.Refusal
+	if text == nil && m.refusal != nil {
+		text = orNone(m.refusal)
 	}
 	var calls []json.RawMessage
 	first := ""
-	for _, raw := range m.ToolCalls {
-		var call chatToolCall
-		if json.Unmarshal(raw, &call) != nil || (call.Function == nil && call.Custom == nil) {
-			return codex.Invalid("messages", "tool_calls must be a list of objects with id and function")
-		}
-		if first == "" {
-			first = call.ID
-		}
-		if call.Custom != nil {
-			custom[call.ID] = true
-			calls = append(calls, encode(customCall{"custom_tool_call", call.ID, c.names.Shorten(call.Custom.Name), call.Custom.Input}))
+	for _, call := range m.toolCalls {
+		id := rawjson.Get(call, "id").Str
+		first = cmp.Or(first, id)
+		if own := rawjson.Get(call, "custom"); own.IsObject() {
+			custom[id] = true
+			calls = append(calls, callItem("custom_tool_call", id, c.names.Shorten(own.Get("name").Str), "input", stringOf(own.Get("input"))))
 			continue
 		}
-		calls = append(calls, encode(functionCallItem{"function_call", call.ID, c.names.Shorten(call.Function.Name), arguments(call.Function.Arguments)}))
+		f := rawjson.Get(call, "function")
+		if !f.IsObject() {
+			return codex.Invalid("messages", "tool_calls must be a list of objects with id and function")
+		}
+		calls = append(calls, callItem("function_call", id, c.names.Shorten(f.Get("name").Str), "arguments", arguments(f.Get("arguments"))))
 	}
-	if f := m.FunctionCall; f != nil && len(calls) == 0 {
-		first = "call_function_" + string(encode(index))
-		pending[f.Name] = first
-		calls = append(calls, encode(functionCallItem{"function_call", first, c.names.Shorten(f.Name), arguments(f.Arguments)}))
+	if m.function != nil && len(calls) == 0 {
+		f := gjson.Parse(rawjson.View(m.function))
+		if !f.IsObject() {
+			return codex.Invalid("messages", "function_call must be an object with name and arguments")
+		}
+		name := f.Get("name").Str
+		first = "call_function_" + strconv.Itoa(index)
+		pending[name] = first
+		calls = append(calls, callItem("function_call", first, c.names.Shorten(name), "arguments", arguments(f.Get("arguments"))))
 	}
 	if first != "" {
 		c.Input = append(c.Input, cache.Before(model, first)...)
 	}
-	if text != "" {
-		c.Input = append(c.Input, codex.Message("assistant", text))
+	if text != nil {
+		c.Input = append(c.Input, codex.MessageOf("assistant", text))
 	}
 	c.Input = append(c.Input, calls...)
 	return nil
 }
 
-type message struct {
-	Type    string            `json:"type"`
-	Role    string            `json:"role"`
-	Content []json.RawMessage `json:"content"`
-}
-
-type functionCallItem struct {
-	Type      string `json:"type"`
-	CallID    string `json:"call_id"`
-	Name      string `json:"name"`
-	Arguments string `json:"arguments"`
-}
-
-type customCall struct {
-	Type   string `json:"type"`
-	CallID string `json:"call_id"`
-	Name   string `json:"name"`
-	Input  string `json:"input"`
-}
-
-type callOutput struct {
-	Type   string          `json:"type"`
-	CallID string          `json:"call_id"`
-	Output json.RawMessage `json:"output"`
-}
-
-func arguments(s string) string {
-	if strings.TrimSpace(s) == "" {
-		return "{}"
+// callItem is a call or its result. name is left out when it is empty; value is JSON, and goes up as it is.
+func callItem(kind, id, name, field string, value json.RawMessage) json.RawMessage {
+	b := make([]byte, 0, len(value)+len(id)+len(name)+100)
+	b = append(append(append(b, `{"type":"`...), kind...), `","call_id":`...)
+	b = append(b, encode(id)...)
+	if name != "" {
+		b = append(append(b, `,"name":`...), encode(name)...)
 	}
-	return s
+	b = append(append(append(b, `,"`...), field...), `":`...)
+	return append(append(b, value...), '}')
+}
+
+// stringOf is a value that should be a string as one.
+func stringOf(v gjson.Result) json.RawMessage {
+	if v.Type != gjson.String {
+		return encode(v.String())
+	}
+	return rawjson.String(json.RawMessage(v.Raw))
+}
+
+func arguments(v gjson.Result) json.RawMessage {
+	if strings.TrimSpace(v.String()) == "" {
+		return json.RawMessage(`"{}"`)
+	}
+	return stringOf(v)
 }
 
 // contentPart is a part of a message in Chat Completions.
 type contentPart struct {
-	Type     string          `json:"type"`
-	Text     string          `json:"text"`
-	Refusal  string          `json:"refusal"`
-	ImageURL json.RawMessage `json:"image_url"` // {"url","detail"}, or a string as some send it
-	File     *chatFile       `json:"file"`
-	chatFile                 // as the Responses API has it
+	kind  string
+	text  json.RawMessage // or of a refusal; nil for none
+	image json.RawMessage // {"url","detail"}, or a string as some send it
+	whole json.RawMessage
 }
 
+// chatFile is a file as the Responses API has it.
 type chatFile struct {
 	Data string `json:"file_data"`
 	ID   string `json:"file_id"`
@@ -309,54 +338,106 @@ type chatFile struct {
 	URL  string `json:"file_url"`
 }
 
-func readContent(raw json.RawMessage) (text string, parts []contentPart, err error) {
+// readContent reads a message's content: one text, a JSON string, or parts. Both are nil when there is none.
+func readContent(raw json.RawMessage) (text json.RawMessage, parts []contentPart, err error) {
+	wrong := codex.Invalid("messages", "content must be a string or a list of parts")
 	switch {
-	case len(raw) == 0 || string(raw) == "null":
-		return "", nil, nil
-	case raw[0] == '"':
-		err = json.Unmarshal(raw, &text)
-	default:
-		err = json.Unmarshal(raw, &parts)
+	case rawjson.IsNull(raw):
+		return nil, nil, nil
+	case rawjson.IsString(raw):
+		return rawjson.String(raw), nil, nil
 	}
-	if err != nil {
-		err = codex.Invalid("messages", "content must be a string or a list of parts")
+	list, ok := rawjson.Elements(raw)
+	if !ok {
+		return nil, nil, wrong
 	}
-	return text, parts, err
-}
-
-// plainText joins the text of a message that can hold nothing else.
-func plainText(raw json.RawMessage) (string, error) {
-	text, parts, err := readContent(raw)
-	if err != nil || parts == nil {
-		return text, err
-	}
-	var texts []string
-	for _, p := range parts {
-		if t := p.Text + p.Refusal; t != "" {
-			texts = append(texts, t)
+	parts = make([]contentPart, len(list))
+	for i, object := range list {
+		p := &parts[i]
+		p.whole = object
+		ok := rawjson.Each(object, func(name string, value json.RawMessage) bool {
+			switch name {
+			case "type":
+				p.kind = rawjson.Text(value)
+			case "text", "refusal":
+				if rawjson.IsString(value) && len(value) > 2 {
+					p.text = rawjson.String(value)
+				}
+			case "image_url":
+				p.image = value
+			}
+			return true
+		})
+		if !ok {
+			return nil, nil, wrong
 		}
 	}
-	return strings.Join(texts, "\n"), nil
+	return nil, parts, nil
 }
 
-// userContent returns the parts as the Responses API has them.
-func userContent(raw json.RawMessage) ([]json.RawMessage, error) {
+// orNone is a JSON string, or nil for an empty one.
+func orNone(s json.RawMessage) json.RawMessage {
+	if len(s) <= 2 {
+		return nil
+	}
+	return rawjson.String(s)
+}
+
+// plainText joins the text of a message that can hold nothing else, as a JSON string; nil for none.
+func plainText(raw json.RawMessage) (json.RawMessage, error) {
 	text, parts, err := readContent(raw)
-	if err != nil {
+	if err != nil || parts == nil {
+		return orNone(text), err
+	}
+	var texts []json.RawMessage
+	for _, p := range parts {
+		if p.text != nil {
+			texts = append(texts, p.text)
+		}
+	}
+	if len(texts) < 2 {
+		return slices.Concat(texts...), nil
+	}
+	// Strings are joined as they are: each without its quotation marks, a line break between two.
+	joined := []byte{'"'}
+	for i, t := range texts {
+		if i > 0 {
+			joined = append(joined, `\n`...)
+		}
+		joined = append(joined, t[1:len(t)-1]...)
+	}
+	return append(joined, '"'), nil
+}
+
+// userMessage is a user's message as the Responses API has it.
+func userMessage(raw json.RawMessage) (json.RawMessage, error) {
+	text, parts, err := readContent(raw)
+	switch {
+	case err != nil:
 		return nil, err
+	case parts != nil:
+		content, err := inputParts(parts)
+		return append(append([]byte(`{"type":"message","role":"user","content":`), content...), '}'), err
+	case text == nil:
+		text = json.RawMessage(`""`)
 	}
-	if parts == nil {
-		return []json.RawMessage{encode(inputText{"input_text", text})}, nil
-	}
-	out := make([]json.RawMessage, 0, len(parts))
+	return codex.MessageOf("user", text), nil
+}
+
+// inputParts is a list of parts as the Responses API has them.
+func inputParts(parts []contentPart) (json.RawMessage, error) {
+	list := []byte{'['}
 	for j, p := range parts {
 		item, err := p.input()
 		if e, ok := err.(*codex.Error); ok { //nolint:errorlint // made right here
 			return nil, codex.Invalid(strings.TrimSuffix("content["+strconv.Itoa(j)+"]."+e.Param, "."), "%s", e.Message)
 		}
-		out = append(out, item)
+		if j > 0 {
+			list = append(list, ',')
+		}
+		list = append(list, item...)
 	}
-	return out, nil
+	return append(list, ']'), nil
 }
 
 type inputText struct {
@@ -372,22 +453,36 @@ type inputImage struct {
 
 // input is the part as the Responses API has it. The error is an *codex.Error whose Param is the field at fault.
 func (p contentPart) input() (json.RawMessage, error) {
-	switch p.Type {
+	switch p.kind {
 	case "text", "input_text", "output_text":
-		return encode(inputText{"input_text", p.Text}), nil
-	case "image_url", "input_image":
-		var image struct {
-			URL    string `json:"url"`
-			Detail string `json:"detail"`
+		text := p.text
+		if text == nil {
+			text = json.RawMessage(`""`)
 		}
-		if json.Unmarshal(p.ImageURL, &image.URL) != nil && json.Unmarshal(p.ImageURL, &image) != nil || image.URL == "" {
+		return slices.Concat([]byte(`{"type":"input_text","text":`), text, []byte("}")), nil
+	case "image_url", "input_image":
+		url, detail := p.image, gjson.Result{}
+		if !rawjson.IsString(url) {
+			detail = rawjson.Get(p.image, "detail")
+			url = json.RawMessage(rawjson.Get(p.image, "url").Raw)
+		}
+		if !rawjson.IsString(url) || len(url) <= 2 {
 			return nil, codex.Invalid("image_url", "image_url must hold a url: a data: address, or https")
 		}
-		return encode(inputImage{"input_image", image.URL, image.Detail}), nil
+		item := slices.Concat([]byte(`{"type":"input_image","image_url":`), url)
+		if detail.Str != "" {
+			item = append(append(item, `,"detail":`...), encode(detail.Str)...)
+		}
+		return append(item, '}'), nil
 	case "file", "input_file":
-		f, at := p.chatFile, ""
-		if p.File != nil {
-			f, at = *p.File, "file."
+		var in struct {
+			File *chatFile `json:"file"`
+			chatFile
+		}
+		json.Unmarshal(p.whole, &in) //nolint:errcheck // what is missing is named below
+		f, at := in.chatFile, ""
+		if in.File != nil {
+			f, at = *in.File, "file."
 		}
 		part, err := codex.File{Name: f.Name, Data: f.Data, URL: f.URL, ID: f.ID}.Part()
 		if e, ok := err.(*codex.Error); ok { //nolint:errorlint // made right here
@@ -397,7 +492,7 @@ func (p contentPart) input() (json.RawMessage, error) {
 	case "input_audio", "audio":
 		return nil, codex.Invalid("type", "audio is not available with a ChatGPT plan. Send text")
 	}
-	return nil, codex.Invalid("type", "the part %s is unknown. Use text, image_url or file", quoteName(p.Type))
+	return nil, codex.Invalid("type", "the part %s is unknown. Use text, image_url or file", quoteName(p.kind))
 }
 
 // toolOutput is a tool's result: a string, or parts when it holds an image or a file.
@@ -407,13 +502,15 @@ func toolOutput(raw json.RawMessage) (json.RawMessage, error) {
 		return encode(string(raw)), nil //nolint:nilerr // a tool may answer with an object: it is passed as text
 	}
 	for _, p := range parts {
-		if p.Type != "text" && p.Type != "" {
-			content, err := userContent(raw)
-			return encode(content), err
+		if p.kind != "text" && p.kind != "" {
+			return inputParts(parts)
 		}
 	}
 	text, err := plainText(raw)
-	return encode(text), err
+	if text == nil {
+		text = json.RawMessage(`""`)
+	}
+	return text, err
 }
 
 // takeFormat turns response_format into text.format.

@@ -127,7 +127,11 @@ func (r *imageRequest) call() *codex.Request {
 	c.Effort = "low"
 	c.Tools = []json.RawMessage{encode(r.tool)}
 	parts := append([]json.RawMessage{encode(inputText{"input_text", r.prompt})}, r.sources...)
-	c.Input = []json.RawMessage{encode(message{"message", "user", parts})}
+	c.Input = []json.RawMessage{encode(struct {
+		Type    string            `json:"type"`
+		Role    string            `json:"role"`
+		Content []json.RawMessage `json:"content"`
+	}{"message", "user", parts})}
 	return &c
 }
 

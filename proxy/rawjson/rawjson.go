@@ -46,6 +46,24 @@ func Elements(list []byte) ([]json.RawMessage, bool) {
 	return elements, true
 }
 
+// IsString reports whether a value is a string.
+func IsString(value json.RawMessage) bool { return len(value) > 0 && value[0] == '"' }
+
+// IsNull reports whether a value is null or not there.
+func IsNull(value json.RawMessage) bool { return len(value) == 0 || string(value) == "null" }
+
+// Text is the text of a string; empty for another value.
+func Text(value json.RawMessage) string { return gjson.Parse(View(value)).Str }
+
+// Each calls f for the fields of an object, and reports whether it is one; f's false ends that.
+func Each(object []byte, f func(name string, value json.RawMessage) bool) bool {
+	parsed := gjson.Parse(View(object))
+	if parsed.IsObject() {
+		parsed.ForEach(func(name, value gjson.Result) bool { return f(name.Str, raw(value.Raw)) })
+	}
+	return parsed.IsObject()
+}
+
 // Get is the value at a path of gjson's, as gjson.GetBytes gives it, but for the copy.
 func Get(document []byte, path string) gjson.Result { return gjson.Get(View(document), path) }
 
