@@ -89,18 +89,18 @@ type itemHead struct {
 
 // headOf reads it in one go over the item.
 func headOf(item json.RawMessage) (h itemHead) {
-	gjson.Parse(rawjson.View(item)).ForEach(func(name, value gjson.Result) bool {
-		switch name.Str {
+	rawjson.Each(item, func(name string, value json.RawMessage) bool {
+		switch name {
 		case "type":
-			h.kind = value.Str
+			h.kind = rawjson.Text(value)
 		case "role":
-			h.role = value.Str
+			h.role = rawjson.Text(value)
 		case "call_id":
-			h.callID = value.Str
+			h.callID = rawjson.Text(value)
 		case "id":
 			h.id = true
 		case "encrypted_content":
-			h.sealed = value.Str != ""
+			h.sealed = rawjson.IsString(value) && len(value) > 2
 		}
 		return true
 	})

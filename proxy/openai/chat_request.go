@@ -257,7 +257,7 @@ func (c *chatRequest) assistant(m chatMessage, index int, cache *codex.Reasoning
 		return err
 	}
 	if text == nil && m.refusal != nil {
-		text = orNone(m.refusal)
+		text = orNone(rawjson.String(m.refusal))
 	}
 	var calls []json.RawMessage
 	first := ""
@@ -340,7 +340,7 @@ type chatFile struct {
 
 // readContent reads a message's content: one text, a JSON string, or parts. Both are nil when there is none.
 func readContent(raw json.RawMessage) (text json.RawMessage, parts []contentPart, err error) {
-	wrong := codex.Invalid("messages", "content must be a string or a list of parts")
+	wrong := func() error { return codex.Invalid("messages", "content must be a string or a list of parts") }
 	switch {
 	case rawjson.IsNull(raw):
 		return nil, nil, nil
@@ -349,7 +349,7 @@ func readContent(raw json.RawMessage) (text json.RawMessage, parts []contentPart
 	}
 	list, ok := rawjson.Elements(raw)
 	if !ok {
-		return nil, nil, wrong
+		return nil, nil, wrong()
 	}
 	parts = make([]contentPart, len(list))
 	for i, object := range list {
@@ -360,8 +360,8 @@ func readContent(raw json.RawMessage) (text json.RawMessage, parts []contentPart
 			case "type":
 				p.kind = rawjson.Text(value)
 			case "text", "refusal":
-				if rawjson.IsString(value) && len(value) > 2 {
-					p.text = rawjson.String(value)
+				if rawjson.IsString(value) {
+					p.text = orNone(rawjson.String(value))
 				}
 			case "image_url":
 				p.image = value
@@ -369,7 +369,7 @@ func readContent(raw json.RawMessage) (text json.RawMessage, parts []contentPart
 			return true
 		})
 		if !ok {
-			return nil, nil, wrong
+			return nil, nil, wrong()
 		}
 	}
 	return nil, parts, nil
@@ -380,7 +380,7 @@ func orNone(s json.RawMessage) json.RawMessage {
 	if len(s) <= 2 {
 		return nil
 	}
-	return rawjson.String(s)
+	return s
 }
 
 // plainText joins the text of a message that can hold nothing else, as a JSON string; nil for none.

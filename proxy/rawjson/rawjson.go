@@ -15,34 +15,55 @@ import (
 // View is b as a string.
 func View(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// raw is the part of a document that a string of it is.
-func raw(part string) json.RawMessage { return unsafe.Slice(unsafe.StringData(part), len(part)) }
+// Get is the value at a path of gjson's, as gjson.GetBytes gives it, but for the copy.
+func Get(document []byte, path string) gjson.Result { return gjson.Get(View(document), path) }
+
+// Each calls f for the fields of an object in their order, until f returns false, and reports whether it is an object.
+func Each(object []byte, f func(name string, value json.RawMessage) bool) bool {
+	at := space(object, 0)
+	if at == len(object) || object[at] != '{' {
+		return false
+	}
+	for at = space(object, at+1); at < len(object) && object[at] == '"'; {
+		end := stringEnd(object, at)
+		name := nameOf(object[at:end])
+		at = space(object, end) // the colon
+		at = space(object, at+1)
+		end = valueEnd(object, at)
+		if !f(name, object[at:end:end]) {
+			return true
+		}
+		if at = space(object, end); at < len(object) && object[at] == ',' {
+			at = space(object, at+1)
+		}
+	}
+	return true
+}
 
 // Fields returns the values of an object by their names, and whether it is one. Of a name that comes twice, the last counts.
 func Fields(object []byte) (map[string]json.RawMessage, bool) {
-	parsed := gjson.Parse(View(object))
-	if !parsed.IsObject() {
-		return nil, false
-	}
 	fields := map[string]json.RawMessage{}
-	parsed.ForEach(func(name, value gjson.Result) bool {
-		fields[name.Str] = raw(value.Raw)
+	ok := Each(object, func(name string, value json.RawMessage) bool {
+		fields[name] = value
 		return true
 	})
-	return fields, true
+	return fields, ok
 }
 
 // Elements returns the values of a list, and whether it is one. null is an empty one.
 func Elements(list []byte) ([]json.RawMessage, bool) {
-	parsed := gjson.Parse(View(list))
-	if !parsed.IsArray() {
-		return nil, parsed.Type == gjson.Null
+	at := space(list, 0)
+	if at == len(list) || list[at] != '[' {
+		return nil, string(bytes.TrimSpace(list)) == "null"
 	}
 	elements := []json.RawMessage{}
-	parsed.ForEach(func(_, value gjson.Result) bool {
-		elements = append(elements, raw(value.Raw))
-		return true
-	})
+	for at = space(list, at+1); at < len(list) && list[at] != ']'; {
+		end := valueEnd(list, at)
+		elements = append(elements, list[at:end:end])
+		if at = space(list, end); at < len(list) && list[at] == ',' {
+			at = space(list, at+1)
+		}
+	}
 	return elements, true
 }
 
@@ -55,22 +76,10 @@ func IsNull(value json.RawMessage) bool { return len(value) == 0 || string(value
 // Text is the text of a string; empty for another value.
 func Text(value json.RawMessage) string { return gjson.Parse(View(value)).Str }
 
-// Each calls f for the fields of an object, and reports whether it is one; f's false ends that.
-func Each(object []byte, f func(name string, value json.RawMessage) bool) bool {
-	parsed := gjson.Parse(View(object))
-	if parsed.IsObject() {
-		parsed.ForEach(func(name, value gjson.Result) bool { return f(name.Str, raw(value.Raw)) })
-	}
-	return parsed.IsObject()
-}
-
-// Get is the value at a path of gjson's, as gjson.GetBytes gives it, but for the copy.
-func Get(document []byte, path string) gjson.Result { return gjson.Get(View(document), path) }
-
 // String returns a string as JSON that other readers take, too: the same where it can be, without half characters, which
 // JSON can spell and text can't have.
 func String(s json.RawMessage) json.RawMessage {
-	if utf8.Valid(s) && !bytes.Contains(s, []byte(`\ud`)) && !bytes.Contains(s, []byte(`\uD`)) {
+	if utf8.Valid(s) && !spellsHalves(s) {
 		return s
 	}
 	var text string
@@ -82,4 +91,81 @@ func String(s json.RawMessage) json.RawMessage {
 	enc.SetEscapeHTML(false)
 	enc.Encode(text) //nolint:errcheck // a string
 	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+}
+
+// spellsHalves reports whether a string spells a character in two, or half of one.
+func spellsHalves(s []byte) bool {
+	for {
+		i := bytes.IndexByte(s, '\\')
+		if i < 0 || i+2 >= len(s) {
+			return false
+		}
+		if s[i+1] == 'u' && s[i+2]|0x20 == 'd' {
+			return true
+		}
+		s = s[i+2:]
+	}
+}
+
+// space is where, from at on, something else than white space is.
+func space(b []byte, at int) int {
+	for at < len(b) && (b[at] == ' ' || b[at] == '\n' || b[at] == '\t' || b[at] == '\r') {
+		at++
+	}
+	return at
+}
+
+// stringEnd is where the string that begins at at has ended: behind a quotation mark with an even number of backslashes
+// before it.
+func stringEnd(b []byte, at int) int {
+	for from := at + 1; ; {
+		i := bytes.IndexByte(b[from:], '"')
+		if i < 0 {
+			return len(b)
+		}
+		mark := from + i
+		first := mark
+		for first > at+1 && b[first-1] == '\\' {
+			first--
+		}
+		if from = mark + 1; (mark-first)%2 == 0 {
+			return from
+		}
+	}
+}
+
+// valueEnd is where the value that begins at at has ended.
+func valueEnd(b []byte, at int) int {
+	for depth := 0; at < len(b); {
+		switch c := b[at]; c {
+		case '"':
+			at = stringEnd(b, at)
+		case '{', '[':
+			depth++
+			at++
+			continue
+		case '}', ']':
+			depth--
+			at++
+		default:
+			at++
+			if depth > 0 {
+				continue
+			}
+			for at < len(b) && b[at] != ',' && b[at] != '}' && b[at] != ']' && space(b, at) == at {
+				at++
+			}
+		}
+		if depth <= 0 {
+			return at
+		}
+	}
+	return len(b)
+}
+
+func nameOf(s []byte) string {
+	if bytes.IndexByte(s, '\\') < 0 {
+		return View(s[1 : len(s)-1])
+	}
+	return Text(s)
 }

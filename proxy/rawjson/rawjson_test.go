@@ -3,7 +3,9 @@ package rawjson
 import (
 	"encoding/json"
 	"reflect"
+	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 )
 
@@ -71,5 +73,29 @@ func TestNothingIsCopied(t *testing.T) {
 	}
 	if cap(fields["list"]) != len(fields["list"]) {
 		t.Error("an append to a part would write into what follows it")
+	}
+}
+
+func TestWorkIsLinear(t *testing.T) {
+	cost := func(text string, n int) time.Duration {
+		document := []byte(`{"a":["` + strings.Repeat(text, n) + `"]}`)
+		if !json.Valid(document) {
+			t.Fatal("no JSON")
+		}
+		best := time.Hour
+		for range 5 {
+			begin := time.Now()
+			fields, _ := Fields(document)
+			list, _ := Elements(fields["a"])
+			String(list[0])
+			best = min(best, time.Since(begin))
+		}
+		return best
+	}
+	for _, text := range []string{`\"`, `\\`, `\u0041`, `a\n`, `","`, `",[["x"]],"`} {
+		few, many := cost(text, 50_000), cost(text, 800_000)
+		if many > 100*few+10*time.Millisecond {
+			t.Errorf("%s: 16 times as many take %s, not %s", text, many, few)
+		}
 	}
 }
