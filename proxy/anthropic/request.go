@@ -2,6 +2,7 @@
 package anthropic
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"regexp"
@@ -11,6 +12,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/rawjson"
 	"codex-proxy/proxy/reply"
 )
 
@@ -32,27 +34,29 @@ type request struct {
 	effort   string // by thinking's budget
 }
 
+// message and inputBlock hold parts of the request as JSON: a long conversation is not copied apart.
 type message struct {
-	Role    string          `json:"role"`
-	Content json.RawMessage `json:"content"`
+	role    string
+	content json.RawMessage
 }
 
 // inputBlock is a content block of any kind, as a caller sends it.
 type inputBlock struct {
-	Type      string          `json:"type"`
-	Text      string          `json:"text"`
-	Source    *source         `json:"source"`
-	Title     string          `json:"title"`
-	ID        string          `json:"id"`
-	Name      string          `json:"name"`
-	Input     json.RawMessage `json:"input"`
-	ToolUseID string          `json:"tool_use_id"`
-	Content   json.RawMessage `json:"content"`
-	IsError   bool            `json:"is_error"`
-	Thinking  string          `json:"thinking"`
-	Signature string          `json:"signature"`
-	Data      string          `json:"data"`
-	Tool      json.RawMessage `json:"tool"`
+	kind      string          // type
+	text      json.RawMessage // a string; nil for none
+	source    *source
+	title     string
+	id        string
+	name      string
+	input     json.RawMessage
+	toolUseID string
+	content   json.RawMessage
+	isError   bool
+	thinking  string
+	signature string
+	data      string
+	tool      json.RawMessage
+	whole     json.RawMessage
 }
 
 type source struct {
@@ -74,10 +78,16 @@ func (s *source) UnmarshalJSON(raw []byte) error {
 
 // params is the one table of what a caller may send. What is not here is dropped, as unknown betas are.
 var params = map[string]func(*request, json.RawMessage) error{
-	"model":    func(r *request, v json.RawMessage) error { return r.SetParam("model", v) },
-	"stream":   func(r *request, v json.RawMessage) error { r.stream = string(v) == "true"; return nil },
-	"system":   func(r *request, v json.RawMessage) error { r.system = v; return nil },
-	"messages": reply.ParamInto("messages", func(r *request) any { return &r.messages }),
+	"model":  func(r *request, v json.RawMessage) error { return r.SetParam("model", v) },
+	"stream": func(r *request, v json.RawMessage) error { r.stream = string(v) == "true"; return nil },
+	"system": func(r *request, v json.RawMessage) error { r.system = v; return nil },
+	"messages": func(r *request, v json.RawMessage) error {
+		var ok bool
+		if r.messages, ok = readMessages(v); !ok {
+			return codex.Invalid("messages", "messages has the wrong type: it is a list of objects with role and content")
+		}
+		return nil
+	},
 	"stop_sequences": func(r *request, v json.RawMessage) (err error) {
 		r.stops, err = reply.Stops("stop_sequences", v)
 		return err
@@ -239,22 +249,22 @@ func (r *request) convert(cache *codex.ReasoningCache, model string) error {
 			}
 			return err
 		}
-		blocks, err := readBlocks(m.Content)
+		blocks, err := readBlocks(m.content)
 		if err != nil {
 			return fail(err)
 		}
-		switch m.Role {
+		switch m.role {
 		case "user":
 			err = r.user(blocks)
 		case "assistant":
 			r.assistant(blocks, cache, model)
 		case "system", "developer":
-			if text := joinText(blocks); text != "" {
-				r.Input = append(r.Input, codex.Message("developer", text))
+			if text := joinText(blocks); text != nil {
+				r.Input = append(r.Input, codex.MessageOf("developer", text))
 			}
 			err = r.changeTools(blocks)
 		default:
-			err = codex.Invalid("messages", "the role %q is unknown. Use user or assistant", m.Role)
+			err = codex.Invalid("messages", "the role %q is unknown. Use user or assistant", m.role)
 		}
 		if err != nil {
 			return fail(err)
@@ -266,12 +276,12 @@ func (r *request) convert(cache *codex.ReasoningCache, model string) error {
 // changeTools takes what a message says about tools from there on. Those that are given up stay on offer.
 func (r *request) changeTools(blocks []inputBlock) error {
 	for _, b := range blocks {
-		switch b.Type {
+		switch b.kind {
 		case "tool_addition":
 			var added struct {
 				Definition *tool `json:"definition"`
 			}
-			if json.Unmarshal(b.Tool, &added) != nil || added.Definition == nil || r.offers(added.Definition.Name) {
+			if json.Unmarshal(b.tool, &added) != nil || added.Definition == nil || r.offers(added.Definition.Name) {
 				continue // it refers to one that is on offer
 			}
 			if err := r.addTool("messages.tool.definition", *added.Definition); err != nil {
@@ -289,21 +299,92 @@ func (r *request) offers(name string) bool {
 	return slices.ContainsFunc(r.Tools, func(t json.RawMessage) bool { return gjson.GetBytes(t, "name").Str == name })
 }
 
-func readBlocks(raw json.RawMessage) ([]inputBlock, error) {
-	var text string
-	if json.Unmarshal(raw, &text) == nil {
-		return []inputBlock{{Type: "text", Text: text}}, nil
+// readMessages reads the list of messages, and reports whether it is one.
+func readMessages(v json.RawMessage) ([]message, bool) {
+	list, ok := rawjson.Elements(v)
+	messages := make([]message, len(list))
+	for i, object := range list {
+		ok = ok && rawjson.Each(object, func(name string, value json.RawMessage) bool {
+			switch name {
+			case "role":
+				messages[i].role, ok = rawjson.Text(value), rawjson.IsString(value)
+			case "content":
+				messages[i].content = value
+			}
+			return ok
+		}) && ok
 	}
-	var blocks []inputBlock
-	if json.Unmarshal(raw, &blocks) != nil {
+	return messages, ok
+}
+
+// readBlocks reads a content: a text, or a list of blocks.
+func readBlocks(raw json.RawMessage) ([]inputBlock, error) {
+	if rawjson.IsString(raw) {
+		return []inputBlock{{kind: "text", text: rawjson.NotEmpty(rawjson.String(raw))}}, nil
+	}
+	list, ok := rawjson.Elements(raw)
+	blocks := make([]inputBlock, len(list))
+	for i, object := range list {
+		ok = ok && blocks[i].read(object)
+	}
+	if !ok {
 		return nil, codex.Invalid("messages", "content must be a string or a list of blocks")
 	}
 	return blocks, nil
 }
 
-func plainText(raw json.RawMessage) (string, error) {
+// read takes a block apart, and reports whether it is one.
+func (b *inputBlock) read(object json.RawMessage) bool {
+	b.whole = object
+	right := true
+	ok := rawjson.Each(object, func(name string, value json.RawMessage) bool {
+		if rawjson.IsNull(value) {
+			return true
+		}
+		var text *string
+		switch name {
+		case "type":
+			text = &b.kind
+		case "title":
+			text = &b.title
+		case "id":
+			text = &b.id
+		case "name":
+			text = &b.name
+		case "tool_use_id":
+			text = &b.toolUseID
+		case "thinking":
+			text = &b.thinking
+		case "signature":
+			text = &b.signature
+		case "data":
+			text = &b.data
+		case "text":
+			b.text, right = rawjson.NotEmpty(rawjson.String(value)), rawjson.IsString(value)
+		case "source":
+			b.source = &source{}
+			right = json.Unmarshal(value, b.source) == nil
+		case "input":
+			b.input = value
+		case "content":
+			b.content = value
+		case "tool":
+			b.tool = value
+		case "is_error":
+			b.isError, right = string(value) == "true", value[0] == 't' || value[0] == 'f'
+		}
+		if text != nil {
+			*text, right = rawjson.Text(value), rawjson.IsString(value)
+		}
+		return right
+	})
+	return ok && right
+}
+
+// plainText is the text of a content, a JSON string; nil for none.
+func plainText(raw json.RawMessage) (json.RawMessage, error) {
 	if len(raw) == 0 {
-		return "", nil
+		return nil, nil
 	}
 	blocks, err := readBlocks(raw)
 	return joinText(blocks), err
@@ -315,18 +396,19 @@ func systemPrompt(raw json.RawMessage) (string, error) {
 		return "", nil
 	}
 	blocks, err := readBlocks(raw)
-	blocks = slices.DeleteFunc(blocks, func(b inputBlock) bool { return strings.HasPrefix(b.Text, attribution) })
-	return joinText(blocks), err
+	blocks = slices.DeleteFunc(blocks, func(b inputBlock) bool { return bytes.HasPrefix(b.text, []byte(`"`+attribution)) })
+	return rawjson.Text(joinText(blocks)), err
 }
 
-func joinText(blocks []inputBlock) string {
-	var texts []string
+// joinText is the text of all blocks, a JSON string; nil for none.
+func joinText(blocks []inputBlock) json.RawMessage {
+	var texts []json.RawMessage
 	for _, b := range blocks {
-		if b.Text != "" {
-			texts = append(texts, b.Text)
+		if b.text != nil {
+			texts = append(texts, b.text)
 		}
 	}
-	return strings.Join(texts, "\n\n")
+	return rawjson.Join(texts, `\n\n`)
 }
 
 // user writes results of tools as items of their own, and the rest between them as messages.
@@ -334,12 +416,12 @@ func (r *request) user(blocks []inputBlock) error {
 	var parts []json.RawMessage
 	flush := func() {
 		if len(parts) > 0 {
-			r.Input = append(r.Input, encode(map[string]any{"type": "message", "role": "user", "content": parts}))
+			r.Input = append(r.Input, codex.MessageParts("user", parts))
 			parts = nil
 		}
 	}
 	for i, b := range blocks {
-		if b.Type != "tool_result" {
+		if b.kind != "tool_result" {
 			part, err := b.part()
 			if e, ok := err.(*codex.Error); ok { //nolint:errorlint // made right here
 				return codex.Invalid(e.Param, "content.%d: %s", i, e.Message)
@@ -354,7 +436,7 @@ func (r *request) user(blocks []inputBlock) error {
 		if err != nil {
 			return err
 		}
-		r.Input = append(r.Input, encode(map[string]any{"type": "function_call_output", "call_id": b.ToolUseID, "output": output}))
+		r.Input = append(r.Input, codex.CallItem("function_call_output", b.toolUseID, "", "output", output))
 	}
 	flush()
 	return nil
@@ -362,49 +444,49 @@ func (r *request) user(blocks []inputBlock) error {
 
 // part is a block of a user's as the Responses API has it; nil for one that says nothing.
 func (b inputBlock) part() (json.RawMessage, error) {
-	switch b.Type {
+	switch b.kind {
 	case "text":
-		if b.Text == "" {
+		if b.text == nil {
 			return nil, nil
 		}
-		return inputText(b.Text), nil
+		return codex.InputText(b.text), nil
 	case "image":
-		url, err := b.Source.url("image")
+		url, err := b.source.url("image")
 		if err != nil {
 			return nil, err
 		}
 		return encode(map[string]string{"type": "input_image", "image_url": url}), nil
 	case "document":
-		if b.Source == nil {
+		if b.source == nil {
 			return nil, codex.Invalid("messages", "a document must have a source")
 		}
-		switch b.Source.Type {
+		switch b.source.Type {
 		case "text":
-			return inputText(b.Source.Data), nil
+			return inputText(b.source.Data), nil
 		case "content":
-			text, err := plainText(b.Source.Content)
-			return inputText(text), err
+			text, err := plainText(b.source.Content)
+			return inputText(rawjson.Text(text)), err
 		}
-		url, err := b.Source.url("document")
+		url, err := b.source.url("document")
 		switch {
 		case err != nil:
 			return nil, err
-		case b.Source.Type == "url":
+		case b.source.Type == "url":
 			return codex.File{URL: url}.Part()
 		}
-		return codex.File{Name: b.Title, Data: url}.Part()
+		return codex.File{Name: b.title, Data: url}.Part()
 	case "mid_conv_system":
-		text, err := plainText(b.Content)
-		return inputText(b.Text + text), err
+		text, err := plainText(b.content)
+		return inputText(rawjson.Text(b.text) + rawjson.Text(text)), err
 	case "search_result":
-		text, err := plainText(b.Content)
+		text, err := plainText(b.content)
 		from := ""
-		if b.Source != nil {
-			from = b.Source.URL
+		if b.source != nil {
+			from = b.source.URL
 		}
-		return inputText(strings.TrimSpace(b.Title + "\n" + from + "\n" + text)), err
+		return inputText(strings.TrimSpace(b.title + "\n" + from + "\n" + rawjson.Text(text))), err
 	}
-	return nil, codex.Invalid("messages", "the block %q is unknown. Use text, image, document or tool_result", b.Type)
+	return nil, codex.Invalid("messages", "the block %q is unknown. Use text, image, document or tool_result", b.kind)
 }
 
 func inputText(text string) json.RawMessage {
@@ -426,41 +508,42 @@ func (s *source) url(what string) (string, error) {
 }
 
 // output is the result of a tool: a string, or parts when it holds a picture.
-func (b inputBlock) output() (any, error) {
-	text := ""
-	if len(b.Content) > 0 && string(b.Content) != "null" {
-		blocks, err := readBlocks(b.Content)
+func (b inputBlock) output() (json.RawMessage, error) {
+	var texts []json.RawMessage
+	if b.isError {
+		texts = append(texts, json.RawMessage(`"The tool failed:"`))
+	}
+	if !rawjson.IsNull(b.content) {
+		blocks, err := readBlocks(b.content)
 		if err != nil {
 			return nil, err
 		}
 		var parts []json.RawMessage
-		var raw []gjson.Result
 		plain := true
-		for i, inner := range blocks {
+		for _, inner := range blocks {
 			part, err := inner.part()
 			if err != nil {
-				if raw == nil {
-					raw = gjson.ParseBytes(b.Content).Array()
-				}
-				part = inputText(raw[i].Raw) // a kind that only Anthropic knows: let the model read it
+				part = inputText(string(inner.whole)) // a kind that only Anthropic knows: let the model read it
 			}
 			if part != nil {
-				plain = plain && inner.Type == "text"
+				plain = plain && inner.kind == "text"
 				parts = append(parts, part)
 			}
 		}
 		if !plain {
-			if b.IsError {
-				parts = slices.Insert(parts, 0, inputText("The tool failed:"))
+			if b.isError {
+				parts = slices.Insert(parts, 0, codex.InputText(texts[0]))
 			}
-			return parts, nil
+			return rawjson.AppendList(nil, parts), nil
 		}
-		text = joinText(blocks)
+		if text := joinText(blocks); text != nil {
+			texts = append(texts, text)
+		}
 	}
-	if b.IsError {
-		text = "The tool failed: " + text
+	if texts == nil {
+		return json.RawMessage(`""`), nil
 	}
-	return text, nil
+	return rawjson.Join(texts, " "), nil
 }
 
 // reasoning returns the item that a signature carries; nil for another program's, or another model's.
@@ -480,41 +563,41 @@ func (r *request) assistant(blocks []inputBlock, cache *codex.ReasoningCache, mo
 	var items []json.RawMessage
 	reasoned, first := false, ""
 	for _, b := range blocks {
-		switch b.Type {
+		switch b.kind {
 		case "text":
-			if b.Text != "" {
-				items = append(items, codex.Message("assistant", b.Text))
+			if b.text != nil {
+				items = append(items, codex.MessageOf("assistant", b.text))
 			}
 		case "thinking", "redacted_thinking":
-			signature := b.Signature
-			if b.Type == "redacted_thinking" {
-				signature = b.Data
+			signature := b.signature
+			if b.kind == "redacted_thinking" {
+				signature = b.data
 			}
-			if item := reasoning(signature, b.Thinking, model); item != nil {
+			if item := reasoning(signature, b.thinking, model); item != nil {
 				items, reasoned = append(items, item), true
 			}
 		case "tool_use":
 			if first == "" {
-				first = b.ID
+				first = b.id
 			}
-			arguments := string(b.Input)
-			if len(b.Input) == 0 || arguments == "null" {
+			arguments := string(b.input)
+			if len(b.input) == 0 || arguments == "null" {
 				arguments = "{}"
 			}
-			items = append(items, encode(map[string]string{"type": "function_call", "call_id": b.ID, "name": r.names.Shorten(b.Name), "arguments": arguments}))
+			items = append(items, codex.CallItem("function_call", b.id, r.names.Shorten(b.name), "arguments", encode(arguments)))
 		case "server_tool_use":
-			if b.Name == "web_search" {
-				items = append(items, searchCall(gjson.GetBytes(b.Input, "query").Str))
+			if b.name == "web_search" {
+				items = append(items, searchCall(gjson.GetBytes(b.input, "query").Str))
 			} else {
 				r.Drop("messages.server_tool_use")
 			}
 		case "web_search_tool_result": // what was found is in the answer
 		case "compaction":
-			if text, err := plainText(b.Content); err == nil && text != "" {
-				items = append(items, codex.Message("assistant", text))
+			if text, err := plainText(b.content); err == nil && text != nil {
+				items = append(items, codex.MessageOf("assistant", text))
 			}
 		default:
-			r.Drop("messages." + b.Type)
+			r.Drop("messages." + b.kind)
 		}
 	}
 	if !reasoned && first != "" {

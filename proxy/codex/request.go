@@ -323,6 +323,30 @@ func MessageOf(role string, text json.RawMessage) json.RawMessage {
 	return append(b, "}]}"...)
 }
 
+// MessageParts is an input item with parts, which go up as they are.
+func MessageParts(role string, parts []json.RawMessage) json.RawMessage {
+	b := append(append([]byte(`{"type":"message","role":"`), role...), `","content":`...)
+	return append(rawjson.AppendList(b, parts), '}')
+}
+
+// CallItem is a call, or the result of one. name is left out when it is empty; value is the JSON of the last field, and goes
+// up as it is.
+func CallItem(kind, id, name, field string, value json.RawMessage) json.RawMessage {
+	b := make([]byte, 0, len(value)+len(id)+len(name)+100)
+	b = append(append(append(b, `{"type":"`...), kind...), `","call_id":`...)
+	b = append(b, quote(id)...)
+	if name != "" {
+		b = append(append(b, `,"name":`...), quote(name)...)
+	}
+	b = append(append(append(b, `,"`...), field...), `":`...)
+	return append(append(b, value...), '}')
+}
+
+// InputText is a part with a text, which is a JSON string and goes up as it is.
+func InputText(text json.RawMessage) json.RawMessage {
+	return slices.Concat([]byte(`{"type":"input_text","text":`), text, []byte("}"))
+}
+
 const includeReasoning = "reasoning.encrypted_content"
 
 // encoded is a request as it goes up.

@@ -1,6 +1,7 @@
 package ollama
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strings"
 
 	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/rawjson"
 	"codex-proxy/proxy/reply"
 )
 
@@ -31,14 +33,51 @@ type request struct {
 	images   []string
 }
 
+// message is a message. Its text is a part of the request, as JSON: a long conversation is not copied apart.
 type message struct {
-	Role      string     `json:"role"`
-	Content   string     `json:"content"`
-	Images    []string   `json:"images"`
-	ToolCalls []toolCall `json:"tool_calls"`
-	ToolName  string     `json:"tool_name"`
-	ToolID    string     `json:"tool_call_id"`
-	Name      string     `json:"name"` // what older clients call tool_name
+	role      string
+	content   json.RawMessage // a string; nil for none
+	images    []string
+	toolCalls []toolCall
+	toolName  string
+	toolID    string
+	name      string // what older clients call tool_name
+}
+
+// readMessages reads the list of messages, and reports whether it is one.
+func readMessages(v json.RawMessage) ([]message, bool) {
+	list, ok := rawjson.Elements(v)
+	messages := make([]message, len(list))
+	for i, object := range list {
+		m := &messages[i]
+		ok = ok && rawjson.Each(object, func(name string, value json.RawMessage) bool {
+			if rawjson.IsNull(value) {
+				return true
+			}
+			var text *string
+			switch name {
+			case "role":
+				text = &m.role
+			case "tool_name":
+				text = &m.toolName
+			case "tool_call_id":
+				text = &m.toolID
+			case "name":
+				text = &m.name
+			case "content":
+				m.content, ok = rawjson.NotEmpty(rawjson.String(value)), rawjson.IsString(value)
+			case "images":
+				ok = json.Unmarshal(value, &m.images) == nil
+			case "tool_calls":
+				ok = json.Unmarshal(value, &m.toolCalls) == nil
+			}
+			if text != nil {
+				*text, ok = rawjson.Text(value), rawjson.IsString(value)
+			}
+			return ok
+		}) && ok
+	}
+	return messages, ok
 }
 
 type toolCall struct {
@@ -51,18 +90,24 @@ type toolCall struct {
 
 // params is the one table of what a caller may send. What is not here is dropped.
 var params = map[string]func(*request, json.RawMessage) error{
-	"model":    func(r *request, v json.RawMessage) error { return r.SetParam("model", v) },
-	"messages": reply.ParamInto("messages", func(r *request) any { return &r.messages }),
-	"prompt":   reply.ParamInto("prompt", func(r *request) any { return &r.prompt }),
-	"suffix":   reply.ParamInto("suffix", func(r *request) any { return &r.suffix }),
-	"system":   reply.ParamInto("system", func(r *request) any { return &r.system }),
-	"images":   reply.ParamInto("images", func(r *request) any { return &r.images }),
-	"stream":   reply.ParamInto("stream", func(r *request) any { return &r.stream }),
-	"tools":    (*request).takeTools,
-	"format":   (*request).takeFormat,
-	"options":  (*request).takeOptions,
-	"think":    (*request).takeThink,
-	"raw":      func(*request, json.RawMessage) error { return nil }, // there are no templates to leave out
+	"model": func(r *request, v json.RawMessage) error { return r.SetParam("model", v) },
+	"messages": func(r *request, v json.RawMessage) error {
+		var ok bool
+		if r.messages, ok = readMessages(v); !ok {
+			return codex.Invalid("messages", "messages has the wrong type: it is a list of objects with role and content")
+		}
+		return nil
+	},
+	"prompt":  reply.ParamInto("prompt", func(r *request) any { return &r.prompt }),
+	"suffix":  reply.ParamInto("suffix", func(r *request) any { return &r.suffix }),
+	"system":  reply.ParamInto("system", func(r *request) any { return &r.system }),
+	"images":  reply.ParamInto("images", func(r *request) any { return &r.images }),
+	"stream":  reply.ParamInto("stream", func(r *request) any { return &r.stream }),
+	"tools":   (*request).takeTools,
+	"format":  (*request).takeFormat,
+	"options": (*request).takeOptions,
+	"think":   (*request).takeThink,
+	"raw":     func(*request, json.RawMessage) error { return nil }, // there are no templates to leave out
 }
 
 func (h *Handler) parse(body []byte, chat bool) (*request, error) {
@@ -91,7 +136,7 @@ func (h *Handler) parse(body []byte, chat bool) (*request, error) {
 		r.Instructions = strings.TrimPrefix(r.Instructions+"\n\n"+codex.FillIn, "\n\n")
 		text = codex.FillInPrompt(r.prompt, r.suffix)
 	}
-	item, err := user(text, r.images)
+	item, err := user(encode(text), r.images)
 	r.Input = []json.RawMessage{item}
 	return r, err
 }
@@ -186,34 +231,34 @@ func (r *request) takeThink(v json.RawMessage) error {
 func (r *request) convert(cache *codex.ReasoningCache, model string) error {
 	waiting := codex.NewUnanswered()
 	for i, m := range r.messages {
-		switch m.Role {
+		switch m.role {
 		case "system":
 			if i == 0 {
-				r.Instructions = m.Content
-			} else if m.Content != "" {
-				r.Input = append(r.Input, codex.Message("developer", m.Content))
+				r.Instructions = rawjson.Text(m.content)
+			} else if m.content != nil {
+				r.Input = append(r.Input, codex.MessageOf("developer", m.content))
 			}
 		case "user":
-			item, err := user(m.Content, m.Images)
+			item, err := user(m.content, m.images)
 			if err != nil {
 				return err
 			}
 			r.Input = append(r.Input, item)
 		case "assistant":
-			for j, c := range m.ToolCalls {
+			for j, c := range m.toolCalls {
 				if c.ID == "" {
 					c.ID = fmt.Sprintf("call_%d_%d", i, j)
 				}
 				if j == 0 {
 					r.Input = append(r.Input, cache.Before(model, c.ID)...)
 				}
-				m.ToolCalls[j].ID = c.ID
+				m.toolCalls[j].ID = c.ID
 				waiting.Add(c.ID, c.Function.Name)
 			}
-			if m.Content != "" {
-				r.Input = append(r.Input, codex.Message("assistant", m.Content))
+			if m.content != nil {
+				r.Input = append(r.Input, codex.MessageOf("assistant", m.content))
 			}
-			for _, c := range m.ToolCalls {
+			for _, c := range m.toolCalls {
 				arguments := string(c.Function.Arguments)
 				var text string
 				if json.Unmarshal(c.Function.Arguments, &text) == nil {
@@ -222,28 +267,32 @@ func (r *request) convert(cache *codex.ReasoningCache, model string) error {
 				if arguments == "" || arguments == "null" {
 					arguments = "{}"
 				}
-				r.Input = append(r.Input, encode(map[string]string{"type": "function_call", "call_id": c.ID, "name": r.names.Shorten(c.Function.Name), "arguments": arguments}))
+				r.Input = append(r.Input, codex.CallItem("function_call", c.ID, r.names.Shorten(c.Function.Name), "arguments", encode(arguments)))
 			}
 		case "tool":
-			name := m.ToolName
-			if name == "" {
-				name = m.Name
-			}
-			id, ok := waiting.Take(m.ToolID, name)
+			id, ok := waiting.Take(m.toolID, cmp.Or(m.toolName, m.name))
 			if !ok {
 				continue // an answer to nothing: the history was trimmed
 			}
-			r.Input = append(r.Input, encode(map[string]string{"type": "function_call_output", "call_id": id, "output": m.Content}))
+			r.Input = append(r.Input, codex.CallItem("function_call_output", id, "", "output", orEmpty(m.content)))
 		default:
-			return codex.Invalid("messages", "messages[%d]: the role %q is unknown. Use system, user, assistant or tool", i, m.Role)
+			return codex.Invalid("messages", "messages[%d]: the role %q is unknown. Use system, user, assistant or tool", i, m.role)
 		}
 	}
 	return nil
 }
 
-// user is a message with pictures, which come as bare base64.
-func user(text string, images []string) (json.RawMessage, error) {
-	parts := []any{map[string]string{"type": "input_text", "text": text}}
+// orEmpty is a JSON string.
+func orEmpty(text json.RawMessage) json.RawMessage {
+	if text == nil {
+		return json.RawMessage(`""`)
+	}
+	return text
+}
+
+// user is a message with a text, a JSON string, and pictures, which come as bare base64.
+func user(text json.RawMessage, images []string) (json.RawMessage, error) {
+	parts := []json.RawMessage{codex.InputText(orEmpty(text))}
 	for i, image := range images {
 		url := image
 		if !strings.HasPrefix(image, "data:") {
@@ -253,7 +302,7 @@ func user(text string, images []string) (json.RawMessage, error) {
 			}
 			url = "data:" + http.DetectContentType(head) + ";base64," + image
 		}
-		parts = append(parts, map[string]string{"type": "input_image", "image_url": url})
+		parts = append(parts, encode(map[string]string{"type": "input_image", "image_url": url}))
 	}
-	return encode(map[string]any{"type": "message", "role": "user", "content": parts}), nil
+	return codex.MessageParts("user", parts), nil
 }

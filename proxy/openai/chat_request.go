@@ -242,7 +242,7 @@ func (c *chatRequest) convert(cache *codex.ReasoningCache, model string) error {
 			if err != nil {
 				return fail(err)
 			}
-			c.Input = append(c.Input, callItem(kind, id, "", "output", output))
+			c.Input = append(c.Input, codex.CallItem(kind, id, "", "output", output))
 		default:
 			return fail(codex.Invalid("messages", "the role %s is unknown. Use system, developer, user, assistant or tool", quoteName(m.role)))
 		}
@@ -257,7 +257,7 @@ func (c *chatRequest) assistant(m chatMessage, index int, cache *codex.Reasoning
 		return err
 	}
 	if text == nil && m.refusal != nil {
-		text = orNone(rawjson.String(m.refusal))
+		text = rawjson.NotEmpty(rawjson.String(m.refusal))
 	}
 	var calls []json.RawMessage
 	first := ""
@@ -266,14 +266,14 @@ func (c *chatRequest) assistant(m chatMessage, index int, cache *codex.Reasoning
 		first = cmp.Or(first, id)
 		if own := rawjson.Get(call, "custom"); own.IsObject() {
 			custom[id] = true
-			calls = append(calls, callItem("custom_tool_call", id, c.names.Shorten(own.Get("name").Str), "input", stringOf(own.Get("input"))))
+			calls = append(calls, codex.CallItem("custom_tool_call", id, c.names.Shorten(own.Get("name").Str), "input", stringOf(own.Get("input"))))
 			continue
 		}
 		f := rawjson.Get(call, "function")
 		if !f.IsObject() {
 			return codex.Invalid("messages", "tool_calls must be a list of objects with id and function")
 		}
-		calls = append(calls, callItem("function_call", id, c.names.Shorten(f.Get("name").Str), "arguments", arguments(f.Get("arguments"))))
+		calls = append(calls, codex.CallItem("function_call", id, c.names.Shorten(f.Get("name").Str), "arguments", arguments(f.Get("arguments"))))
 	}
 	if m.function != nil && len(calls) == 0 {
 		f := gjson.Parse(rawjson.View(m.function))
@@ -283,7 +283,7 @@ func (c *chatRequest) assistant(m chatMessage, index int, cache *codex.Reasoning
 		name := f.Get("name").Str
 		first = "call_function_" + strconv.Itoa(index)
 		pending[name] = first
-		calls = append(calls, callItem("function_call", first, c.names.Shorten(name), "arguments", arguments(f.Get("arguments"))))
+		calls = append(calls, codex.CallItem("function_call", first, c.names.Shorten(name), "arguments", arguments(f.Get("arguments"))))
 	}
 	if first != "" {
 		c.Input = append(c.Input, cache.Before(model, first)...)
@@ -293,18 +293,6 @@ func (c *chatRequest) assistant(m chatMessage, index int, cache *codex.Reasoning
 	}
 	c.Input = append(c.Input, calls...)
 	return nil
-}
-
-// callItem is a call or its result. name is left out when it is empty; value is JSON, and goes up as it is.
-func callItem(kind, id, name, field string, value json.RawMessage) json.RawMessage {
-	b := make([]byte, 0, len(value)+len(id)+len(name)+100)
-	b = append(append(append(b, `{"type":"`...), kind...), `","call_id":`...)
-	b = append(b, encode(id)...)
-	if name != "" {
-		b = append(append(b, `,"name":`...), encode(name)...)
-	}
-	b = append(append(append(b, `,"`...), field...), `":`...)
-	return append(append(b, value...), '}')
 }
 
 // stringOf is a value that should be a string as one.
@@ -361,7 +349,7 @@ func readContent(raw json.RawMessage) (text json.RawMessage, parts []contentPart
 				p.kind = rawjson.Text(value)
 			case "text", "refusal":
 				if rawjson.IsString(value) {
-					p.text = orNone(rawjson.String(value))
+					p.text = rawjson.NotEmpty(rawjson.String(value))
 				}
 			case "image_url":
 				p.image = value
@@ -375,19 +363,11 @@ func readContent(raw json.RawMessage) (text json.RawMessage, parts []contentPart
 	return nil, parts, nil
 }
 
-// orNone is a JSON string, or nil for an empty one.
-func orNone(s json.RawMessage) json.RawMessage {
-	if len(s) <= 2 {
-		return nil
-	}
-	return s
-}
-
 // plainText joins the text of a message that can hold nothing else, as a JSON string; nil for none.
 func plainText(raw json.RawMessage) (json.RawMessage, error) {
 	text, parts, err := readContent(raw)
 	if err != nil || parts == nil {
-		return orNone(text), err
+		return rawjson.NotEmpty(text), err
 	}
 	var texts []json.RawMessage
 	for _, p := range parts {
@@ -395,18 +375,7 @@ func plainText(raw json.RawMessage) (json.RawMessage, error) {
 			texts = append(texts, p.text)
 		}
 	}
-	if len(texts) < 2 {
-		return slices.Concat(texts...), nil
-	}
-	// Strings are joined as they are: each without its quotation marks, a line break between two.
-	joined := []byte{'"'}
-	for i, t := range texts {
-		if i > 0 {
-			joined = append(joined, `\n`...)
-		}
-		joined = append(joined, t[1:len(t)-1]...)
-	}
-	return append(joined, '"'), nil
+	return rawjson.Join(texts, `\n`), nil
 }
 
 // userMessage is a user's message as the Responses API has it.
@@ -417,27 +386,24 @@ func userMessage(raw json.RawMessage) (json.RawMessage, error) {
 		return nil, err
 	case parts != nil:
 		content, err := inputParts(parts)
-		return append(append([]byte(`{"type":"message","role":"user","content":`), content...), '}'), err
+		return codex.MessageParts("user", content), err
 	case text == nil:
 		text = json.RawMessage(`""`)
 	}
 	return codex.MessageOf("user", text), nil
 }
 
-// inputParts is a list of parts as the Responses API has them.
-func inputParts(parts []contentPart) (json.RawMessage, error) {
-	list := []byte{'['}
+// inputParts are parts as the Responses API has them.
+func inputParts(parts []contentPart) ([]json.RawMessage, error) {
+	list := make([]json.RawMessage, 0, len(parts))
 	for j, p := range parts {
 		item, err := p.input()
 		if e, ok := err.(*codex.Error); ok { //nolint:errorlint // made right here
 			return nil, codex.Invalid(strings.TrimSuffix("content["+strconv.Itoa(j)+"]."+e.Param, "."), "%s", e.Message)
 		}
-		if j > 0 {
-			list = append(list, ',')
-		}
-		list = append(list, item...)
+		list = append(list, item)
 	}
-	return append(list, ']'), nil
+	return list, nil
 }
 
 type inputText struct {
@@ -459,7 +425,7 @@ func (p contentPart) input() (json.RawMessage, error) {
 		if text == nil {
 			text = json.RawMessage(`""`)
 		}
-		return slices.Concat([]byte(`{"type":"input_text","text":`), text, []byte("}")), nil
+		return codex.InputText(text), nil
 	case "image_url", "input_image":
 		url, detail := p.image, gjson.Result{}
 		if !rawjson.IsString(url) {
@@ -503,7 +469,8 @@ func toolOutput(raw json.RawMessage) (json.RawMessage, error) {
 	}
 	for _, p := range parts {
 		if p.kind != "text" && p.kind != "" {
-			return inputParts(parts)
+			list, err := inputParts(parts)
+			return rawjson.AppendList(nil, list), err
 		}
 	}
 	text, err := plainText(raw)

@@ -6,6 +6,7 @@ package rawjson
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"unicode/utf8"
 	"unsafe"
 
@@ -91,6 +92,49 @@ func String(s json.RawMessage) json.RawMessage {
 	enc.SetEscapeHTML(false)
 	enc.Encode(text) //nolint:errcheck // a string
 	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+}
+
+// NotEmpty is a string, or nil for an empty one.
+func NotEmpty(s json.RawMessage) json.RawMessage {
+	if len(s) <= 2 {
+		return nil
+	}
+	return s
+}
+
+// Join puts strings, which are not empty, into one. between stands between two, as it is written inside a JSON string.
+// Without any the result is nil.
+func Join(strings []json.RawMessage, between string) json.RawMessage {
+	switch len(strings) {
+	case 0:
+		return nil
+	case 1:
+		return strings[0]
+	}
+	joined := []byte{'"'}
+	for i, s := range strings {
+		if i > 0 {
+			joined = append(joined, between...)
+		}
+		joined = append(joined, s[1:len(s)-1]...)
+	}
+	return append(joined, '"')
+}
+
+// AppendList adds a list of values to b.
+func AppendList(b []byte, values []json.RawMessage) []byte {
+	size := 2 + len(values)
+	for _, v := range values {
+		size += len(v)
+	}
+	b = append(slices.Grow(b, size), '[')
+	for i, v := range values {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, v...)
+	}
+	return append(b, ']')
 }
 
 // spellsHalves reports whether a string spells a character in two, or half of one.
