@@ -260,17 +260,21 @@ func (r *Request) Estimate() int64 {
 	size, n := len(r.Instructions)+len(r.Text), 0
 	for _, item := range r.Input {
 		size += len(item)
-		for _, list := range []string{"content", "output"} {
-			gjson.GetBytes(item, list).ForEach(func(_, part gjson.Result) bool {
-				for _, field := range []string{"image_url", "file_data"} {
-					if data := part.Get(field).Raw; data != "" {
-						size -= len(data)
-						n++
-					}
+		rawjson.Each(item, func(name string, value json.RawMessage) bool {
+			if name == "content" || name == "output" {
+				parts, _ := rawjson.Elements(value)
+				for _, part := range parts {
+					rawjson.Each(part, func(name string, value json.RawMessage) bool {
+						if name == "image_url" || name == "file_data" {
+							size -= len(value)
+							n++
+						}
+						return true
+					})
 				}
-				return true
-			})
-		}
+			}
+			return true
+		})
 	}
 	for _, tool := range r.Tools {
 		size += len(tool)
