@@ -9,6 +9,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/rawjson"
 	"codex-proxy/proxy/reply"
 )
 
@@ -22,7 +23,7 @@ type converter struct {
 	calls   int
 
 	user     []json.RawMessage // parts of the user's message, not written yet
-	said     strings.Builder   // the model's, likewise
+	said     []json.RawMessage // the model's text, likewise: strings
 	thoughts []json.RawMessage // reasoning that belongs to what follows
 	reasoned bool              // the model's turn has brought its reasoning
 }
@@ -73,7 +74,7 @@ func (c *converter) add(item json.RawMessage) { c.r.Input = append(c.r.Input, it
 // endUser writes the user's message.
 func (c *converter) endUser() {
 	if len(c.user) > 0 {
-		c.add(reply.Encode(map[string]any{"type": "message", "role": "user", "content": c.user}))
+		c.add(codex.MessageParts("user", c.user))
 		c.user = nil
 	}
 }
@@ -85,12 +86,12 @@ func (c *converter) endModel() {
 }
 
 func (c *converter) endText() {
-	if c.said.Len() == 0 {
+	if c.said == nil {
 		return
 	}
 	c.think()
-	c.add(codex.Message("assistant", c.said.String()))
-	c.said.Reset()
+	c.add(codex.MessageOf("assistant", rawjson.Join(c.said, "")))
+	c.said = nil
 }
 
 func (c *converter) think() {
@@ -99,12 +100,16 @@ func (c *converter) think() {
 }
 
 func (c *converter) modelPart(raw gjson.Result) {
-	text, thought := "", false
+	thought := false
+	var text json.RawMessage
 	var call gjson.Result
-	each(raw, func(name string, v gjson.Result) {
+	eachRaw(raw, func(name string, value json.RawMessage) {
+		if name == "text" {
+			text = stringOf(value)
+			return
+		}
+		v := gjson.Parse(rawjson.View(value))
 		switch name {
-		case "text":
-			text = v.String()
 		case "thought":
 			thought = v.Bool()
 		case "thoughtSignature":
@@ -115,13 +120,13 @@ func (c *converter) modelPart(raw gjson.Result) {
 		case "functionCall":
 			call = v
 		case "executableCode":
-			text = field(v, "code").String()
+			text = stringOf(rawjson.Raw(field(v, "code").Raw))
 		case "codeExecutionResult":
-			text = field(v, "output").String()
+			text = stringOf(rawjson.Raw(field(v, "output").Raw))
 		}
 	})
-	if !thought {
-		c.said.WriteString(text)
+	if t := rawjson.NotEmpty(text); t != nil && !thought {
+		c.said = append(c.said, t)
 	}
 	if call.Exists() {
 		c.endText()
@@ -154,14 +159,17 @@ func (c *converter) call(call gjson.Result) {
 }
 
 func (c *converter) userPart(raw gjson.Result) (err error) {
-	each(raw, func(name string, v gjson.Result) {
+	eachRaw(raw, func(name string, value json.RawMessage) {
+		if name == "text" {
+			if text := rawjson.NotEmpty(stringOf(value)); text != nil {
+				c.user = append(c.user, codex.InputText(text))
+			}
+			return
+		}
+		v := gjson.Parse(rawjson.View(value))
 		var p json.RawMessage
 		var e error
 		switch name {
-		case "text":
-			if text := v.String(); text != "" {
-				p = inputText(text)
-			}
 		case "inlineData":
 			p, e = inline(v)
 		case "fileData":
@@ -249,6 +257,14 @@ func resultText(response gjson.Result) string {
 		return output.String()
 	}
 	return response.Raw
+}
+
+// stringOf is a value that should be a string as one.
+func stringOf(value json.RawMessage) json.RawMessage {
+	if !rawjson.IsString(value) {
+		return reply.Encode(gjson.Parse(rawjson.View(value)).String())
+	}
+	return rawjson.String(value)
 }
 
 func inputText(text string) json.RawMessage {

@@ -11,6 +11,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/rawjson"
 	"codex-proxy/proxy/reply"
 )
 
@@ -32,7 +33,7 @@ type request struct {
 
 // params is the one table of what a caller may send. What is not here is dropped, as safety settings are.
 var params = map[string]func(*request, json.RawMessage) error{
-	"contents": func(r *request, v json.RawMessage) error { r.contents = gjson.ParseBytes(v); return nil },
+	"contents": func(r *request, v json.RawMessage) error { r.contents = gjson.Parse(rawjson.View(v)); return nil },
 	"systemInstruction": func(r *request, v json.RawMessage) error {
 		r.Instructions = joinText(parts(gjson.ParseBytes(v)))
 		return nil
@@ -121,12 +122,14 @@ func camelKeys(fields map[string]json.RawMessage) map[string]json.RawMessage {
 
 // each calls f with the fields of an object, by the API's names for them. Null counts as absent.
 func each(object gjson.Result, f func(name string, v gjson.Result)) {
-	if !object.IsObject() {
-		return
-	}
-	object.ForEach(func(name, v gjson.Result) bool {
-		if v.Type != gjson.Null {
-			f(camel(name.String()), v)
+	eachRaw(object, func(name string, value json.RawMessage) { f(name, gjson.Parse(rawjson.View(value))) })
+}
+
+// eachRaw is each for who needs no value decoded.
+func eachRaw(object gjson.Result, f func(name string, value json.RawMessage)) {
+	rawjson.Each(rawjson.Raw(object.Raw), func(name string, value json.RawMessage) bool {
+		if !rawjson.IsNull(value) {
+			f(camel(name), value)
 		}
 		return true
 	})

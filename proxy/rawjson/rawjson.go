@@ -16,6 +16,9 @@ import (
 // View is b as a string.
 func View(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
+// Raw is a string as bytes, which must not be written to.
+func Raw(s string) json.RawMessage { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+
 // Get is the value at a path of gjson's, as gjson.GetBytes gives it, but for the copy.
 func Get(document []byte, path string) gjson.Result { return gjson.Get(View(document), path) }
 

@@ -76,26 +76,19 @@ func TestNothingIsCopied(t *testing.T) {
 	}
 }
 
+// TestWorkIsLinear: what is quadratic takes minutes for a megabyte of marks, and what is linear some milliseconds.
 func TestWorkIsLinear(t *testing.T) {
-	cost := func(text string, n int) time.Duration {
-		document := []byte(`{"a":["` + strings.Repeat(text, n) + `"]}`)
+	begin := time.Now()
+	for _, text := range []string{`\"`, `\\`, `\u0041`, `a\n`, `","`, `",[["x"]],"`} {
+		document := []byte(`{"a":["` + strings.Repeat(text, 1<<20/len(text)) + `"]}`)
 		if !json.Valid(document) {
 			t.Fatal("no JSON")
 		}
-		best := time.Hour
-		for range 3 {
-			begin := time.Now()
-			fields, _ := Fields(document)
-			list, _ := Elements(fields["a"])
-			String(list[0])
-			best = min(best, time.Since(begin))
-		}
-		return best
+		fields, _ := Fields(document)
+		list, _ := Elements(fields["a"])
+		String(list[0])
 	}
-	for _, text := range []string{`\"`, `\\`, `\u0041`, `a\n`, `","`, `",[["x"]],"`} {
-		few, many := cost(text, 5_000), cost(text, 200_000)
-		if many > 400*few+10*time.Millisecond { // quadratic would be 1,600
-			t.Errorf("%s: 40 times as many take %s, not %s", text, many, few)
-		}
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("it takes %s", took)
 	}
 }
