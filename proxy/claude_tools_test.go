@@ -186,13 +186,14 @@ func TestToolsThatRunAtAnthropicAreLeftOut(t *testing.T) {
 			t.Errorf("%s: %d %s, sent %s, told %q", kind, status, answer, names, header.Get("X-Codex-Proxy-Dropped"))
 		}
 		status, answer = r.post("/v1/messages", `{"max_tokens":9,"messages":[{"role":"user","content":"hello"}],"tool_choice":{"type":"tool","name":"theirs"},`+tools+`}`)
-		if status != 400 || !strings.Contains(get(answer, "error.message").Str, "theirs") {
+		if status != 400 || !strings.Contains(get(answer, "error.message").Str, `"theirs" runs at Anthropic`) {
 			t.Errorf("%s, forced: %d %s", kind, status, answer)
 		}
 	}
-	status, answer := r.post("/v1/messages", `{"max_tokens":9,"messages":[{"role":"user","content":"hello"}],"tool_choice":{"type":"any"},"tools":[{"type":"code_execution_20260521","name":"code_execution"}]}`)
-	if status != 200 {
-		t.Errorf("any of none: %d %s", status, answer)
+	status, header, answer, _ := r.do("POST", "/v1/messages", `{"max_tokens":9,"messages":[{"role":"user","content":"hello"}],"tool_choice":{"type":"any"},"tools":[{"type":"code_execution_20260521","name":"code_execution"}]}`)
+	sent := r.backend.Requests("/responses")
+	if status != 200 || gjson.GetBytes(sent[len(sent)-1].Body, "tool_choice").Exists() || !strings.HasSuffix(header.Get("X-Codex-Proxy-Dropped"), ", tool_choice") {
+		t.Errorf("any of none: %d %s, told %q", status, answer, header.Get("X-Codex-Proxy-Dropped"))
 	}
 	for _, kind := range []string{"computer_toolset_20260801", "browser_toolset_20260801"} {
 		status, answer := r.post("/v1/messages", `{"max_tokens":9,"messages":[{"role":"user","content":"hello"}],"tools":[{"type":"`+kind+`"}]}`)

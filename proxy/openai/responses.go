@@ -162,13 +162,16 @@ func (h *Handler) streamResponses(w http.ResponseWriter, t *turn, s *codex.Strea
 			data = t.complete(ev.Type, data)
 		}
 		events++
-		if len(data) != len(ev.Data) {
+		if !same(data, ev.Data) {
 			raw = append(append([]byte("event: "+ev.Type+"\ndata: "), data...), '\n', '\n')
 		}
 		telling = telling || !ev.Prelude()
 		pending = append(pending, raw...)
 	}
 }
+
+// same reports whether two slices are one.
+func same(a, b []byte) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
 
 // breakResponses ends an answer that broke off: with an HTTP error when nothing was sent, else with an error event and
 // a connection that is cut, so that no client takes what it has for the whole. n events came before.
