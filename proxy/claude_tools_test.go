@@ -206,9 +206,13 @@ func TestToolsThatRunAtAnthropicAreLeftOut(t *testing.T) {
 // TestWhatAToolHasBesides is told, but not that the backend caches by itself.
 func TestWhatAToolHasBesides(t *testing.T) {
 	r := newRig(t)
-	_, header, answer, _ := r.do("POST", "/v1/messages", `{"max_tokens":9,"messages":[{"role":"user","content":"hello"}],"tools":[{"name":"mine","input_schema":{"type":"object"},"cache_control":{"type":"ephemeral"},"strict":true,"defer_loading":true,"input_examples":[{}],"allowed_callers":["direct"]},{"name":"other","strict":false,"input_schema":{"type":"object"}}]}`)
+	_, header, answer, _ := r.do("POST", "/v1/messages", `{"max_tokens":9,"messages":[{"role":"user","content":"hello"}],"tools":[{"name":"mine","input_schema":{"type":"object"},"cache_control":{"type":"ephemeral"},"strict":true,"defer_loading":true,"input_examples":[{}],"allowed_callers":["direct"]}]}`)
 	if got := header.Get("X-Codex-Proxy-Dropped"); got != "max_tokens, tools.allowed_callers, tools.defer_loading, tools.input_examples, tools.strict" {
 		t.Errorf("told %q: %s", got, answer)
+	}
+	_, header, _, _ = r.do("POST", "/v1/messages", `{"max_tokens":9,"messages":[{"role":"user","content":"hello"}],"tools":[{"name":"plain","strict":false,"defer_loading":false,"input_schema":{"type":"object"}}]}`)
+	if got := header.Get("X-Codex-Proxy-Dropped"); got != "max_tokens" {
+		t.Errorf("of a plain tool %q is told", got)
 	}
 }
 
