@@ -234,6 +234,9 @@ func TestOpenResponsesGoesOn(t *testing.T) {
 			t.Error(ev)
 		}
 	}
+	if _, full := r.post("/v1/responses", `{"model":"gpt-5.5","previous_response_id":"`+get(first, "id").Str+`","input":"[[full]]"}`); get(full, "previous_response_id").Str != get(first, "id").Str {
+		t.Errorf("where the backend names none: %s", full)
+	}
 	const tools = `"tools":[{"type":"function","name":"get_weather","parameters":{"type":"object","properties":{"location":{"type":"string"}}}}]`
 	_, call := r.post("/v1/responses", `{"model":"gpt-5.5","input":"get_weather",`+tools+`,"tool_choice":{"type":"function","name":"get_weather"}}`)
 	id := get(call, `output.#(type=="function_call").call_id`).Str

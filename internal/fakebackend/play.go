@@ -26,7 +26,7 @@ type player struct {
 	unnamed  bool          // events without an event: line
 	split    bool          // a byte at a time
 	delay    time.Duration // before each event
-	full     bool          // the last event lists the output
+	full     bool          // the last event lists the output, and names no answer before
 	gone     bool
 }
 
@@ -465,6 +465,9 @@ func (p *player) finish(event, status string, more map[string]any) {
 	}
 	response := map[string]any{"id": p.id, "object": "response", "created_at": time.Now().Unix(), "status": status,
 		"model": p.doc.Get("model").Str, "output": output, "usage": p.usage(), "store": false}
+	if p.full {
+		response["previous_response_id"] = nil
+	}
 	for k, v := range more {
 		response[k] = v
 	}
