@@ -237,6 +237,10 @@ func TestOpenResponsesGoesOn(t *testing.T) {
 	if _, full := r.post("/v1/responses", `{"model":"gpt-5.5","previous_response_id":"`+get(first, "id").Str+`","input":"[[full]]"}`); get(full, "previous_response_id").Str != get(first, "id").Str {
 		t.Errorf("where the backend names none: %s", full)
 	}
+	_, stream = r.post("/v1/responses", `{"model":"gpt-5.5","stream":true,"previous_response_id":"`+get(first, "id").Str+`","input":"[[full]]"}`)
+	if _, data = sseEvents(stream); get(data[len(data)-1], "response.previous_response_id").Str != get(first, "id").Str {
+		t.Errorf("in a stream: %s", data[len(data)-1])
+	}
 	const tools = `"tools":[{"type":"function","name":"get_weather","parameters":{"type":"object","properties":{"location":{"type":"string"}}}}]`
 	_, call := r.post("/v1/responses", `{"model":"gpt-5.5","input":"get_weather",`+tools+`,"tool_choice":{"type":"function","name":"get_weather"}}`)
 	id := get(call, `output.#(type=="function_call").call_id`).Str
