@@ -32,7 +32,7 @@ export function refusal(path, status, type, code, message, origin) {
   path = normalise(path);
   let body = { error: { message, type, param: null, code } };
   if (path === "/messages" || path.startsWith("/messages/")) body = { type: "error", error: { type, message } };
-  else if (path.startsWith("/api/") && path !== "/api/codex/usage") body = { error: message };
+  else if (path.startsWith("/api/") && !path.startsWith("/api/codex/")) body = { error: message };
   const headers = { "cache-control": "no-store" };
   if (origin) Object.assign(headers, { "access-control-allow-origin": origin, vary: "Origin" }); // so that a page can show why
   return Response.json(body, { status, headers });
