@@ -31,7 +31,13 @@ func ObjectSchema(schema json.RawMessage, strict bool, path string) (json.RawMes
 	if !strict {
 		return out, nil
 	}
-	s := strictSchema{root: gjson.ParseBytes(out)}
+	s := strictSchema{gjson.ParseBytes(out), map[string]bool{}, new(int)}
+	for _, name := range definitions {
+		s.root.Get(gjson.Escape(name)).ForEach(func(key, _ gjson.Result) bool {
+			s.leads["#/"+name+"/"+key.String()] = true
+			return true
+		})
+	}
 	return s.rewrite(s.root, path, 0)
 }
 
@@ -122,7 +128,29 @@ func resolve(root gjson.Result, ref string) (gjson.Result, bool) {
 // strictSchema writes a schema in the words of strict mode: additionalProperties is false where it is not said, oneOf is
 // anyOf, an allOf of one is that one, and what only explains is left out where it must not stand. What can't be said is an
 // error. Recursion is no matter: references stay as they are.
-type strictSchema struct{ root gjson.Result }
+type strictSchema struct {
+	root  gjson.Result
+	leads map[string]bool // by reference; each one that is not here takes a look through the whole schema
+	looks *int
+}
+
+// schemaReferences is how many different references are looked at beyond those to definitions.
+const schemaReferences = 1000
+
+func (s strictSchema) reference(ref, path string) error {
+	leads, seen := s.leads[ref]
+	if !seen {
+		if *s.looks++; *s.looks > schemaReferences {
+			return Invalid(path, "%s is one reference too many. Refer to $defs", path)
+		}
+		_, leads = resolve(s.root, ref)
+		s.leads[ref] = leads
+	}
+	if !leads {
+		return Invalid(path, "%s does not lead to a schema in this one", path)
+	}
+	return nil
+}
 
 // unsayable are fields that strict mode does not have, and without which a schema means something else.
 var unsayable = []string{"not", "if", "then", "else", "dependentRequired", "dependentSchemas", "patternProperties"}
@@ -139,7 +167,11 @@ func (s strictSchema) rewrite(v gjson.Result, path string, depth int) (json.RawM
 	}
 	fields := fieldsOf(v)
 	if all := v.Get("allOf").Array(); len(all) == 1 {
-		one := slices.DeleteFunc(fieldsOf(all[0]), func(f schemaField) bool { return slices.ContainsFunc(fields, named(f.name)) })
+		own := map[string]bool{}
+		for _, f := range fields {
+			own[f.name] = true
+		}
+		one := slices.DeleteFunc(fieldsOf(all[0]), func(f schemaField) bool { return own[f.name] })
 		fields = append(slices.DeleteFunc(fields, named("allOf")), one...)
 	}
 	ref := slices.ContainsFunc(fields, named("$ref"))
@@ -152,9 +184,7 @@ func (s strictSchema) rewrite(v gjson.Result, path string, depth int) (json.RawM
 		case f.name == "default", ref && slices.Contains(explaining, f.name):
 			continue
 		case f.name == "$ref":
-			if _, ok := resolve(s.root, value.String()); !ok {
-				err = Invalid(at, "%s does not lead to a schema in this one", at)
-			}
+			err = s.reference(value.String(), at)
 		case slices.Contains(unsayable, f.name), f.name == "allOf":
 			err = Invalid(at, "%s is not available with strict true. Say it another way, or send strict false", at)
 		case f.name == "oneOf" && !v.Get("anyOf").Exists():

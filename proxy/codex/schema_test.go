@@ -3,8 +3,10 @@ package codex
 import (
 	"encoding/json"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestSchemasAreBroughtIntoWhatTheBackendTakes(t *testing.T) {
@@ -63,6 +65,32 @@ func TestSchemasThatCantBeBroughtAreNamedByTheirPath(t *testing.T) {
 		var e *Error
 		if !errors.As(err, &e) || e.Status != 400 || (e.Param != c.param && c.param != "") || !strings.HasPrefix(e.Message, e.Param) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestSchemasAreReadInAsMuchTimeAsTheyAreLong: a program of this machine must not stop the others by one.
+func TestSchemasAreReadInAsMuchTimeAsTheyAreLong(t *testing.T) {
+	var defs, refs, odd, names strings.Builder
+	for i := range 20_000 {
+		n := strconv.Itoa(i)
+		defs.WriteString(`"d` + n + `":{},`)
+		refs.WriteString(`{"$ref":"#/$defs/d` + n + `"},`)
+		odd.WriteString(`{"$ref":"#/properties/a/d` + n + `"},`)
+	}
+	for i := range 100_000 {
+		names.WriteString(`"x` + strconv.Itoa(i) + `":1,`)
+	}
+	cut := func(b *strings.Builder) string { return strings.TrimSuffix(b.String(), ",") }
+	for name, fields := range map[string]string{
+		"references":     `"$defs":{` + cut(&defs) + `},"anyOf":[` + cut(&refs) + `]`,
+		"odd references": `"properties":{"a":{` + cut(&defs) + `}},"required":["a"],"anyOf":[` + cut(&odd) + `]`,
+		"all of one":     names.String() + `"allOf":[{` + strings.ReplaceAll(cut(&names), `"x`, `"y`) + `}]`,
+	} {
+		start := time.Now()
+		_, err := ObjectSchema(json.RawMessage(`{"type":"object",`+fields+`}`), true, "s")
+		if took := time.Since(start); took > 5*time.Second || (err != nil) != (name == "odd references") {
+			t.Errorf("%s: %s, %v", name, took, err)
 		}
 	}
 }
