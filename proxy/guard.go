@@ -104,8 +104,7 @@ func forbiddenOrigin(message string) *codex.Error {
 }
 
 // exposed are the headers that a page may read beside those that it may always.
-const exposed = "x-request-id, x-codex-proxy-dropped, x-codex-proxy-limit, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, " +
-	"x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, retry-after"
+const exposed = "x-request-id, x-codex-proxy-dropped, x-codex-proxy-limit, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, retry-after"
 
 // letRead lets a page read the answer.
 func (g *Guard) letRead(w http.ResponseWriter, origin string) {

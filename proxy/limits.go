@@ -17,8 +17,9 @@ const limitHeader = "X-Codex-Proxy-Limit"
 const nearlyFull = 90
 
 // announceLimits tells how much of the plan is left in the headers by which OpenAI's clients pace themselves. The plan has
-// windows and no numbers of requests or tokens, so both are told in percent of the tightest window: 100 is the limit, and 0
-// is left only once it is full. Without a window that is known there are none.
+// windows and no numbers of requests, so what is told is percent of the tightest window: 100 is the limit, and 0 is left only
+// once it is full. Nothing is told in tokens: a client that took percent for tokens would wait for hours before a request
+// that needs more. Without a window that is known there are none.
 // Source: OpenAI guide on rate limits, headers.
 func announceLimits(h http.Header, u codex.Usage, now time.Time) {
 	w, ok := u.Tightest(now)
@@ -33,12 +34,10 @@ func announceLimits(h http.Header, u codex.Usage, now time.Time) {
 	if !w.ResetsAt.IsZero() {
 		reset = (w.ResetsAt.Sub(now) + time.Second - 1).Truncate(time.Second)
 	}
-	for _, kind := range []string{"Requests", "Tokens"} {
-		h.Set("X-Ratelimit-Limit-"+kind, "100")
-		h.Set("X-Ratelimit-Remaining-"+kind, strconv.Itoa(int(math.Ceil(100-used))))
-		if reset > 0 {
-			h.Set("X-Ratelimit-Reset-"+kind, reset.String())
-		}
+	h.Set("X-Ratelimit-Limit-Requests", "100")
+	h.Set("X-Ratelimit-Remaining-Requests", strconv.Itoa(int(math.Ceil(100-used))))
+	if reset > 0 {
+		h.Set("X-Ratelimit-Reset-Requests", reset.String())
 	}
 	if used < nearlyFull {
 		return
