@@ -94,10 +94,13 @@ func (c *Client) Stream(ctx context.Context, r *Request) (*Stream, error) {
 		return nil, signInError(ctx, err)
 	}
 	c.Models.await(ctx, c)
-	ctx, cancel := context.WithCancelCause(ctx)
+	caller := ctx
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(caller)) // so that Close can outlive the caller
+	leave := context.AfterFunc(caller, func() { cancel(context.Cause(caller)) })
 	idle := newIdle(c.KeepAlive, c.IdleTimeout, cancel)
 	resp, sent, err := c.deliver(ctx, token, r)
 	if err != nil {
+		leave()
 		idle.stop()
 		cancel(nil)
 		if errors.Is(err, errIdle) {
@@ -106,7 +109,7 @@ func (c *Client) Stream(ctx context.Context, r *Request) (*Stream, error) {
 		return nil, err
 	}
 	return &Stream{Header: resp.Header, Model: sent.model, Effort: sent.effort,
-		dec: NewDecoder(resp.Body), body: resp.Body, cancel: cancel, ctx: ctx, idle: idle, advice: c.Advice}, nil
+		dec: NewDecoder(resp.Body), body: resp.Body, cancel: cancel, leave: leave, ctx: ctx, idle: idle, advice: c.Advice}, nil
 }
 
 // deliver makes the body and posts it. It makes another one, once for each reason, when the sign-in was replaced by one of

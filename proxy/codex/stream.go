@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ type Stream struct {
 	dec     *Decoder
 	body    io.ReadCloser
 	cancel  context.CancelCauseFunc
+	leave   func() bool // parts from the caller's context
 	ctx     context.Context
 	advice  Advice
 	done    bool      // the last event was handed out
@@ -115,9 +117,25 @@ func (s *Stream) broken(err error) error {
 // Done reports whether the answer has come to its end.
 func (s *Stream) Done() bool { return s.done }
 
-// Close ends the request at the backend.
+// finishPatience is how long the end of a stream may take after the event that ends the answer.
+const finishPatience = time.Second
+
+// Close ends the request at the backend. One whose answer is whole is read on to the end of its stream, which comes at once:
+// a connection that is left before that can't be used again, and over HTTP/2 each request would be reset.
 func (s *Stream) Close() {
 	s.idle.stop()
+	if s.done && runtime.GOOS != "js" && s.leave() { // a Worker may not read on after its request
+		go s.finish()
+		return
+	}
+	s.cancel(nil)
+	s.body.Close()
+}
+
+func (s *Stream) finish() {
+	timer := time.AfterFunc(finishPatience, func() { s.cancel(nil) })
+	io.Copy(io.Discard, io.LimitReader(s.body, maxEvent)) //nolint:errcheck // it is over
+	timer.Stop()
 	s.cancel(nil)
 	s.body.Close()
 }

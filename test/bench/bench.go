@@ -289,6 +289,28 @@ func (p *parts) memories(r *report, all []*target, overTLS bool) error {
 	if !overTLS {
 		return nil
 	}
+	const size = 10 << 20
+	long := strings.Repeat(sentence, size/len(sentence))
+	r.say("\n| a conversation of 10 MB: most memory above idle | MB | times its size |\n| --- | --- | --- |")
+	for _, t := range all {
+		proxy, err := fresh(t)
+		if err != nil {
+			return err
+		}
+		time.Sleep(time.Second)
+		_, idle := proxy.memory()
+		err = t.ask(proxy, t.body(fast(3, 20, "0"), long, true), &watch{})
+		_, most := proxy.memory()
+		proxy.stop()
+		if err != nil && t != all[reference] {
+			return err
+		}
+		times := (most - idle) * (1 << 20) / size
+		if times > 3 && t != all[reference] {
+			r.missed = append(r.missed, fmt.Sprintf("a conversation of 10 MB, %s: %.1f times its size, not 3", t.name, times))
+		}
+		r.say("| %s | %.0f | %.1f |", t.name, most-idle, times)
+	}
 	history := samples{}
 	for range 5 {
 		for _, t := range all[:2] {
