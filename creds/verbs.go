@@ -192,8 +192,9 @@ func (m *Manager) Reload(ctx context.Context) error {
 }
 
 // SignOut deletes the sign-in from the store and ends it at the auth server, as far as that can be reached: revoked says
-// why not. What it was imported from stays as it is. A store that is not ours to delete from is ErrReadOnly, before
-// anything is done; nobody signed in is an *UnavailableError.
+// why not. What can't be read is deleted, too, and then revoked is the *StoreError that says so. What it was imported
+// from stays as it is. A store that is not ours to delete from is ErrReadOnly, before anything is done; nobody signed in
+// is an *UnavailableError.
 func (m *Manager) SignOut(ctx context.Context) (revoked, err error) {
 	err = m.change(byUser(ctx), func(ctx context.Context) error {
 		if err := m.removable(); err != nil {
@@ -204,10 +205,13 @@ func (m *Manager) SignOut(ctx context.Context) (revoked, err error) {
 			return err
 		}
 		defer release()
-		m.reread(ctx) //nolint:errcheck // what is known can be ended
+		unread := m.reread(ctx) // what is known can be ended all the same
 		c := m.owner.sign
 		if c.IsZero() {
-			return m.refusal()
+			if !errors.Is(unread, ErrUnreadable) && !errors.Is(unread, ErrCorrupt) {
+				return m.refusal()
+			}
+			revoked = unread
 		}
 		if err := m.save(ctx, Credentials{}); err != nil {
 			return err

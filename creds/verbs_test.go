@@ -229,6 +229,25 @@ func TestSignOutAndSignInAreRefusedBeforeAnythingIsDone(t *testing.T) {
 	})
 }
 
+func TestSignOutDeletesWhatCantBeReadAndSaysThatItWasNotEnded(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.write(w.path(), []byte(`{"tokens":{"access_tok`))
+		store := NewFileStore(w.path())
+		m := w.manager(store)
+		revoked, err := m.SignOut(t.Context())
+		if err != nil || !errors.Is(revoked, ErrCorrupt) {
+			t.Errorf("not ended because of %v; %v", revoked, err)
+		}
+		if _, err := store.Load(t.Context()); !errors.Is(err, ErrSignedOut) || m.State().Cause != CauseSignedOut {
+			t.Errorf("afterwards: %v, %+v", err, m.State())
+		}
+		w.write(w.path(), []byte(`{"auth_mode":"apikey","OPENAI_API_KEY":"sk-x"}`))
+		if _, err := w.manager(store).SignOut(t.Context()); err == nil {
+			t.Error("another program's API key was deleted")
+		}
+	})
+}
+
 func TestASignInToTheLegacyStoreIsStoredAsTheCLIDoes(t *testing.T) {
 	for name, before := range map[string]string{"empty": "", "an API key": `{"auth_mode":"apikey","OPENAI_API_KEY":"sk-x","future":1}`} {
 		bubble(t, func(t *testing.T, w *world) {

@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -38,8 +40,9 @@ var ErrStaysLocal = errors.New("a \"Sign in with ChatGPT\" stays on the machine 
 type AdminCredentials struct {
 	AccessToken  string `json:"accessToken"`
 	RefreshToken string `json:"refreshToken"`
-	ExpiresAt    int64  `json:"expiresAt"` // milliseconds since 1970
-	UserID       string `json:"userID,omitempty"`
+	ExpiresAt    int64  `json:"expiresAt"`           // milliseconds since 1970
+	UserID       string `json:"userID,omitempty"`    // the account of the token
+	Workspace    string `json:"workspace,omitempty"` // the account in use, where another one than the token's was chosen
 
 	IDToken string `json:"idToken,omitempty"`
 	Kind    string `json:"kind,omitempty"` // "codex", which it also is when this is empty; others are refused
@@ -49,6 +52,9 @@ type AdminCredentials struct {
 // EncodeAdmin writes c as the Worker stores it. The zero Credentials become {}.
 func EncodeAdmin(c creds.Credentials) []byte {
 	a := AdminCredentials{AccessToken: c.AccessToken, RefreshToken: c.RefreshToken, UserID: c.AccountID, IDToken: c.IDToken, Kind: string(c.Kind)}
+	if own := a.ownAccount(); own != "" && own != c.AccountID {
+		a.UserID, a.Workspace = own, c.AccountID
+	}
 	if !c.ExpiresAt.IsZero() {
 		a.ExpiresAt = c.ExpiresAt.UnixMilli()
 	}
@@ -68,8 +74,8 @@ func DecodeAdmin(raw []byte) (creds.Credentials, error) {
 	if err := json.Unmarshal(raw, &a); err != nil {
 		return creds.Credentials{}, errors.New("not the JSON of a sign-in")
 	}
-	if (a.AccessToken != "" && !headerWord(a.AccessToken)) || (a.UserID != "" && !headerWord(a.UserID)) {
-		return creds.Credentials{}, errors.New("a token or the userID has characters that can't be sent")
+	if (a.AccessToken != "" && !headerWord(a.AccessToken)) || (a.UserID != "" && !headerWord(a.UserID)) || (a.Workspace != "" && !headerWord(a.Workspace)) {
+		return creds.Credentials{}, errors.New("a token, the userID or the workspace has characters that can't be sent")
 	}
 	if c := a.credentials(); !a.local(c) {
 		return c, nil
@@ -84,7 +90,7 @@ func (a AdminCredentials) local(c creds.Credentials) bool {
 }
 
 func (a AdminCredentials) credentials() creds.Credentials {
-	c := creds.FromTokens(a.AccessToken, a.RefreshToken, a.IDToken, a.UserID)
+	c := creds.FromTokens(a.AccessToken, a.RefreshToken, a.IDToken, cmp.Or(a.Workspace, a.UserID))
 	if a.AccessToken == "" && a.RefreshToken == "" {
 		return creds.Credentials{}
 	}
@@ -95,6 +101,11 @@ func (a AdminCredentials) credentials() creds.Credentials {
 		c.LastRefresh = time.UnixMilli(a.Refresh)
 	}
 	return c
+}
+
+// ownAccount is the account that the tokens were made for; empty when they don't say.
+func (a AdminCredentials) ownAccount() string {
+	return creds.FromTokens(a.AccessToken, a.RefreshToken, a.IDToken, "").AccountID
 }
 
 // check names the first field that is missing or wrong.
@@ -116,6 +127,8 @@ func (a AdminCredentials) check() *codex.Error {
 		return codex.Invalid("refreshToken", "refreshToken is no token: it has characters that none has, or is longer than 64 KB")
 	case a.UserID != "" && !headerWord(a.UserID):
 		return codex.Invalid("userID", "userID has characters that no account id has, or is longer than 64 KB")
+	case a.Workspace != "" && !headerWord(a.Workspace):
+		return codex.Invalid("workspace", "workspace has characters that no account id has, or is longer than 64 KB")
 	case a.ExpiresAt < 0 || (a.ExpiresAt > 0 && (a.ExpiresAt < anHourAgoInSeconds || a.ExpiresAt > longAfterInMilliseconds)):
 		return codex.Invalid("expiresAt", "expiresAt must be in milliseconds since 1970")
 	case a.local(a.credentials()):
@@ -131,7 +144,7 @@ func headerWord(s string) bool {
 	return s != "" && len(s) <= 64<<10 && strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f }) < 0
 }
 
-// adminStatus is the answer of GET /admin/credentials/status.
+// adminStatus is the answer of GET /admin/credentials/status, and of what changes the sign-in.
 type adminStatus struct {
 	Type             string `json:"type"`
 	HasCredentials   bool   `json:"hasCredentials"`
@@ -140,6 +153,7 @@ type adminStatus struct {
 	MinutesToExpiry  int64  `json:"minutesUntilExpiry"`
 	IsExpired        bool   `json:"isExpired"`
 	NeedsRefreshSoon bool   `json:"needsRefreshSoon"`
+	Warning          string `json:"warning,omitempty"` // what else to know about the change that was made
 }
 
 func newAdminStatus(s creds.State, now time.Time) adminStatus {
@@ -159,18 +173,21 @@ func (s *Server) adminRoutes() {
 	if s.cfg.Admin == nil {
 		return
 	}
-	for pattern, act := range map[string]func(http.ResponseWriter, *http.Request) *codex.Error{
-		"GET /admin/credentials/status":   func(http.ResponseWriter, *http.Request) *codex.Error { return nil },
+	for pattern, act := range map[string]func(http.ResponseWriter, *http.Request) (warning string, e *codex.Error){
+		"GET /admin/credentials/status":   func(http.ResponseWriter, *http.Request) (string, *codex.Error) { return "", nil },
 		"POST /admin/credentials":         s.adoptCredentials,
 		"DELETE /admin/credentials":       s.deleteCredentials,
 		"POST /admin/credentials/refresh": s.refreshCredentials,
 	} {
 		s.open(pattern, s.admin(func(w http.ResponseWriter, r *http.Request) *codex.Error {
-			if e := act(w, r); e != nil {
+			warning, e := act(w, r)
+			if e != nil {
 				return e
 			}
+			status := newAdminStatus(s.cfg.Admin.Manager.State(), time.Now())
+			status.Warning = warning
 			w.Header().Set("Content-Type", "application/json")
-			json.NewEncoder(w).Encode(newAdminStatus(s.cfg.Admin.Manager.State(), time.Now())) //nolint:errcheck // the caller has gone
+			json.NewEncoder(w).Encode(status) //nolint:errcheck // the caller has gone
 			return nil
 		}))
 	}
@@ -212,58 +229,69 @@ func (a *Admin) authorize(r *http.Request) *codex.Error {
 	return &codex.Error{Status: http.StatusUnauthorized, Type: "authentication_error", Code: "invalid_admin_key", Message: "The admin API wants its key: Authorization: Bearer KEY, or X-API-Key: KEY"}
 }
 
-func (s *Server) adoptCredentials(w http.ResponseWriter, r *http.Request) *codex.Error {
+func (s *Server) adoptCredentials(w http.ResponseWriter, r *http.Request) (warning string, e *codex.Error) {
 	body, err := s.readBody(w, r, &w.(*exchange).claim)
 	if err != nil {
-		return asError(err)
+		return "", asError(err)
 	}
 	var in AdminCredentials
 	if err := json.Unmarshal(body, &in); err != nil {
 		var wrong *json.UnmarshalTypeError
 		if errors.As(err, &wrong) && wrong.Field != "" {
-			return codex.Invalid(wrong.Field, "%s must be a %s", wrong.Field, strings.NewReplacer("int64", "number").Replace(wrong.Type.String()))
+			return "", codex.Invalid(wrong.Field, "%s must be a %s", wrong.Field, strings.NewReplacer("int64", "number").Replace(wrong.Type.String()))
 		}
-		return codex.Invalid("", "The body must be a JSON object with accessToken, refreshToken and expiresAt")
+		return "", codex.Invalid("", "The body must be a JSON object with accessToken, refreshToken and expiresAt")
 	}
 	if e := in.check(); e != nil {
-		return e
+		return "", e
+	}
+	if own := in.ownAccount(); own != "" && in.UserID != "" && in.UserID != own {
+		warning = fmt.Sprintf("userID is %.80s, but the token was made for the account %s, which is used. To use another of its workspaces, send its id as workspace", in.UserID, own)
+		in.UserID = own
 	}
 	c := in.credentials()
 	c.LastRefresh = time.Now().UTC()
 	err = s.cfg.Admin.Manager.Adopt(r.Context(), c)
 	if errors.Is(err, creds.ErrMixed) {
-		return codex.Invalid("kind", "These tokens were issued to another program than the Codex CLI")
+		return "", codex.Invalid("kind", "These tokens were issued to another program than the Codex CLI")
 	}
 	if errors.Is(err, creds.ErrReadOnly) {
-		return &codex.Error{Status: http.StatusConflict, Type: "invalid_request_error", Code: "read_only", Message: "Nothing was changed: " + err.Error()}
+		return "", &codex.Error{Status: http.StatusConflict, Type: "invalid_request_error", Code: "read_only", Message: "Nothing was changed: " + err.Error()}
 	}
 	var notStored *creds.StoreError
 	if err != nil && !errors.As(err, &notStored) && !errors.Is(err, creds.ErrBusy) {
-		return &codex.Error{Status: http.StatusServiceUnavailable, Type: "server_error", Code: "not_adopted", Message: "Nothing was changed: " + err.Error()}
+		return "", &codex.Error{Status: http.StatusServiceUnavailable, Type: "server_error", Code: "not_adopted", Message: "Nothing was changed: " + err.Error()}
 	}
 	if err != nil {
-		return &codex.Error{Status: http.StatusInternalServerError, Type: "server_error", Code: "not_stored", Message: "The sign-in is in use but could not be stored: " + err.Error()}
+		return "", &codex.Error{Status: http.StatusInternalServerError, Type: "server_error", Code: "not_stored", Message: "The sign-in is in use but could not be stored: " + err.Error()}
 	}
-	return nil
+	return warning, nil
 }
 
-func (s *Server) deleteCredentials(_ http.ResponseWriter, r *http.Request) *codex.Error {
+func (s *Server) deleteCredentials(_ http.ResponseWriter, r *http.Request) (warning string, e *codex.Error) {
 	revoked, err := s.cfg.Admin.Manager.SignOut(r.Context())
-	if revoked != nil {
-		s.cfg.Log.Warnf("⚠️ The sign-in is deleted here, but OpenAI could not be told (%v): there it ends by itself", revoked)
-	}
 	if err != nil && !errors.Is(err, creds.ErrMissing) && !errors.Is(err, creds.ErrSignedOut) {
-		return &codex.Error{Status: http.StatusInternalServerError, Type: "server_error", Code: "not_deleted", Message: err.Error()}
+		return "", &codex.Error{Status: http.StatusInternalServerError, Type: "server_error", Code: "not_deleted", Message: err.Error()}
 	}
-	return nil
+	var unread *creds.StoreError
+	switch {
+	case errors.As(revoked, &unread):
+		warning = "The sign-in is deleted, but OpenAI could not be told, since it could not be read (" + unread.Problem() + "): there it ends by itself"
+	case revoked != nil:
+		warning = fmt.Sprintf("The sign-in is deleted here, but OpenAI could not be told (%v): there it ends by itself", revoked)
+	}
+	if warning != "" {
+		s.cfg.Log.Warn("⚠️ " + warning)
+	}
+	return warning, nil
 }
 
 // refreshCredentials refreshes now.
-func (s *Server) refreshCredentials(_ http.ResponseWriter, r *http.Request) *codex.Error {
+func (s *Server) refreshCredentials(_ http.ResponseWriter, r *http.Request) (warning string, e *codex.Error) {
 	if err := s.cfg.Admin.Manager.Refresh(r.Context()); err != nil {
-		return notRefreshed(err)
+		return "", notRefreshed(err)
 	}
-	return nil
+	return "", nil
 }
 
 // notRefreshed says why a refresh did not come about: 401 when somebody must sign in, 429 when it was asked for too

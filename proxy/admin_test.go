@@ -1,10 +1,17 @@
 package proxy
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tidwall/gjson"
+
+	"codex-proxy/creds"
+	"codex-proxy/internal/fakebackend"
 )
 
 // FuzzAdmin reads any body of the admin API: an error, or a sign-in that survives being stored.
@@ -22,6 +29,77 @@ func FuzzAdmin(f *testing.F) {
 			t.Errorf("%s became %v (%v)", body, again, err)
 		}
 	})
+}
+
+// filled is a store that holds what nobody can read.
+type filled struct{ creds.MemoryStore }
+
+func (s *filled) Load(ctx context.Context) (creds.Credentials, error) {
+	c, err := s.MemoryStore.Load(ctx)
+	if errors.Is(err, creds.ErrMissing) {
+		return c, &creds.StoreError{Kind: creds.ErrUnreadable, Where: s.Name(), Hint: "Set the right key"}
+	}
+	return c, err
+}
+
+// admin sends a request to the admin API of a proxy with this store, and returns its status and answer.
+func admin(t *testing.T, store creds.Store) (*fakebackend.Backend, func(method, path, body string) (int, gjson.Result)) {
+	t.Helper()
+	r := newRig(t, func(c *Config) {
+		auth := strings.TrimSuffix(c.BackendURL, "/backend-api")
+		m := creds.NewManager(creds.Config{Store: store, Refresher: &creds.Refresher{HTTP: c.HTTP, AuthURL: auth}, Tell: func(creds.Step) {}})
+		t.Cleanup(func() { m.Close() }) //nolint:errcheck // nothing is under way
+		m.Open(t.Context())             //nolint:errcheck // it is in the state
+		c.SignIn, c.Admin = m, &Admin{Key: "k", Manager: m}
+	})
+	return r.backend, func(method, path, body string) (int, gjson.Result) {
+		status, _, answer, err := r.do(method, path, body, "X-Api-Key", "k")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return status, gjson.Parse(answer)
+	}
+}
+
+func TestTheAdminAPIDeletesASignInThatItCantRead(t *testing.T) {
+	store := &filled{}
+	_, ask := admin(t, store)
+	status, answer := ask("DELETE", "/admin/credentials", "")
+	if status != 200 || answer.Get("hasCredentials").Bool() || !strings.Contains(answer.Get("warning").Str, "can't be read") {
+		t.Errorf("%d %s", status, answer)
+	}
+	if _, err := store.Load(t.Context()); !errors.Is(err, creds.ErrSignedOut) {
+		t.Errorf("stored: %v", err)
+	}
+	if status, answer = ask("DELETE", "/admin/credentials", ""); status != 200 || answer.Get("warning").Exists() {
+		t.Errorf("again: %d %s", status, answer)
+	}
+}
+
+func TestTheAccountOfTheTokenWinsOverAUserID(t *testing.T) {
+	backend, ask := admin(t, &creds.MemoryStore{})
+	tokens := backend.SignIn(100 * time.Hour)
+	body := func(more string) string {
+		return `{"accessToken":"` + tokens.Access + `","refreshToken":"` + tokens.Refresh + `","expiresAt":1795463816000` + more + `}`
+	}
+	for _, test := range []struct{ more, account, warning string }{
+		{`,"userID":"acct-other"`, fakebackend.AccountID, `acct-other`},
+		{`,"userID":"` + fakebackend.AccountID + `"`, fakebackend.AccountID, ""},
+		{``, fakebackend.AccountID, ""},
+		{`,"userID":"` + fakebackend.AccountID + `","workspace":"acct-team"`, "acct-team", ""},
+	} {
+		status, answer := ask("POST", "/admin/credentials", body(test.more))
+		if warning := answer.Get("warning").Str; status != 200 || answer.Get("userID").Str != test.account || !strings.Contains(warning, test.warning) || (test.warning == "") != (warning == "") {
+			t.Errorf("%s: %d %s", test.more, status, answer)
+		}
+	}
+	if status, answer := ask("POST", "/admin/credentials", body(`,"workspace":"a b"`)); status != 400 || answer.Get("error.param").Str != "workspace" {
+		t.Errorf("%d %s", status, answer)
+	}
+	c := creds.FromTokens(tokens.Access, tokens.Refresh, tokens.ID, "acct-team")
+	if status, answer := ask("POST", "/admin/credentials", string(EncodeAdmin(c))); status != 200 || answer.Get("userID").Str != "acct-team" || answer.Get("warning").Exists() {
+		t.Errorf("a workspace that was chosen before it was pushed: %d %s", status, answer)
+	}
 }
 
 func TestTheAdminAPITakesNoSignInWithChatGPT(t *testing.T) {

@@ -178,7 +178,9 @@ test("with secrets", { timeout: 240_000 }, async (t) => {
   await t.test("a bot challenge and a broken stream are told", async () => {
     const blocked = await chat(root, "[[html403]]");
     assert.equal(blocked.status, 502);
-    assert.match((await blocked.json()).error.message, /bot check/);
+    const { message } = (await blocked.json()).error;
+    assert.match(message, /bot check.*UPSTREAM_BASE_URL/);
+    assert.doesNotMatch(message, /VPN|browser|this machine/);
     const cut = await chat(root, "[[cut]]", { stream: true });
     let said = "";
     try {
@@ -200,9 +202,19 @@ test("with secrets", { timeout: 240_000 }, async (t) => {
     const kv = spawnSync(process.execPath, [wrangler, "kv", "key", "get", "credentials", "--binding", "GEMINI_CLI_KV", "--local", "--preview", "false", "--persist-to", join(folder, "one")], { cwd: here, env: { ...process.env, ...quiet }, encoding: "utf8" });
     assert.match(kv.stdout, /"ciphertext"/, kv.stderr);
     assert.doesNotMatch(kv.stdout, /rt_|eyJ/);
-    ({ root, child } = await startWorker("one", secrets));
-    assert.equal((await admin(root, "DELETE", "/admin/credentials")).status, 200);
-    assert.equal((await chat(root, "x")).status, 401);
+  });
+
+  await t.test("what was encrypted with another CREDENTIALS_KEY is not used, and is deleted all the same", async () => {
+    ({ root, child } = await startWorker("one", { ...secrets, CREDENTIALS_KEY: "another" }));
+    const answer = await chat(root, "x");
+    assert.equal(answer.status, 401);
+    assert.match((await answer.json()).error.message, /CREDENTIALS_KEY is not the one/);
+    const deleted = await admin(root, "DELETE", "/admin/credentials");
+    const status = await deleted.json();
+    assert.equal(deleted.status, 200, JSON.stringify(status));
+    assert.equal(status.hasCredentials, false);
+    assert.match(status.warning, /could not be read/);
+    assert.match((await (await chat(root, "x")).json()).error.message, /signed out/);
     stop(child);
   });
 });

@@ -7,6 +7,7 @@ type Remedy string
 const (
 	RemedySignIn      Remedy = "sign_in"       // sign in again
 	RemedySignInCodex Remedy = "sign_in_codex" // sign in the Codex way, which may do more than "Sign in with ChatGPT"
+	RemedyBotCheck    Remedy = "bot_check"     // come from an address that ChatGPT's bot check lets pass
 	RemedyIdleTimeout Remedy = "idle_timeout"  // allow the backend a longer silence
 	RemedyStrict      Remedy = "strict"        // have parameters dropped instead of refused
 	RemedyAllowOrigin Remedy = "allow_origin"  // let a web page in
@@ -25,6 +26,7 @@ type Advice func(Remedy) string
 var terminalAdvice = map[Remedy]string{
 	RemedySignIn:      "Run `codex-proxy login`",
 	RemedySignInCodex: "Run `codex-proxy login`, which signs in the Codex way",
+	RemedyBotCheck:    "Open chatgpt.com in a browser on the same network, switch off a VPN, then send the request again",
 	RemedyIdleTimeout: "Send the request again, or raise --idle-timeout",
 	RemedyStrict:      "Leave it out, or run codex-proxy without --strict",
 	RemedyAllowOrigin: "To allow it, start the proxy with --allow-origin",

@@ -209,7 +209,7 @@ func fromPage(a *Answer, advice Advice) *Error {
 	switch {
 	case a.Status == http.StatusForbidden:
 		e.Code = "upstream_blocked"
-		e.Message = "ChatGPT's bot check refused this machine's address. Open chatgpt.com in a browser on the same network, switch off a VPN, then send the request again"
+		e.Message = "ChatGPT's bot check refused the address that the proxy runs at. " + advice.For(RemedyBotCheck)
 	case a.Status == http.StatusUnauthorized:
 		e.Status, e.Type, e.Code = a.Status, typeAuth, "sign_in_required"
 		e.Message = "ChatGPT refused the sign-in. " + advice.For(RemedySignIn)
