@@ -98,7 +98,10 @@ check-worker: ## the Worker in workerd, in front of the stand-in
 	GOOS=js GOARCH=wasm go vet ./worker
 	worker/run worker.test.mjs
 
-bench-worker: ## time of /health and added CPU of a chat, in workerd
+check-worker-faults: ## plant faults in a copy, and have the Worker's tests find each (about 15 minutes)
+	worker/faults
+
+bench-worker: ## first token, CPU and cold start of the Worker, beside one that only passes answers on (about 4 minutes)
 	go build -o build/stand-in ./internal/standin
 	worker/run bench.mjs
 

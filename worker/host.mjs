@@ -237,7 +237,7 @@ class Reader {
       while (size < chunk) {
         this.waiting = this.reader.read();
         this.waiting.catch(() => {}); // told by the next pull
-        result = await Promise.race([this.waiting, enough]);
+        result = await Promise.race([this.waiting.catch(() => null), enough]);
         if (!result || result.done) break;
         this.waiting = null;
         this.parts.push(result.value);
