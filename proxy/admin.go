@@ -191,10 +191,7 @@ func (s *Server) adminRoutes() {
 			return nil
 		}))
 	}
-	s.open("GET /admin/status", s.admin(func(w http.ResponseWriter, _ *http.Request) *codex.Error {
-		s.fullHealth(w)
-		return nil
-	}))
+	s.open("GET /admin/status", s.admin(s.writeOverview))
 	for _, pattern := range []string{"/admin", "/admin/"} {
 		s.open(pattern, s.admin(func(http.ResponseWriter, *http.Request) *codex.Error {
 			return unknownURL("There is nothing at this address. " + whatAdminHas)

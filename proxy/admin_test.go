@@ -12,6 +12,7 @@ import (
 
 	"codex-proxy/creds"
 	"codex-proxy/internal/fakebackend"
+	"codex-proxy/proxy/codex"
 )
 
 // FuzzAdmin reads any body of the admin API: an error, or a sign-in that survives being stored.
@@ -99,6 +100,36 @@ func TestTheAccountOfTheTokenWinsOverAUserID(t *testing.T) {
 	c := creds.FromTokens(tokens.Access, tokens.Refresh, tokens.ID, "acct-team")
 	if status, answer := ask("POST", "/admin/credentials", string(EncodeAdmin(c))); status != 200 || answer.Get("userID").Str != "acct-team" || answer.Get("warning").Exists() {
 		t.Errorf("a workspace that was chosen before it was pushed: %d %s", status, answer)
+	}
+}
+
+func TestTheAdminStatusTellsWhatThePageShowsWithoutSecrets(t *testing.T) {
+	backend, ask := admin(t, &creds.MemoryStore{})
+	if status, answer := ask("GET", "/admin/status", ""); status != 200 || answer.Get("status").Str != "unavailable" || answer.Get("sign_in.cause").Str != "never_signed_in" || answer.Get("versions.go").Str == "" {
+		t.Errorf("nobody is signed in: %d %s", status, answer)
+	}
+	tokens := backend.SignIn(100 * time.Hour)
+	ask("POST", "/admin/credentials", `{"accessToken":"`+tokens.Access+`","refreshToken":"`+tokens.Refresh+`","idToken":"`+tokens.ID+`","expiresAt":1795463816000}`)
+	for _, say := range []string{"hello", "[[http500]]"} {
+		ask("POST", "/v1/chat/completions", `{"messages":[{"role":"user","content":"`+say+`"}]}`)
+	}
+	status, answer := ask("GET", "/admin/status", "")
+	for path, want := range map[string]string{
+		"status": "ok", "version": "test", "versions.proxy": "test", "versions.protocol": codex.ProtocolVersion, "credentials.state": "signed_in", "credentials.plan": "plus",
+		"sign_in.account_id": fakebackend.AccountID, "sign_in.kind": "codex", "usage.windows.#": "2",
+		"requests.answered": "1", "requests.failed": "1", "requests.left": "0", "requests.open": "0",
+	} {
+		if got := answer.Get(path).String(); got != want {
+			t.Errorf("%s is %q, not %q", path, got, want)
+		}
+	}
+	if status != 200 || answer.Get("requests.output_tokens").Int() == 0 || answer.Get("sign_in.email").Str == "" {
+		t.Errorf("%d %s", status, answer)
+	}
+	for _, secret := range []string{tokens.Access, tokens.Refresh, tokens.ID, "hello", "eyJ"} {
+		if strings.Contains(answer.Raw, secret) {
+			t.Errorf("it tells %.20s", secret)
+		}
 	}
 }
 

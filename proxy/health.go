@@ -46,7 +46,19 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) (out reply.Outco
 }
 
 func (s *Server) fullHealth(w http.ResponseWriter) {
-	state := s.cfg.SignIn.State()
+	h := s.healthNow(s.cfg.SignIn.State())
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	if !h.Credentials.Usable {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.Encode(h) //nolint:errcheck // the caller has gone
+}
+
+// healthNow is how the proxy is with a sign-in in this state.
+func (s *Server) healthNow(state creds.State) health {
 	h := health{
 		Status: "ok", Version: s.cfg.Version, UptimeSeconds: int64(time.Since(s.started).Seconds()), Demo: s.cfg.Demo,
 		Credentials: credentialsHealth{
@@ -56,6 +68,9 @@ func (s *Server) fullHealth(w http.ResponseWriter) {
 		},
 		Dropped: s.dropped.snapshot(),
 	}
+	if !state.Usable {
+		h.Status = "unavailable"
+	}
 	if u := s.Client.UsageTracker.Current(); !u.UpdatedAt.IsZero() {
 		h.Usage = &u
 	}
@@ -63,15 +78,7 @@ func (s *Server) fullHealth(w http.ResponseWriter) {
 		left := int64(time.Until(state.ExpiresAt).Seconds())
 		h.Credentials.ExpiresInSeconds = &left
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	if !state.Usable {
-		h.Status = "unavailable"
-		w.WriteHeader(http.StatusServiceUnavailable)
-	}
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	enc.Encode(h) //nolint:errcheck // the caller has gone
+	return h
 }
 
 // alive is the answer of /health where everybody can ask: nothing private.

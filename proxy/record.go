@@ -78,6 +78,7 @@ func (s *Server) begin(start *Start) {
 func (s *Server) finish(r Record, path string, out reply.Outcome) {
 	s.dropped.add(r.Client, out.Dropped)
 	s.metrics.add(r, out.Err)
+	s.tally.add(r)
 	s.logRequest(r, path, out)
 	if s.cfg.OnRequest != nil {
 		s.cfg.OnRequest(r)

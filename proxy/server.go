@@ -78,6 +78,7 @@ type Server struct {
 	started   time.Time
 	dropped   dropCounter
 	metrics   *serverMetrics
+	tally     tally
 
 	mux      *http.ServeMux
 	keyless  map[string]bool // patterns that ask for no key of the guard's

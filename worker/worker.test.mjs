@@ -154,6 +154,9 @@ test("with secrets", { timeout: 240_000 }, async (t) => {
     const status = await (await admin(root, "GET", "/admin/status")).json();
     assert.equal(status.credentials.state, "signed_in");
     assert.equal(status.usage.windows.length, 2);
+    assert.ok(status.requests.answered > 100);
+    assert.match(status.versions.platform, /wasm/);
+    assert.doesNotMatch(JSON.stringify(status), /rt_|eyJ/);
   });
 
   await t.test("a bot challenge and a broken stream are told", async () => {
