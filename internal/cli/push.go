@@ -20,7 +20,10 @@ import (
 )
 
 type workerCommand struct {
-	Push pushCommand `cmd:"" help:"Give this sign-in, or a fresh one, to a Worker."`
+	Deploy deployCommand       `cmd:"" help:"Set up a Worker in your Cloudflare account, or bring it up to date: all of it, step by step. Safe to run again."`
+	Status workerStatusCommand `cmd:"" help:"Say how the Worker is."`
+	Push   pushCommand         `cmd:"" help:"Give this sign-in, or a fresh one, to a Worker."`
+	Remove removeCommand       `cmd:"" help:"End the Worker's sign-in and delete the Worker."`
 }
 
 type pushCommand struct {
