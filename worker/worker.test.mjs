@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { after, before, test } from "node:test";
 import OpenAI from "openai";
+import { unstable_getMiniflareWorkerOptions as configOf } from "wrangler";
 import { freePort, here, start, startStandin, startWorker as run, stopAll, until } from "./workerd.mjs";
 
 let standin, signIns, counts;
@@ -319,6 +320,11 @@ test("at a public address", { timeout: 120_000 }, async (t) => {
     assert.ok(memory <= 104 << 20, `${memory >> 20} MB`);
   });
   await worker.stop();
+});
+
+test("the button's wrangler.toml says what the Worker's own says", () => {
+  const [own, button] = ["wrangler.toml", "../wrangler.toml"].map((file) => configOf(join(here, file)).workerOptions);
+  assert.deepEqual(button, own);
 });
 
 test("plain values of the KV binding are read", async () => {
