@@ -98,6 +98,11 @@ check-worker: ## the Worker in workerd, in front of the stand-in
 	GOOS=js GOARCH=wasm go vet ./worker
 	worker/run worker.test.mjs
 
+test-worker-clients: ## the SDKs against the Worker in workerd; writes docs/worker-clients.md
+	go build -o build/stand-in ./internal/standin
+	cd test/clients && ../npm --ignore-scripts
+	worker/run ../test/clients/run.mjs --worker --write
+
 check-worker-faults: ## plant faults in a copy, and have the Worker's tests find each (about 15 minutes)
 	worker/faults
 

@@ -39,6 +39,10 @@ test("by wrangler dev, and without secrets, it answers nobody, and says which co
   assert.equal(health.status, 503);
   assert.deepEqual(Object.keys(await health.json()).sort(), ["status", "version"]);
   await dev.stop();
+  const { root: bare, stop } = await startWorker("bare", {});
+  const asked = await fetch(bare + "/v1/models", { headers: { "x-test": "memory" } });
+  assert.equal(asked.status, 503, "the object was woken: " + (await asked.text()));
+  await stop();
 });
 
 test("with secrets", { timeout: 240_000 }, async (t) => {

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/tidwall/gjson"
 
@@ -213,7 +214,9 @@ func (r *request) takeFormat(v json.RawMessage) error {
 }
 
 // sessionID is Claude Code's name of a conversation, at the end of the user's id or, since 2.1, a field of it.
-var sessionID = regexp.MustCompile(`(?:_session_|"session_id":\s*")([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})`)
+var sessionID = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?:_session_|"session_id":\s*")([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})`)
+})
 
 // takeMetadata keeps the requests of a conversation together, so that the backend finds their prompt in its cache. Who
 // the user is stays here.
@@ -222,7 +225,7 @@ func (r *request) takeMetadata(v json.RawMessage) error {
 		UserID string `json:"user_id"`
 	}
 	if json.Unmarshal(v, &metadata) == nil {
-		if found := sessionID.FindStringSubmatch(metadata.UserID); found != nil {
+		if found := sessionID().FindStringSubmatch(metadata.UserID); found != nil {
 			r.PromptCacheKey = found[1]
 			return nil
 		}

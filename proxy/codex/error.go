@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -168,7 +169,7 @@ func fromAnswer(a *Answer, now time.Time, advice Advice) *Error {
 	case a.Status == http.StatusUnauthorized:
 		e.Code, e.Type = "sign_in_required", typeAuth
 		e.Message = "ChatGPT refused the sign-in (" + e.Message + "). " + advice.For(RemedySignIn)
-	case e.Code == "" && unknownModel.MatchString(e.Message):
+	case e.Code == "" && unknownModel().MatchString(e.Message):
 		e.Code = codeUnknownModel
 	case a.Status > 511:
 		e.Status = http.StatusBadGateway // a CDN's private numbers
@@ -180,14 +181,19 @@ const codeUnknownModel = "model_not_found"
 
 // unknownModel is how the backend says that it does not have a model for this account.
 // Source: public reports of {"detail":"The 'gpt-5' model is not supported when using Codex with a ChatGPT account."}.
-var unknownModel = regexp.MustCompile(`^The '[^']*' model is not supported\b|^The model '[^']*' does not exist\b`)
+var unknownModel = compiled(`^The '[^']*' model is not supported\b|^The model '[^']*' does not exist\b`)
 
 // sealed is how a service says that it can't read what another one, or the same for another account, has encrypted.
-var sealed = regexp.MustCompile(`(?i)encrypted content.* could not be (verified|decrypted)`)
+var sealed = compiled(`(?i)encrypted content.* could not be (verified|decrypted)`)
+
+// compiled compiles a pattern when it is used first: a Worker pays for what is done at its start.
+func compiled(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
+}
 
 // unreadable reports that the conversation holds what the service can't decrypt.
 func (e *Error) unreadable() bool {
-	return e.Status == http.StatusBadRequest && (e.Code == "invalid_encrypted_content" || sealed.MatchString(e.Message))
+	return e.Status == http.StatusBadRequest && (e.Code == "invalid_encrypted_content" || sealed().MatchString(e.Message))
 }
 
 // nameModels makes of the backend's word that a model is not there a 404 that says which are.

@@ -85,3 +85,15 @@ export async function startProxyByChatGPT() {
   };
   return { ...proxy, conversation, stop, pictures: false };
 }
+
+// startWorker is the Worker in workerd, with a sign-in of its own.
+export async function startWorker() {
+  const workerd = await import("../../worker/workerd.mjs"); // needs what is installed there
+  const standin = await workerd.startStandin();
+  const worker = await workerd.startWorker("clients", { ADMIN_API_KEY: "admin", PROXY_API_KEY: "x", MODEL: "gpt-5.5", LOG_LEVEL: "info", UPSTREAM_BASE_URL: standin.url + "/backend-api", AUTH_BASE_URL: standin.url, API_BASE_URL: standin.url + "/v1" });
+  const { access_token, refresh_token } = JSON.parse(standin.signIns[0]).tokens;
+  const filled = await fetch(worker.root + "/admin/credentials", { method: "POST", headers: { authorization: "Bearer admin" }, body: JSON.stringify({ accessToken: access_token, refreshToken: refresh_token, expiresAt: Date.now() + 3_600_000 }) });
+  if (!filled.ok) throw new Error(await filled.text());
+  const conversation = async (mark) => (await fetch(`${standin.url}/conversation?mark=${encodeURIComponent(mark)}`)).json();
+  return { root: worker.root, log: () => worker.log.replaceAll('"gone":true', "gone=true"), conversation, stop: workerd.stopAll, pictures: true };
+}

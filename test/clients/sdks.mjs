@@ -43,7 +43,7 @@ const limit = /usage limit reached/i;
 
 // logs waits until the proxy has logged a word more often than before.
 export async function logs(proxy, word, before) {
-  for (let i = 0; i < 100; i++) {
+  for (let i = 0; i < 500; i++) {
     if (logged(proxy, word) > before) return;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
@@ -105,7 +105,7 @@ export function sdks(proxy) {
   const baseURL = proxy.root + "/v1";
   const openai = new OpenAI({ baseURL, apiKey: "x" });
   const anthropic = new Anthropic({ baseURL: proxy.root, apiKey: "x" });
-  const ollama = new Ollama({ host: proxy.root });
+  const ollama = new Ollama({ host: proxy.root, headers: { authorization: "Bearer x" } });
   const google = new GoogleGenAI({ apiKey: "x", httpOptions: { baseUrl: proxy.root } });
   const vercel = createOpenAI({ baseURL, apiKey: "x" });
   const compatible = createOpenAICompatible({ name: "codex", baseURL, apiKey: "x", supportsStructuredOutputs: true });
