@@ -103,7 +103,7 @@ test-worker-clients: ## the SDKs against the Worker in workerd; writes docs/work
 	cd test/clients && ../npm --ignore-scripts
 	worker/run ../test/clients/run.mjs --worker --write
 
-check-worker-faults: ## plant faults in a copy, and have the Worker's tests find each (about 15 minutes)
+check-worker-faults: ## plant faults in a copy, and have the Worker's tests find each (about 20 minutes)
 	worker/faults
 
 bench-worker: ## first token, CPU and cold start of the Worker, beside one that only passes answers on (about 4 minutes)
