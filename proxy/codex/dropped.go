@@ -26,7 +26,7 @@ func (d *Dropped) add(name string) {
 	switch {
 	case slices.Contains(d.Names, name):
 	case len(d.Names) < droppedNames:
-		d.Names = append(d.Names, name)
+		d.Names = append(d.Names, strings.Clone(name)) // it may be a part of the request, which is not to be kept
 	default:
 		d.More++
 	}

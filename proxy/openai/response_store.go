@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -97,7 +98,11 @@ func (s storeScope) keep(t *turn, output []json.RawMessage, object []byte) {
 	if id == "" {
 		return
 	}
-	s.answers.Set(s.prefix+id, &storedTurn{s.last.Add(1), t.previous, t.own, output, object})
+	own := make([]json.RawMessage, len(t.own)) // copied, so that the whole request is not kept with its items
+	for i, item := range t.own {
+		own[i] = bytes.Clone(item)
+	}
+	s.answers.Set(s.prefix+id, &storedTurn{s.last.Add(1), t.previous, own, output, object})
 	for _, item := range output {
 		if id := gjson.GetBytes(item, "id").Str; id != "" {
 			s.items.Set(s.prefix+id, item)
