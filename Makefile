@@ -128,9 +128,9 @@ icons: ## draw assets/icons from assets/icon.svg (needs rsvg-convert)
 	go run ./internal/icons
 	cp assets/icons/running.ico packaging/windows/icon.ico
 
-bench: build ## CPU, latency and memory as ratios to httputil.ReverseProxy in the same run (about 15 minutes); writes docs/performance.md
+bench: build ## CPU, latency and memory as ratios to httputil.ReverseProxy in the same run (about 12 minutes); writes docs/performance.md
 	go build -o build/bench ./test/bench
-	build/bench -write docs/performance.md $(BIN)
+	build/bench -rounds 3 -write docs/performance.md $(BIN)
 
 test-kill: ## 1,000 refreshes ended by kill -9 at every point (make test runs 60)
 	KILL_ROUNDS=1000 go test -count=1 -run TestKill -timeout 30m -v ./creds

@@ -83,6 +83,11 @@ func bench(binary, write, only string, rounds int) error {
 			return err
 		}
 	}
+	if only != "plain" {
+		if err := overSlowLink(r, binary); err != nil {
+			return err
+		}
+	}
 	r.say("")
 	for _, m := range r.missed {
 		r.say("Missed: %s.", m)
@@ -93,6 +98,62 @@ func bench(binary, write, only string, rounds int) error {
 		}
 	}
 	return nil
+}
+
+// overSlowLink measures what packing gains: the time to the first token of a conversation of 1 MB, over TLS.
+func overSlowLink(r *report, binary string) error {
+	text, err := sourceCode()
+	if err != nil {
+		return err
+	}
+	quoted, err := json.Marshal(text)
+	if err != nil {
+		return err
+	}
+	r.say("\n| 1 MB of source code over a link of 10 Mbit/s and 40 ms | first token, ms |\n| --- | --- |")
+	for _, c := range []struct {
+		name string
+		more []string
+	}{{"as it is", []string{"unpacked"}}, {"packed", nil}} {
+		p, err := start(binary, true, c.more...)
+		if err != nil {
+			return err
+		}
+		first, err := p.firstOverLink(string(quoted[1 : len(quoted)-1]))
+		p.stop()
+		if err != nil {
+			return err
+		}
+		r.say("| %s | %d |", c.name, first.Milliseconds())
+	}
+	return nil
+}
+
+func (p *parts) firstOverLink(text string) (time.Duration, error) {
+	link, err := slowLink(strings.TrimPrefix(p.said.URL, "https://"))
+	if err != nil {
+		return 0, err
+	}
+	for i, v := range p.env {
+		p.env[i] = strings.Replace(v, p.said.URL, "https://"+link, 1)
+	}
+	proxy, err := p.ours()
+	if err != nil {
+		return 0, err
+	}
+	defer proxy.stop()
+	t := targets(p.said.Tokens)[1]
+	body := t.body(fast(3, 20, "0"), "", true)
+	body = strings.Replace(body, `"input":[`, `"input":[`+fmt.Sprintf(upItem, text)+",", 1)
+	var all []time.Duration
+	for range 6 {
+		w := &watch{}
+		if err := t.ask(proxy, body, w); err != nil {
+			return 0, err
+		}
+		all = append(all, w.first)
+	}
+	return percentile(all[1:], .5), nil // the first of all may have been refused for being packed
 }
 
 func (p *parts) measure(r *report, overTLS bool, rounds int) error {
@@ -236,11 +297,14 @@ func (p *parts) measure(r *report, overTLS bool, rounds int) error {
 			r.say("\njson.Valid alone takes %.1f ms for it.", float64(time.Since(begin))/float64(time.Millisecond)/5)
 		}
 	}
-	return p.memories(r, all, overTLS)
+	if !overTLS {
+		return nil
+	}
+	return p.memories(r, all)
 }
 
 // memories measures processes that are new each time.
-func (p *parts) memories(r *report, all []*target, overTLS bool) error {
+func (p *parts) memories(r *report, all []*target) error {
 	fresh := func(t *target) (*process, error) {
 		if t == all[reference] {
 			return p.reference()
@@ -258,36 +322,39 @@ func (p *parts) memories(r *report, all []*target, overTLS bool) error {
 		{"2,000 streams: most memory", 2000, fast(60, 20, "150"), map[string]float64{"/v1/responses": 1, "/v1/chat/completions": 1}, 0},
 		{"4 streams at full speed, of 20,000 events: most memory", 4, fast(20000, 20, "0"), nil, 40},
 	} {
-		peaks, settled := samples{}, ""
-		for _, t := range all[:3] {
-			proxy, err := fresh(t)
-			if err != nil {
-				return err
-			}
-			if _, err := t.crowd(proxy, c.streams, c.said, false); err != nil {
+		peaks, settled := samples{}, map[string]string{}
+		for range 3 {
+			for _, t := range all[:3] {
+				proxy, err := fresh(t)
+				if err != nil {
+					return err
+				}
+				if _, err := t.crowd(proxy, c.streams, c.said, false); err != nil {
+					proxy.stop()
+					return err
+				}
+				_, most := proxy.memory()
+				peaks.add(t, most)
+				client.CloseIdleConnections()
+				if _, known := settled[t.name]; t != all[reference] && c.streams == 500 && !known {
+					time.Sleep(time.Minute)
+					now, _ := proxy.memory()
+					settled[t.name] = fmt.Sprintf("A minute after the streams of %s: %.0f MB.", t.name, now)
+				}
 				proxy.stop()
-				return err
 			}
-			_, most := proxy.memory()
-			peaks.add(t, most)
-			client.CloseIdleConnections()
-			if t != all[reference] && c.streams == 500 {
-				time.Sleep(time.Minute)
-				now, _ := proxy.memory()
-				settled += fmt.Sprintf("A minute after the streams of %s: %.0f MB. ", t.name, now)
-			}
-			proxy.stop()
-			if c.limit > 0 && most > c.limit && t != all[reference] {
+		}
+		for _, t := range all[1:3] {
+			if most, _ := peaks.of(t); c.limit > 0 && most > c.limit {
 				r.missed = append(r.missed, fmt.Sprintf("%s, %s: %.0f MB, not %.0f", c.title, t.name, most, c.limit))
 			}
 		}
 		r.table(c.title, "MB", all, peaks, c.most)
-		if settled != "" {
-			r.say("\n%s", settled)
+		for _, t := range all[1:3] {
+			if text := settled[t.name]; text != "" {
+				r.say("\n%s", text)
+			}
 		}
-	}
-	if !overTLS {
-		return nil
 	}
 	const size = 10 << 20
 	long := strings.Repeat(sentence, size/len(sentence))

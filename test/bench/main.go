@@ -9,13 +9,14 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 )
 
 func main() {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
 		case "-backend":
-			backend(len(os.Args) > 2 && os.Args[2] == "tls")
+			backend(slices.Contains(os.Args, "tls"), slices.Contains(os.Args, "unpacked"))
 			return
 		case "-reverse-proxy":
 			reverseProxy(os.Args[2])

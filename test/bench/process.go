@@ -27,9 +27,11 @@ import (
 	"codex-proxy/proxy/codex"
 )
 
-// backend is the stand-in as a process: it says where it listens, a sign-in, and over TLS its certificate.
-func backend(overTLS bool) {
+// backend is the stand-in as a process: it says where it listens, a sign-in, and over TLS its certificate. With unpacked it
+// refuses packed bodies.
+func backend(overTLS, unpacked bool) {
 	b := fakebackend.New()
+	b.RefuseZstd = unpacked
 	b.Models = codex.BundledModels()
 	said := announcement{}
 	said.Tokens = b.SignIn(b.AccessLife)
@@ -152,7 +154,7 @@ type parts struct {
 }
 
 // start starts the stand-in, and makes a home with a sign-in for the proxies.
-func start(binary string, overTLS bool) (*parts, error) {
+func start(binary string, overTLS bool, more ...string) (*parts, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -163,7 +165,7 @@ func start(binary string, overTLS bool) (*parts, error) {
 		kind = "tls"
 	}
 	var line string
-	if p.stand, line, err = spawn(self, []string{"-backend", kind}, nil, func(line string) string { return line }); err != nil {
+	if p.stand, line, err = spawn(self, append([]string{"-backend", kind}, more...), nil, func(line string) string { return line }); err != nil {
 		return nil, err
 	}
 	if err := json.Unmarshal([]byte(line), &p.said); err != nil {
