@@ -1,6 +1,7 @@
 package app
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -8,8 +9,8 @@ import (
 
 func TestMemoryIsGivenBackWhenNothingWasAskedForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		given := 0
-		r := newRest(func() { given++ })
+		var given atomic.Int32
+		r := newRest(func() { given.Add(1) })
 		defer r.stop()
 		r.began()
 		r.began()
@@ -17,8 +18,8 @@ func TestMemoryIsGivenBackWhenNothingWasAskedForAWhile(t *testing.T) {
 		r.ended()
 		time.Sleep(2 * restAfter)
 		synctest.Wait()
-		if given != 0 {
-			t.Errorf("given back %d times while a request is under way", given)
+		if given.Load() != 0 {
+			t.Errorf("given back %d times while a request is under way", given.Load())
 		}
 		r.ended()
 		time.Sleep(restAfter / 2)
@@ -26,18 +27,18 @@ func TestMemoryIsGivenBackWhenNothingWasAskedForAWhile(t *testing.T) {
 		r.ended()
 		time.Sleep(restAfter - time.Second)
 		synctest.Wait()
-		if given != 0 {
-			t.Errorf("given back %d times before the time", given)
+		if given.Load() != 0 {
+			t.Errorf("given back %d times before the time", given.Load())
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if given != 1 {
-			t.Errorf("given back %d times, not once", given)
+		if given.Load() != 1 {
+			t.Errorf("given back %d times, not once", given.Load())
 		}
 		time.Sleep(10 * restAfter)
 		synctest.Wait()
-		if given != 1 {
-			t.Errorf("given back %d times without a reason", given)
+		if given.Load() != 1 {
+			t.Errorf("given back %d times without a reason", given.Load())
 		}
 	})
 }

@@ -135,6 +135,7 @@ func TestResponsesGoThroughAsTheyAre(t *testing.T) {
 	for _, framing := range []string{"crlf", "cr", "split", "unnamed", "full", "undelta"} {
 		for _, stream := range []string{"true", "false"} {
 			_, _, answer := p.post("/v1/responses", respond("[["+framing+"]]", `"stream":`+stream))
+			answer = strings.ReplaceAll(answer, `"error":null`, "")
 			if !strings.Contains(answer, "世界") && !strings.Contains(answer, "All at once.") || strings.Contains(answer, "error") {
 				t.Errorf("%s, stream %s: %s", framing, stream, answer)
 			}

@@ -82,7 +82,7 @@ func TestMessages(t *testing.T) {
 		"limit":           {messages("[[limit]]"), `"type":"permission_error"`, 403},
 		"context":         {messages("[[context]]"), "prompt is too long", 400},
 		"empty":           {`{"model":"x","messages":[]}`, `"type":"invalid_request_error"`, 400},
-		"anthropic tool":  {messages("hi", `"tools":[{"type":"bash_20250124","name":"bash"}]`), "Anthropic's own", 400},
+		"anthropic tool":  {messages("hi", `"tools":[{"type":"computer_toolset_20250124","name":"computer"}]`), "Anthropic's models only", 400},
 		"stop sequence":   {messages("[[stops]]", `"stop_sequences":["STOP"]`), `"stop_sequence":"STOP"`, 200},
 		"incomplete":      {messages("[[incomplete]]"), `"stop_reason":"max_tokens"`, 200},
 		"schema":          {messages("fill", `"output_config":{"format":{"type":"json_schema","schema":{"type":"object","properties":{"n":{"type":"integer"}}}}}`), `{\"n\":1}`, 200},
