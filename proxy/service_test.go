@@ -138,7 +138,7 @@ func TestACallerThatReadsNothingIsCut(t *testing.T) {
 	}
 	defer c.Close()
 	c.(*net.TCPConn).SetReadBuffer(4 << 10)
-	body := `{"input":"[[big 40]]","stream":true}`
+	body := `{"input":"[[big 10]]","stream":true}`
 	fmt.Fprintf(c, "POST /v1/responses HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	eventually(t, "the call has begun", func() bool { return r.backend.Counts().Responses == 1 })
 	eventually(t, "the backend's call has ended", func() bool { return r.backend.Counts().Open == 0 })
