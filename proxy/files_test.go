@@ -22,20 +22,22 @@ func TestFilesGoUpInEveryDialect(t *testing.T) {
 	contents := func(part string) string { return `{"contents":[{"parts":[` + part + `]}]}` }
 	const url = `{"type":"input_file","file_url":"https://example.com/a.pdf"}`
 	for name, c := range map[string]struct{ path, body, want string }{
-		"chat":            {"/v1/chat/completions", chat(`{"type":"file","file":{"filename":"a.pdf","file_data":"data:application/pdf;base64,` + pdf + `"}}`), file("a.pdf")},
-		"chat, bare":      {"/v1/chat/completions", chat(`{"type":"file","file":{"file_data":"` + pdf + `"}}`), file("document.pdf")},
-		"chat, flat":      {"/v1/chat/completions", chat(`{"type":"input_file","filename":"a.pdf","file_data":"` + pdf + `"}`), file("a.pdf")},
-		"chat, a url":     {"/v1/chat/completions", chat(`{"type":"file","file":{"file_url":"https://example.com/a.pdf"}}`), url},
-		"responses":       {"/v1/responses", responses(`{"type":"input_file","filename":"a.pdf","file_data":"data:application/pdf;base64,` + pdf + `","detail":"low"}`), strings.Replace(file("a.pdf"), `"}`, `","detail":"low"}`, 1)},
-		"responses, bare": {"/v1/responses", responses(`{"type":"input_file","file_data":"` + pdf + `"}`), `{"type":"input_file","file_data":"data:application/pdf;base64,` + pdf + `","filename":"document.pdf"}`},
-		"responses, url":  {"/v1/responses", responses(url), url},
-		"messages":        {"/v1/messages", messages(`{"type":"document","title":"a.pdf","source":{"type":"base64","media_type":"application/pdf","data":"` + pdf + `"}}`), file("a.pdf")},
-		"messages, bare":  {"/v1/messages", messages(`{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"` + pdf + `"}}`), file("document.pdf")},
-		"messages, text":  {"/v1/messages", messages(`{"type":"document","source":{"type":"text","media_type":"text/plain","data":"words"}}`), `{"text":"words","type":"input_text"}`},
-		"messages, url":   {"/v1/messages", messages(`{"type":"document","source":{"type":"url","url":"https://example.com/a.pdf"}}`), url},
-		"gemini":          {"/v1beta/models/gpt-5.5:generateContent", contents(`{"inlineData":{"mimeType":"application/pdf","data":"` + pdf + `"}}`), file("document.pdf")},
-		"gemini, named":   {"/v1beta/models/gpt-5.5:generateContent", contents(`{"inlineData":{"mimeType":"application/pdf","displayName":"a.pdf","data":"` + pdf + `"}}`), file("a.pdf")},
-		"gemini, url":     {"/v1beta/models/gpt-5.5:generateContent", contents(`{"fileData":{"mimeType":"application/pdf","fileUri":"https://example.com/a.pdf"}}`), url},
+		"chat":                   {"/v1/chat/completions", chat(`{"type":"file","file":{"filename":"a.pdf","file_data":"data:application/pdf;base64,` + pdf + `"}}`), file("a.pdf")},
+		"chat, bare":             {"/v1/chat/completions", chat(`{"type":"file","file":{"file_data":"` + pdf + `"}}`), file("document.pdf")},
+		"chat, flat":             {"/v1/chat/completions", chat(`{"type":"input_file","filename":"a.pdf","file_data":"` + pdf + `"}`), file("a.pdf")},
+		"chat, in lines":         {"/v1/chat/completions", chat(`{"type":"file","file":{"filename":"a.pdf","file_data":"JVBERi0x\r\nLjQK\n"}}`), file("a.pdf")},
+		"chat, address in lines": {"/v1/chat/completions", chat(`{"type":"file","file":{"filename":"a.pdf","file_data":"data:application/pdf;base64,JVBERi0x\nLjQK"}}`), file("a.pdf")},
+		"chat, a url":            {"/v1/chat/completions", chat(`{"type":"file","file":{"file_url":"https://example.com/a.pdf"}}`), url},
+		"responses":              {"/v1/responses", responses(`{"type":"input_file","filename":"a.pdf","file_data":"data:application/pdf;base64,` + pdf + `","detail":"low"}`), strings.Replace(file("a.pdf"), `"}`, `","detail":"low"}`, 1)},
+		"responses, bare":        {"/v1/responses", responses(`{"type":"input_file","file_data":"` + pdf + `"}`), `{"type":"input_file","file_data":"data:application/pdf;base64,` + pdf + `","filename":"document.pdf"}`},
+		"responses, url":         {"/v1/responses", responses(url), url},
+		"messages":               {"/v1/messages", messages(`{"type":"document","title":"a.pdf","source":{"type":"base64","media_type":"application/pdf","data":"` + pdf + `"}}`), file("a.pdf")},
+		"messages, bare":         {"/v1/messages", messages(`{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"` + pdf + `"}}`), file("document.pdf")},
+		"messages, text":         {"/v1/messages", messages(`{"type":"document","source":{"type":"text","media_type":"text/plain","data":"words"}}`), `{"text":"words","type":"input_text"}`},
+		"messages, url":          {"/v1/messages", messages(`{"type":"document","source":{"type":"url","url":"https://example.com/a.pdf"}}`), url},
+		"gemini":                 {"/v1beta/models/gpt-5.5:generateContent", contents(`{"inlineData":{"mimeType":"application/pdf","data":"` + pdf + `"}}`), file("document.pdf")},
+		"gemini, named":          {"/v1beta/models/gpt-5.5:generateContent", contents(`{"inlineData":{"mimeType":"application/pdf","displayName":"a.pdf","data":"` + pdf + `"}}`), file("a.pdf")},
+		"gemini, url":            {"/v1beta/models/gpt-5.5:generateContent", contents(`{"fileData":{"mimeType":"application/pdf","fileUri":"https://example.com/a.pdf"}}`), url},
 	} {
 		status, text := r.post(c.path, c.body)
 		if got := r.sent().Get("input.0.content.0").Raw; status != 200 || got != c.want {

@@ -352,8 +352,9 @@ func TestWorkIsLinearInTheBody(t *testing.T) {
 	for i := range 200_000 {
 		fmt.Fprintf(&keys, `"unknown_%d":1,`, i)
 	}
-	var calls, results strings.Builder
+	var calls, results, added strings.Builder
 	for i := range 20_000 {
+		fmt.Fprintf(&added, `{"type":"tool_addition","tool":{"type":"tool_definition","definition":{"name":"g%d","input_schema":{"type":"object"}}}},`, i)
 		fmt.Fprintf(&calls, `{"function":{"name":"f%d","arguments":{}}},`, i)
 		fmt.Fprintf(&results, `{"role":"tool","tool_name":"f%d","content":"x"},`, 19_999-i)
 	}
@@ -368,6 +369,9 @@ func TestWorkIsLinearInTheBody(t *testing.T) {
 		"contents":         {"/v1beta/models/gpt-5.5:generateContent", `{"contents":[` + repeat(`{"role":"model","parts":[{"text":"a piece "}]}`, 100_000) + `,{"role":"user","parts":[{"text":"hi"}]}]}`},
 		"parts":            {"/v1beta/models/gpt-5.5:generateContent", `{"contents":[{"role":"user","parts":[` + repeat(`{"text":"a part"}`, 20_000) + `]}]}`},
 		"properties":       {"/v1beta/models/gpt-5.5:generateContent", `{"contents":[{"parts":[{"text":"hi"}]}],"tools":[{"functionDeclarations":[{"name":"f","parameters":{"type":"OBJECT","properties":{` + strings.ReplaceAll(strings.TrimSuffix(keys.String(), ","), ":1", ":{}") + `},"propertyOrdering":[` + repeat(`"unknown_1"`, 100_000) + `]}}]}]}`},
+		"one of, again":    {"/v1/chat/completions", `{"messages":[{"role":"user","content":"hi"}],"response_format":{"type":"json_schema","json_schema":{"name":"a","strict":true,"schema":{"type":"object","properties":{"a":{` + repeat(`"oneOf":[]`, 100_000) + `}},"required":["a"],"additionalProperties":false}}}}`},
+		"definitions":      {"/v1/chat/completions", `{"messages":[{"role":"user","content":"hi"}],"response_format":{"type":"json_schema","json_schema":{"name":"a","schema":{"$ref":"#/$defs/b","$defs":{"b":{` + keys.String() + `"type":"object"}},` + repeat(`"$defs":{}`, 20_000) + `}}}}`},
+		"added tools":      {"/v1/messages", `{"max_tokens":1,"messages":[{"role":"user","content":[{"type":"text","text":"hi"}]},{"role":"system","content":[` + added.String() + repeat(`{"type":"tool_addition","tool":{"type":"tool_definition","definition":{"name":"g19999","input_schema":{"type":"object"}}}}`, 20_000) + "," + `{"type":"text","text":"x"}]}]}`},
 		"stop sequences":   {"/v1/messages", `{"max_tokens":1,"stop_sequences":[` + repeat(`"`+strings.Repeat("x", 40)+`"`, 100_000) + `],"messages":[{"role":"user","content":"[[text 200]]"}]}`},
 	} {
 		start := time.Now()

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"net/http"
@@ -146,6 +147,31 @@ func TestTheFirstTokenIsNotAKeepAlive(t *testing.T) {
 		r.ask(dialect, "hello", true)
 		if _, records := heard.all(t, 1); records[0].FirstToken < 190*time.Millisecond {
 			t.Errorf("%s: %s", dialect, records[0].FirstToken)
+		}
+	}
+}
+
+// TestWhatComesAfterAKeepAliveIsNotHeld: the status is out, so there is nothing more to wait for.
+func TestWhatComesAfterAKeepAliveIsNotHeld(t *testing.T) {
+	in, out := io.Pipe()
+	defer out.Close()
+	r := newRig(t, func(c *Config) { c.KeepAlive, c.HTTP = 5*time.Millisecond, posts(in) })
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	path, body := question("responses", "hello", true)
+	req, _ := http.NewRequestWithContext(ctx, http.MethodPost, r.url+path, strings.NewReader(body))
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	go io.WriteString(out, created)
+	for lines := bufio.NewScanner(resp.Body); ; {
+		if !lines.Scan() {
+			t.Fatalf("the event that is there does not come: %v", lines.Err())
+		}
+		if strings.HasPrefix(lines.Text(), "event: response.created") {
+			return
 		}
 	}
 }

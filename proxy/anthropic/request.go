@@ -27,8 +27,9 @@ type request struct {
 	omitted  bool // what the caller wants of it is no more than what brings it back
 	names    codex.Names
 	choice   choice
-	search   string   // the name of the search tool, if there is one
-	lacking  []string // the tools that the backend does not have
+	search   string          // the name of the search tool, if there is one
+	lacking  []string        // the tools that the backend does not have
+	offered  map[string]bool // the functions, by the names that the backend has for them
 
 	system   json.RawMessage
 	messages []message
@@ -105,7 +106,7 @@ var params = map[string]func(*request, json.RawMessage) error{
 
 // parse reads a request. Its header is nil where only the body counts.
 func (h *Handler) parse(header http.Header, body []byte) (*request, error) {
-	r := &request{names: codex.Names{}}
+	r := &request{names: codex.Names{}, offered: map[string]bool{}}
 	r.takeBetas(header)
 	fields, err := reply.Object(body)
 	if err == nil {
@@ -284,7 +285,7 @@ func (r *request) changeTools(blocks []inputBlock) error {
 			var added struct {
 				Definition *tool `json:"definition"`
 			}
-			if json.Unmarshal(b.tool, &added) != nil || added.Definition == nil || r.offers(added.Definition.Name) {
+			if json.Unmarshal(b.tool, &added) != nil || added.Definition == nil || r.offered[r.names.Shorten(added.Definition.Name)] {
 				continue // it refers to one that is on offer
 			}
 			if err := r.addTool("messages.tool.definition", *added.Definition); err != nil {
@@ -295,11 +296,6 @@ func (r *request) changeTools(blocks []inputBlock) error {
 		}
 	}
 	return nil
-}
-
-func (r *request) offers(name string) bool {
-	name = r.names.Shorten(name)
-	return slices.ContainsFunc(r.Tools, func(t json.RawMessage) bool { return gjson.GetBytes(t, "name").Str == name })
 }
 
 // readMessages reads the list of messages, and reports whether it is one.

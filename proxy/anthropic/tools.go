@@ -150,7 +150,9 @@ func (r *request) addFunction(at string, t tool) error {
 	if err != nil {
 		return err
 	}
-	r.Tools = append(r.Tools, encode(functionTool{"function", r.names.Shorten(t.Name), t.Description, schema, false}))
+	name := r.names.Shorten(t.Name)
+	r.offered[name] = true
+	r.Tools = append(r.Tools, encode(functionTool{"function", name, t.Description, schema, false}))
 	return nil
 }
 

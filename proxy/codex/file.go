@@ -48,6 +48,9 @@ func (f File) checked() (File, error) {
 		}
 		return f, nil
 	}
+	if strings.ContainsAny(f.Data, "\r\n") { // as mail and some libraries write base64
+		f.Data = lineBreaks.Replace(f.Data)
+	}
 	if !strings.HasPrefix(f.Data, "data:") {
 		head, err := base64.StdEncoding.DecodeString(f.Data[:min(len(f.Data), 684)/4*4])
 		if err != nil || len(head) == 0 {
@@ -68,6 +71,8 @@ func (f File) checked() (File, error) {
 	}
 	return f, nil
 }
+
+var lineBreaks = strings.NewReplacer("\r", "", "\n", "")
 
 // fixFiles checks the files and pictures of an item, where path is, in the fields that may hold some. What needs no change
 // stays as it came.

@@ -47,9 +47,14 @@ type schemaField struct {
 	raw  []byte
 }
 
+// fieldsOf are the fields of an object; of a name that comes again, the first counts, as gjson reads it.
 func fieldsOf(object gjson.Result) (fields []schemaField) {
+	seen := map[string]bool{}
 	object.ForEach(func(name, v gjson.Result) bool {
-		fields = append(fields, schemaField{name.String(), []byte(v.Raw)})
+		if f := (schemaField{name.String(), []byte(v.Raw)}); !seen[f.name] {
+			seen[f.name] = true
+			fields = append(fields, f)
+		}
 		return true
 	})
 	return fields

@@ -262,28 +262,31 @@ func (c *chatRequest) assistant(m chatMessage, index int, cache *codex.Reasoning
 	var calls []json.RawMessage
 	first := ""
 	for _, call := range m.toolCalls {
-		id := rawjson.Get(call, "id").Str
-		first = cmp.Or(first, id)
-		if own := rawjson.Get(call, "custom"); own.IsObject() {
-			custom[id] = true
-			calls = append(calls, codex.CallItem("custom_tool_call", id, c.names.Shorten(own.Get("name").Str), "input", stringOf(own.Get("input"))))
-			continue
+		id, own, f := rawjson.Get(call, "id"), rawjson.Get(call, "custom"), rawjson.Get(call, "function")
+		kind, field, told := "function_call", "arguments", f
+		if own.IsObject() {
+			kind, field, told = "custom_tool_call", "input", own
+			custom[id.Str] = true
 		}
-		f := rawjson.Get(call, "function")
-		if !f.IsObject() {
-			return codex.Invalid("messages", "tool_calls must be a list of objects with id and function")
+		name, value := told.Get("name"), told.Get(field)
+		if !told.IsObject() || !textOrNone(id) || !textOrNone(name) || !(textOrNone(value) || value.IsObject()) {
+			return codex.Invalid("messages", "tool_calls must be a list of objects with id and function, whose name and arguments are strings")
 		}
-		calls = append(calls, codex.CallItem("function_call", id, c.names.Shorten(f.Get("name").Str), "arguments", arguments(f.Get("arguments"))))
+		if first = cmp.Or(first, id.Str); field == "arguments" {
+			value = arguments(value)
+		}
+		calls = append(calls, codex.CallItem(kind, id.Str, c.names.Shorten(name.Str), field, stringOf(value)))
 	}
 	if m.function != nil && len(calls) == 0 {
 		f := gjson.Parse(rawjson.View(m.function))
-		if !f.IsObject() {
-			return codex.Invalid("messages", "function_call must be an object with name and arguments")
+		value := f.Get("arguments")
+		if !f.IsObject() || !textOrNone(f.Get("name")) || !(textOrNone(value) || value.IsObject()) {
+			return codex.Invalid("messages", "function_call must be an object with name and arguments, which are strings")
 		}
 		name := f.Get("name").Str
 		first = "call_function_" + strconv.Itoa(index)
 		pending[name] = first
-		calls = append(calls, codex.CallItem("function_call", first, c.names.Shorten(name), "arguments", arguments(f.Get("arguments"))))
+		calls = append(calls, codex.CallItem("function_call", first, c.names.Shorten(name), "arguments", stringOf(arguments(value))))
 	}
 	if first != "" {
 		c.Input = append(c.Input, cache.Before(model, first)...)
@@ -303,19 +306,24 @@ func stringOf(v gjson.Result) json.RawMessage {
 	return rawjson.String(json.RawMessage(v.Raw))
 }
 
-func arguments(v gjson.Result) json.RawMessage {
+// arguments are those of a call; an empty object where there are none.
+func arguments(v gjson.Result) gjson.Result {
 	if strings.TrimSpace(v.String()) == "" {
-		return json.RawMessage(`"{}"`)
+		return gjson.Parse(`"{}"`)
 	}
-	return stringOf(v)
+	return v
 }
+
+// textOrNone reports whether a value is a string, null or not there.
+func textOrNone(v gjson.Result) bool { return v.Type == gjson.String || v.Type == gjson.Null }
 
 // contentPart is a part of a message in Chat Completions.
 type contentPart struct {
-	kind  string
-	text  json.RawMessage // or of a refusal; nil for none
-	image json.RawMessage // {"url","detail"}, or a string as some send it
-	whole json.RawMessage
+	kind    string
+	text    json.RawMessage // a string; nil for none
+	refusal json.RawMessage // the same
+	image   json.RawMessage // {"url","detail"}, or a string as some send it
+	whole   json.RawMessage
 }
 
 // chatFile is a file as the Responses API has it.
@@ -328,7 +336,9 @@ type chatFile struct {
 
 // readContent reads a message's content: one text, a JSON string, or parts. Both are nil when there is none.
 func readContent(raw json.RawMessage) (text json.RawMessage, parts []contentPart, err error) {
-	wrong := func() error { return codex.Invalid("messages", "content must be a string or a list of parts") }
+	wrong := func() error {
+		return codex.Invalid("messages", "content must be a string or a list of parts, whose type and text are strings")
+	}
 	switch {
 	case rawjson.IsNull(raw):
 		return nil, nil, nil
@@ -343,20 +353,30 @@ func readContent(raw json.RawMessage) (text json.RawMessage, parts []contentPart
 	for i, object := range list {
 		p := &parts[i]
 		p.whole = object
+		typed := true
 		ok := rawjson.Each(object, func(name string, value json.RawMessage) bool {
 			switch name {
-			case "type":
-				p.kind = rawjson.Text(value)
-			case "text", "refusal":
-				if rawjson.IsString(value) {
+			case "type", "text", "refusal":
+				if rawjson.IsNull(value) {
+					return true
+				}
+				if typed = rawjson.IsString(value); !typed {
+					return false
+				}
+				switch name {
+				case "type":
+					p.kind = rawjson.Text(value)
+				case "text":
 					p.text = rawjson.NotEmpty(rawjson.String(value))
+				default:
+					p.refusal = rawjson.NotEmpty(rawjson.String(value))
 				}
 			case "image_url":
 				p.image = value
 			}
 			return true
 		})
-		if !ok {
+		if !ok || !typed {
 			return nil, nil, wrong()
 		}
 	}
@@ -371,8 +391,10 @@ func plainText(raw json.RawMessage) (json.RawMessage, error) {
 	}
 	var texts []json.RawMessage
 	for _, p := range parts {
-		if p.text != nil {
-			texts = append(texts, p.text)
+		for _, text := range []json.RawMessage{p.text, p.refusal} {
+			if text != nil {
+				texts = append(texts, text)
+			}
 		}
 	}
 	return rawjson.Join(texts, `\n`), nil
@@ -435,7 +457,7 @@ func (p contentPart) input() (json.RawMessage, error) {
 		if !rawjson.IsString(url) || len(url) <= 2 {
 			return nil, codex.Invalid("image_url", "image_url must hold a url: a data: address, or https")
 		}
-		item := slices.Concat([]byte(`{"type":"input_image","image_url":`), url)
+		item := slices.Concat([]byte(`{"type":"input_image","image_url":`), rawjson.String(url))
 		if detail.Str != "" {
 			item = append(append(item, `,"detail":`...), encode(detail.Str)...)
 		}

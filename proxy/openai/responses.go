@@ -117,7 +117,7 @@ func (h *Handler) streamResponses(w http.ResponseWriter, t *turn, s *codex.Strea
 	telling := false   // one of them says something: the status waits for the first that does
 	events := 0
 	send := func(more bool) error {
-		if !telling || len(pending) == 0 {
+		if !telling && !to.Began() || len(pending) == 0 {
 			return nil
 		}
 		err := to.Send(pending, more)

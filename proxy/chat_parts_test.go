@@ -1,0 +1,60 @@
+package proxy
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestWhatChatHoldsGoesUpWhole though a part has more fields than it needs, or a text is spelled in halves.
+func TestWhatChatHoldsGoesUpWhole(t *testing.T) {
+	const call = `{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":{"a":1}}}]}`
+	r := newRig(t)
+	r.post("/v1/chat/completions", `{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://example.com/\ud83d.png"}}]}]}`)
+	if got := r.sent().Get("input.0.content.0.image_url").Raw; got != `"https://example.com/�.png"` {
+		t.Errorf("a picture's address went up as %s", got)
+	}
+	for name, c := range map[string]struct{ messages, path, want string }{
+		"a refusal that is empty":     {`{"role":"user","content":[{"type":"text","text":"hello","refusal":""}]}`, "input.0.content.0.text", "hello"},
+		"a refusal that is null":      {`{"role":"user","content":[{"type":"text","text":"hello","refusal":null}]}`, "input.0.content.0.text", "hello"},
+		"a user's refusal is no text": {`{"role":"user","content":[{"type":"text","text":"hello","refusal":"no"}]}`, "input.0.content.0.text", "hello"},
+		"of a tool":                   {call + `,{"role":"tool","tool_call_id":"c","content":[{"type":"text","text":"hello","refusal":""}]}`, "input.1.output", "hello"},
+		"a tool's object":             {call + `,{"role":"tool","tool_call_id":"c","content":[{"type":"text","text":{"a":1}}]}`, "input.1.output", `[{"type":"text","text":{"a":1}}]`},
+		"of the assistant":            {`{"role":"assistant","content":[{"type":"text","text":"hello","refusal":""},{"type":"refusal","refusal":"no"}]},{"role":"user","content":"x"}`, "input.0.content.0.text", "hello\nno"},
+
+		"arguments as an object":  {call + `,{"role":"tool","tool_call_id":"c","content":"x"}`, "input.0.arguments", `{"a":1}`},
+		"arguments that are null": {strings.Replace(call, `{"a":1}`, `null`, 1) + `,{"role":"tool","tool_call_id":"c","content":"x"}`, "input.0.arguments", `{}`},
+	} {
+		status, text := r.post("/v1/chat/completions", `{"messages":[`+c.messages+`]}`)
+		if got := r.sent().Get(c.path).String(); status != 200 || got != c.want {
+			t.Errorf("%s: %d %q\n%s", name, status, got, text)
+		}
+	}
+}
+
+// TestChatOfAWrongTypeIsRefused and nothing is made up in its place.
+func TestChatOfAWrongTypeIsRefused(t *testing.T) {
+	r := newRig(t)
+	calls := func(call string) string { return `{"role":"assistant","tool_calls":[` + call + `]}` }
+	for name, message := range map[string]string{
+		"a text":            `{"role":"user","content":[{"type":"text","text":42}]}`,
+		"an object as text": `{"role":"user","content":[{"type":"text","text":{"a":1}}]}`,
+		"a type":            `{"role":"user","content":[{"type":1,"text":"x"}]}`,
+		"a refusal":         `{"role":"assistant","content":[{"type":"refusal","refusal":[]}]}`,
+		"an id":             calls(`{"id":1,"function":{"name":"f","arguments":"{}"}}`),
+		"a name":            calls(`{"id":"c","function":{"name":1,"arguments":"{}"}}`),
+		"arguments":         calls(`{"id":"c","function":{"name":"f","arguments":true}}`),
+		"a list":            calls(`{"id":"c","function":{"name":"f","arguments":[1]}}`),
+		"a custom name":     calls(`{"id":"c","custom":{"name":1,"input":"x"}}`),
+		"a custom input":    calls(`{"id":"c","custom":{"name":"f","input":7}}`),
+		"a legacy name":     `{"role":"assistant","function_call":{"name":1,"arguments":"{}"}}`,
+		"legacy arguments":  `{"role":"assistant","function_call":{"name":"f","arguments":1}}`,
+	} {
+		status, text := r.post("/v1/chat/completions", `{"messages":[{"role":"user","content":"x"},`+message+`,{"role":"user","content":"x"}]}`)
+		if status != 400 || !strings.HasPrefix(get(text, "error.param").Str, "messages") || !strings.Contains(get(text, "error.message").Str, "messages[1]") {
+			t.Errorf("%s: %d %s", name, status, text)
+		}
+	}
+	if r.sent().Exists() {
+		t.Errorf("a request went up: %s", r.sent())
+	}
+}
