@@ -33,10 +33,12 @@ func TestFilesGoUpInEveryDialect(t *testing.T) {
 		"responses, url":         {"/v1/responses", responses(url), url},
 		"messages":               {"/v1/messages", messages(`{"type":"document","title":"a.pdf","source":{"type":"base64","media_type":"application/pdf","data":"` + pdf + `"}}`), file("a.pdf")},
 		"messages, bare":         {"/v1/messages", messages(`{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"` + pdf + `"}}`), file("document.pdf")},
+		"messages, in lines":     {"/v1/messages", messages(`{"type":"image","source":{"type":"base64","media_type":"image/png","data":"iVBORw0K\r\nGgo="}}`), `{"image_url":"data:image/png;base64,iVBORw0KGgo=","type":"input_image"}`},
 		"messages, text":         {"/v1/messages", messages(`{"type":"document","source":{"type":"text","media_type":"text/plain","data":"words"}}`), `{"text":"words","type":"input_text"}`},
 		"messages, url":          {"/v1/messages", messages(`{"type":"document","source":{"type":"url","url":"https://example.com/a.pdf"}}`), url},
 		"gemini":                 {"/v1beta/models/gpt-5.5:generateContent", contents(`{"inlineData":{"mimeType":"application/pdf","data":"` + pdf + `"}}`), file("document.pdf")},
 		"gemini, named":          {"/v1beta/models/gpt-5.5:generateContent", contents(`{"inlineData":{"mimeType":"application/pdf","displayName":"a.pdf","data":"` + pdf + `"}}`), file("a.pdf")},
+		"gemini, in lines":       {"/v1beta/models/gpt-5.5:generateContent", contents(`{"inlineData":{"mimeType":"image/png","data":"iVBORw0K\nGgo="}}`), `{"image_url":"data:image/png;base64,iVBORw0KGgo=","type":"input_image"}`},
 		"gemini, url":            {"/v1beta/models/gpt-5.5:generateContent", contents(`{"fileData":{"mimeType":"application/pdf","fileUri":"https://example.com/a.pdf"}}`), url},
 	} {
 		status, text := r.post(c.path, c.body)

@@ -3,6 +3,7 @@ package anthropic
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"regexp"
@@ -495,11 +496,8 @@ func inputText(text string) json.RawMessage {
 func (s *source) url(what string) (string, error) {
 	switch {
 	case s != nil && s.Type == "base64" && s.Data != "":
-		kind := s.MediaType
-		if kind == "" {
-			kind = "application/octet-stream"
-		}
-		return "data:" + kind + ";base64," + s.Data, nil
+		url, _ := codex.DataURL(cmp.Or(s.MediaType, "application/octet-stream"), s.Data)
+		return url, nil
 	case s != nil && s.Type == "url" && s.URL != "":
 		return s.URL, nil
 	}

@@ -48,18 +48,12 @@ func (f File) checked() (File, error) {
 		}
 		return f, nil
 	}
-	if strings.ContainsAny(f.Data, "\r\n") { // as mail and some libraries write base64
-		f.Data = lineBreaks.Replace(f.Data)
+	url, ok := DataURL("", f.Data)
+	if !ok {
+		return f, Invalid("file_data", "file_data must be base64, alone or in a data: address")
 	}
-	if !strings.HasPrefix(f.Data, "data:") {
-		head, err := base64.StdEncoding.DecodeString(f.Data[:min(len(f.Data), 684)/4*4])
-		if err != nil || len(head) == 0 {
-			return f, Invalid("file_data", "file_data must be base64, alone or in a data: address")
-		}
-		kind, _, _ := strings.Cut(http.DetectContentType(head), ";")
-		f.Data = "data:" + kind + ";base64," + f.Data
-	}
-	kind, data, ok := strings.Cut(f.Data[len("data:"):], ";base64,")
+	f.Data = url
+	kind, data, ok := strings.Cut(url[len("data:"):], ";base64,")
 	if !ok || data == "" {
 		return f, Invalid("file_data", "file_data must be base64, alone or in a data: address")
 	}
@@ -73,6 +67,25 @@ func (f File) checked() (File, error) {
 }
 
 var lineBreaks = strings.NewReplacer("\r", "", "\n", "")
+
+// DataURL is base64, which may stand in lines as mail has it, as a data: address without them. Without a kind, which is a
+// media type, the data says it; what says none is no base64, and ok is false. An address stays one.
+func DataURL(kind, data string) (url string, ok bool) {
+	if strings.ContainsAny(data, "\r\n") {
+		data = lineBreaks.Replace(data)
+	}
+	if strings.HasPrefix(data, "data:") {
+		return data, true
+	}
+	if kind == "" {
+		head, err := base64.StdEncoding.DecodeString(data[:min(len(data), 684)/4*4])
+		if err != nil || len(head) == 0 {
+			return "", false
+		}
+		kind, _, _ = strings.Cut(http.DetectContentType(head), ";")
+	}
+	return "data:" + kind + ";base64," + data, true
+}
 
 // fixFiles checks the files and pictures of an item, where path is, in the fields that may hold some. What needs no change
 // stays as it came.

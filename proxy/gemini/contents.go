@@ -287,7 +287,7 @@ func inline(blob gjson.Result) (json.RawMessage, error) {
 	if strings.ContainsAny(data, "-_") { // either alphabet is good. Source: ProtoJSON format, bytes
 		data = strings.NewReplacer("-", "+", "_", "/").Replace(data)
 	}
-	url := "data:" + kind + ";base64," + data
+	url, _ := codex.DataURL(kind, data)
 	switch {
 	case data == "":
 		return nil, codex.Invalid("", "inlineData must have a mimeType and data")
@@ -296,7 +296,7 @@ func inline(blob gjson.Result) (json.RawMessage, error) {
 	case kind == "application/pdf":
 		return codex.File{Name: name, Data: url}.Part()
 	case strings.HasPrefix(kind, "text/"), kind == "application/json":
-		text, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(data, "="))
+		text, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(data, "=\r\n"))
 		if err != nil {
 			return nil, codex.Invalid("", "the data of a %s is not base64", kind)
 		}

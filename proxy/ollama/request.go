@@ -2,11 +2,9 @@ package ollama
 
 import (
 	"cmp"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -294,13 +292,9 @@ func orEmpty(text json.RawMessage) json.RawMessage {
 func user(text json.RawMessage, images []string) (json.RawMessage, error) {
 	parts := []json.RawMessage{codex.InputText(orEmpty(text))}
 	for i, image := range images {
-		url := image
-		if !strings.HasPrefix(image, "data:") {
-			head, err := base64.StdEncoding.DecodeString(image[:min(len(image), 684)/4*4])
-			if err != nil || len(head) == 0 {
-				return nil, codex.Invalid("images", "images[%d] is not base64", i)
-			}
-			url = "data:" + http.DetectContentType(head) + ";base64," + image
+		url, ok := codex.DataURL("", image)
+		if !ok {
+			return nil, codex.Invalid("images", "images[%d] is not base64", i)
 		}
 		parts = append(parts, encode(map[string]string{"type": "input_image", "image_url": url}))
 	}
