@@ -18,40 +18,35 @@ import (
 // Source: Open Responses 2026-04-24, ResponseResource.
 var responseFields = []struct {
 	name  string
-	value func(t *turn, ended bool) []byte // nil for null
+	value func(t *turn) []byte // nil for null
 }{
 	{"object", text("response")},
-	{"created_at", func(*turn, bool) []byte { return now() }},
-	{"completed_at", func(_ *turn, ended bool) []byte {
-		if ended {
-			return now()
-		}
-		return nil
-	}},
+	{"created_at", func(*turn) []byte { return now() }},
+	{completedAt, null},
 	{"incomplete_details", null},
-	{"previous_response_id", func(t *turn, _ bool) []byte { return textOrNull(t.previous) }},
-	{"instructions", func(t *turn, _ bool) []byte { return textOrNull(t.req.Instructions) }},
+	{"previous_response_id", func(t *turn) []byte { return textOrNull(t.previous) }},
+	{"instructions", func(t *turn) []byte { return textOrNull(t.req.Instructions) }},
 	{"output", literal(`[]`)},
 	{"error", null},
-	{"tools", func(t *turn, _ bool) []byte { return toolsAsked(t.req.Tools) }},
-	{"tool_choice", func(t *turn, _ bool) []byte { return given(t.req.ToolChoice, `"auto"`) }},
+	{"tools", func(t *turn) []byte { return toolsAsked(t.req.Tools) }},
+	{"tool_choice", func(t *turn) []byte { return given(t.req.ToolChoice, `"auto"`) }},
 	{"truncation", text("disabled")},
-	{"parallel_tool_calls", func(t *turn, _ bool) []byte { return given(t.req.ParallelToolCalls, `true`) }},
-	{"text", func(t *turn, _ bool) []byte { return textAsked(t.req.Text) }},
+	{"parallel_tool_calls", func(t *turn) []byte { return given(t.req.ParallelToolCalls, `true`) }},
+	{"text", func(t *turn) []byte { return textAsked(t.req.Text) }},
 	{"top_p", literal(`1`)},
 	{"presence_penalty", literal(`0`)},
 	{"frequency_penalty", literal(`0`)},
 	{"top_logprobs", literal(`0`)},
 	{"temperature", literal(`1`)},
-	{"reasoning", func(t *turn, _ bool) []byte {
+	{"reasoning", func(t *turn) []byte {
 		return encode(map[string]json.RawMessage{"effort": given(textOrNull(t.req.Effort), `null`), "summary": given(t.req.Summary, `null`)})
 	}},
 	{"usage", null},
 	{"max_output_tokens", null},
 	{"max_tool_calls", null},
-	{"store", func(t *turn, _ bool) []byte { return strconv.AppendBool(nil, t.store) }},
+	{"store", func(t *turn) []byte { return strconv.AppendBool(nil, t.store) }},
 	{"background", literal(`false`)},
-	{"service_tier", func(t *turn, _ bool) []byte {
+	{"service_tier", func(t *turn) []byte {
 		if t.req.ServiceTier == "priority" || t.req.ServiceTier == "fast" {
 			return []byte(`"priority"`)
 		}
@@ -59,12 +54,23 @@ var responseFields = []struct {
 	}},
 	{"metadata", literal(`{}`)},
 	{"safety_identifier", null},
-	{"prompt_cache_key", func(t *turn, _ bool) []byte { return textOrNull(t.req.PromptCacheKey) }},
+	{"prompt_cache_key", func(t *turn) []byte { return textOrNull(t.req.PromptCacheKey) }},
 }
 
-func literal(v string) func(*turn, bool) []byte { return func(*turn, bool) []byte { return []byte(v) } }
-func text(v string) func(*turn, bool) []byte    { return literal(string(encode(v))) }
-func null(*turn, bool) []byte                   { return nil }
+// fieldIndex is where each of responseFields stands.
+var fieldIndex = func() map[string]int {
+	at := map[string]int{}
+	for i, field := range responseFields {
+		at[field.name] = i
+	}
+	return at
+}()
+
+const completedAt = "completed_at" // null until the answer has ended
+
+func literal(v string) func(*turn) []byte { return func(*turn) []byte { return []byte(v) } }
+func text(v string) func(*turn) []byte    { return literal(string(encode(v))) }
+func null(*turn) []byte                   { return nil }
 
 func now() []byte { return strconv.AppendInt(nil, time.Now().Unix(), 10) }
 
@@ -96,28 +102,39 @@ func (t *turn) complete(kind string, data []byte) []byte {
 }
 
 func (t *turn) described(object []byte, ended bool) []byte {
-	there := map[string]bool{}
+	there := make([]bool, len(responseFields))
 	gjson.Parse(rawjson.View(object)).ForEach(func(name, _ gjson.Result) bool {
-		there[name.Str] = true
+		if i, known := fieldIndex[name.Str]; known {
+			there[i] = true
+		}
 		return true
 	})
+	if t.asked == nil {
+		for _, field := range responseFields {
+			t.asked = append(t.asked, given(field.value(t), "null"))
+		}
+	}
 	out := append(make([]byte, 0, len(object)+1024), object[:bytes.LastIndexByte(object, '}')]...)
-	for _, field := range responseFields {
-		if there[field.name] {
+	for i, field := range responseFields {
+		if there[i] {
 			continue
+		}
+		value := t.asked[i]
+		if field.name == completedAt && ended {
+			value = now()
 		}
 		if out[len(out)-1] != '{' {
 			out = append(out, ',')
 		}
 		out = append(append(append(out, '"'), field.name...), '"', ':')
-		out = append(out, given(field.value(t, ended), "null")...)
+		out = append(out, value...)
 	}
 	out = append(out, '}')
 	// The backend stores nothing and knows of no answer before.
-	if there["store"] {
+	if there[fieldIndex["store"]] {
 		out, _ = sjson.SetBytes(out, "store", t.store)
 	}
-	if there["previous_response_id"] && t.previous != "" {
+	if there[fieldIndex["previous_response_id"]] && t.previous != "" {
 		out, _ = sjson.SetBytes(out, "previous_response_id", t.previous)
 	}
 	return out

@@ -31,6 +31,7 @@ type turn struct {
 	store    bool              // the caller may come back to the answer by its id
 	previous string            // id of the answer before
 	own      []json.RawMessage // the input of this turn alone
+	asked    []json.RawMessage // the values of responseFields, once they are needed: each event tells the same
 }
 
 // Responses answers POST /v1/responses: what the backend sends goes through as it is, with the last object completed.
@@ -139,7 +140,7 @@ func (h *Handler) streamResponses(w http.ResponseWriter, t *turn, s *codex.Strea
 			}
 			return h.breakResponses(w, t.req, to, out, err, pending, events)
 		}
-		raw, data := ev.Raw, ev.Data
+		data := ev.Data
 		switch ev.Type {
 		case codex.TypeTextDelta:
 		case codex.TypeItemDone:
@@ -162,11 +163,12 @@ func (h *Handler) streamResponses(w http.ResponseWriter, t *turn, s *codex.Strea
 			data = t.complete(ev.Type, data)
 		}
 		events++
-		if !same(data, ev.Data) {
-			raw = append(append([]byte("event: "+ev.Type+"\ndata: "), data...), '\n', '\n')
+		if same(data, ev.Data) {
+			pending = append(pending, ev.Raw...)
+		} else {
+			pending = append(append(append(append(append(pending, "event: "...), ev.Type...), "\ndata: "...), data...), "\n\n"...)
 		}
 		telling = telling || !ev.Prelude()
-		pending = append(pending, raw...)
 	}
 }
 
