@@ -2,14 +2,32 @@
 
 package proxy
 
-import "github.com/klauspost/compress/zstd"
+import (
+	"bytes"
+	"sync"
 
-// zstdPacker returns what packs request bodies on their way up. It is safe for concurrent use, and takes no memory before
-// it is used.
-func zstdPacker() func([]byte) []byte {
-	w, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true))
-	if err != nil {
-		return nil // the options are constant
+	"github.com/klauspost/compress/zstd"
+)
+
+// zstdPacker returns what packs request bodies, which come in pieces, on their way up. It is safe for concurrent use, and
+// what it needs for it is given back with the next garbage.
+func zstdPacker() func(body [][]byte) []byte {
+	idle := sync.Pool{New: func() any {
+		w, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true))
+		if err != nil {
+			panic(err) // the options are constant
+		}
+		return w
+	}}
+	return func(body [][]byte) []byte {
+		w := idle.Get().(*zstd.Encoder)
+		defer idle.Put(w)
+		var packed bytes.Buffer
+		w.Reset(&packed)
+		for _, piece := range body {
+			w.Write(piece) //nolint:errcheck // to memory
+		}
+		w.Close() //nolint:errcheck // the same
+		return packed.Bytes()
 	}
-	return func(body []byte) []byte { return w.EncodeAll(body, make([]byte, 0, len(body)/3)) }
 }

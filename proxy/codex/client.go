@@ -4,7 +4,6 @@
 package codex
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -50,13 +49,13 @@ type Client struct {
 	HTTP         Doer
 	Tokens       TokenSource
 	Models       *Catalogue
-	UsageTracker *UsageTracker       // hears how much of the plan is used; may be nil
-	Router       *WorkspaceRouter    // may be nil
-	IdleTimeout  time.Duration       // silence after which a stream is given up
-	KeepAlive    time.Duration       // silence after which the caller is told that the answer is still coming
-	Strict       bool                // a parameter that would be dropped is an error that names it
-	Advice       Advice              // what errors tell people to do; nil for the words of a terminal
-	Zstd         func([]byte) []byte // packs a request's body; nil for bodies as they are
+	UsageTracker *UsageTracker         // hears how much of the plan is used; may be nil
+	Router       *WorkspaceRouter      // may be nil
+	IdleTimeout  time.Duration         // silence after which a stream is given up
+	KeepAlive    time.Duration         // silence after which the caller is told that the answer is still coming
+	Strict       bool                  // a parameter that would be dropped is an error that names it
+	Advice       Advice                // what errors tell people to do; nil for the words of a terminal
+	Zstd         func([][]byte) []byte // packs a request's body, which comes in pieces; nil for bodies as they are
 	// OnAnswer hears, before each answer, which kind of sign-in it came for. It must be fast and safe for concurrent
 	// use; nil for nobody.
 	OnAnswer func(creds.Kind)
@@ -145,7 +144,7 @@ var errOtherKind = errors.New("a sign-in of another kind is in use now")
 // last; with errOtherKind, the one that the body is not for.
 func (c *Client) post(ctx context.Context, token *creds.Token, r *Request, sent encoded) (*http.Response, error) {
 	renewed, waited := false, false
-	if c.Zstd != nil && c.upstream(token.Kind).TakesZstd && len(sent.body) >= packFrom && !c.unpacked.Load() {
+	if c.Zstd != nil && c.upstream(token.Kind).TakesZstd && sent.body.size() >= packFrom && !c.unpacked.Load() {
 		sent.packed = c.Zstd(sent.body)
 	}
 	for {
@@ -224,7 +223,7 @@ func (c *Client) Forward(ctx context.Context, path string, body []byte, from htt
 		if !c.upstream(token.Kind).Forwards {
 			return nil, nil, c.notOffered()
 		}
-		req, err := c.request(ctx, http.MethodPost, func(u Upstream) string { return strings.TrimSuffix(u.ResponsesURL, "/responses") + path }, body, token)
+		req, err := c.request(ctx, http.MethodPost, func(u Upstream) string { return strings.TrimSuffix(u.ResponsesURL, "/responses") + path }, pieces{body}, token)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -271,7 +270,7 @@ func (c *Client) observe(h http.Header, reached bool) {
 func (c *Client) send(ctx context.Context, r *Request, sent encoded, token creds.Token) (*http.Response, error) {
 	body := sent.body
 	if sent.packed != nil {
-		body = sent.packed
+		body = pieces{sent.packed}
 	}
 	req, err := c.request(ctx, http.MethodPost, func(u Upstream) string { return u.ResponsesURL }, body, token)
 	if err != nil {
@@ -293,18 +292,17 @@ func (c *Client) send(ctx context.Context, r *Request, sent encoded, token creds
 
 // request is a request to an upstream's address with all that goes with every one: who asks, and where the workspace
 // is served. body may be nil.
-func (c *Client) request(ctx context.Context, method string, address func(Upstream) string, body []byte, token creds.Token) (*http.Request, error) {
+func (c *Client) request(ctx context.Context, method string, address func(Upstream) string, body pieces, token creds.Token) (*http.Request, error) {
 	up, where := c.upstream(token.Kind), route{}
 	if c.Router != nil {
 		where = c.Router.find(ctx, c, token)
 	}
-	var content io.Reader
-	if body != nil {
-		content = bytes.NewReader(body)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, where.apply(address(up)), content)
+	req, err := http.NewRequestWithContext(ctx, method, where.apply(address(up)), nil)
 	if err != nil {
 		return nil, err
+	}
+	if body != nil {
+		body.bodyOf(req)
 	}
 	if method == http.MethodPost {
 		req.Header.Set("Content-Type", "application/json")

@@ -351,7 +351,7 @@ const includeReasoning = "reasoning.encrypted_content"
 
 // encoded is a request as it goes up.
 type encoded struct {
-	body          []byte
+	body          pieces
 	packed        []byte // the same, by zstd; nil when it goes up as it is
 	session       string // that the turn belongs to
 	model, effort string
@@ -377,14 +377,7 @@ func (r *Request) encode(up Upstream, models *Catalogue, advice Advice) (encoded
 	}
 	session := r.session()
 
-	size := 1024 + len(r.Instructions)
-	for _, item := range r.Input {
-		size += len(item) + 1
-	}
-	for _, tool := range r.Tools {
-		size += len(tool) + 1
-	}
-	b := bodyWriter{buf: make([]byte, 0, size), allowed: up.Params}
+	b := bodyWriter{allowed: up.Params}
 	b.field("model", quote(model))
 	if r.Instructions != "" {
 		b.field("instructions", quote(r.Instructions))
@@ -418,7 +411,9 @@ func (r *Request) encode(up Upstream, models *Catalogue, advice Advice) (encoded
 		r.Drop("client_metadata")
 	}
 	b.raw("client_metadata", r.ClientMetadata)
-	return encoded{body: append(b.buf, `,"store":false,"stream":true}`...), session: session, model: model, effort: effort}, nil
+	b.buf = append(b.buf, `,"store":false,"stream":true}`...)
+	b.cut()
+	return encoded{body: b.pieces, session: session, model: model, effort: effort}, nil
 }
 
 // forgetReasoning takes out the reasoning of earlier turns, and reports whether there was any. The model then thinks anew.
@@ -478,15 +473,27 @@ func isUUID(s string) bool {
 
 // bodyWriter writes a JSON object, leaving out what the upstream does not take.
 type bodyWriter struct {
+	pieces  pieces // what was written before buf
 	buf     []byte
 	allowed map[string]bool // nil for everything
+}
+
+const (
+	pieceFrom = 1 << 10  // the size of an item from which on it is a piece of its own
+	pieceMost = 32 << 10 // the most that smaller ones are put together to
+)
+
+// cut ends a piece.
+func (b *bodyWriter) cut() {
+	b.pieces = append(b.pieces, slices.Clip(b.buf))
+	b.buf = nil
 }
 
 func (b *bodyWriter) name(name string) bool {
 	if b.allowed != nil && !b.allowed[name] {
 		return false
 	}
-	if len(b.buf) == 0 {
+	if len(b.pieces) == 0 && len(b.buf) == 0 {
 		b.buf = append(b.buf, '{')
 	} else {
 		b.buf = append(b.buf, ',')
@@ -516,7 +523,16 @@ func (b *bodyWriter) list(name string, items []json.RawMessage) {
 		if i > 0 {
 			b.buf = append(b.buf, ',')
 		}
-		b.buf = append(b.buf, item...)
+		if len(item) < pieceFrom {
+			if len(b.buf)+len(item) > pieceMost {
+				b.cut()
+				b.buf = make([]byte, 0, pieceMost)
+			}
+			b.buf = append(b.buf, item...)
+			continue
+		}
+		b.cut()
+		b.pieces = append(b.pieces, item)
 	}
 	b.buf = append(b.buf, ']')
 }

@@ -2,6 +2,7 @@ package codex
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"testing"
 	"time"
@@ -26,7 +27,7 @@ func TestOnlyAllowedParametersGoUp(t *testing.T) {
 		}
 	}
 	sent, err := r.encode(testUpstream(), NewCatalogue("", nil), nil)
-	out := sent.body
+	out := whole(sent.body)
 	if err != nil || !json.Valid(out) {
 		t.Fatalf("%v %s", err, out)
 	}
@@ -56,6 +57,11 @@ func TestOnlyAllowedParametersGoUp(t *testing.T) {
 	}
 }
 
+func whole(p pieces) []byte {
+	raw, _ := io.ReadAll(p.open())
+	return raw
+}
+
 func containsString(list []string, s string) bool {
 	for _, v := range list {
 		if v == s {
@@ -76,7 +82,7 @@ func TestTheCodexCLIsRequestsGoUpAsTheyAre(t *testing.T) {
 		t.Fatal(err)
 	}
 	sent, err := r.encode(testUpstream(), NewCatalogue("", nil), nil)
-	out, session := sent.body, sent.session
+	out, session := whole(sent.body), sent.session
 	if err != nil || session != "s-1" || gjson.GetBytes(out, "instructions").Exists() || gjson.GetBytes(out, "input.0").Raw != item {
 		t.Errorf("%v %s %s", err, session, out)
 	}
@@ -160,7 +166,7 @@ func FuzzRequest(f *testing.F) {
 		}
 		for _, up := range []Upstream{testUpstream(), Public("http://127.0.0.1", NewIdentity("test"))} {
 			sent, err := r.encode(up, NewCatalogue("", nil), nil)
-			if err == nil && !json.Valid(sent.body) {
+			if err == nil && !json.Valid(whole(sent.body)) {
 				t.Fatalf("%s became %s", raw, sent.body)
 			}
 		}
