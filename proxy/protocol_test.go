@@ -449,3 +449,25 @@ func TestARefusedTokenIsNotBlamedOnTheNetwork(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestAnEventThatIsAllBracketsIsNoMatter, whether they are the event's own or the arguments of a call.
+func TestAnEventThatIsAllBracketsIsNoMatter(t *testing.T) {
+	brackets := strings.Repeat("[", 15<<20)
+	call := func(field string) string {
+		return `{"output_index":0,` + field + `"item":{"type":"function_call","id":"fc_1","call_id":"call_1","name":"f","arguments":"` + brackets + `"}}`
+	}
+	for name, events := range map[string]string{
+		"an event": "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"x\",\"y\":" + brackets + "}\n\n",
+		"a call":   event("response.output_item.done", call("")),
+	} {
+		for _, dialect := range []string{"responses", "chat", "messages", "ollama", "gemini"} {
+			for _, stream := range []bool{false, true} {
+				r := newRig(t, upstream(created+events+completed))
+				r.ask(dialect, "hello", stream) // how it ends is a matter of other tests
+				if status, _, text, _ := r.do(http.MethodGet, "/health", ""); status != 200 {
+					t.Errorf("%s, %s: %d %s", name, dialect, status, text)
+				}
+			}
+		}
+	}
+}

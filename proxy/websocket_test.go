@@ -177,3 +177,24 @@ func TestASocketRefusesWhatItCantDo(t *testing.T) {
 		t.Errorf("one that is known: %s", doc.Raw)
 	}
 }
+
+// TestAMessageThatIsAllBracketsIsNoMatter: to look into each of them by a call would take more stack than there is, and
+// end the program.
+func TestAMessageThatIsAllBracketsIsNoMatter(t *testing.T) {
+	brackets := strings.Repeat("[", 15<<20)
+	for _, kind := range []string{"response.create", "response.steer", "response.cancel", "other"} {
+		r := newRig(t)
+		serve(t, r)
+		conn := dialSocket(t, r)
+		turn(t, conn, create("hello"))
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		if err := conn.Write(ctx, websocket.MessageText, []byte(`{"type":"`+kind+`","input":`+brackets+`}`)); err != nil {
+			t.Fatal(err)
+		}
+		conn.Read(ctx) // an error in its words, or none
+		cancel()
+		if status, text := r.post("/v1/responses", `{"input":"hello"}`); status != 200 {
+			t.Errorf("%s: %d %s", kind, status, text)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/rawjson"
 	"codex-proxy/proxy/reply"
 )
 
@@ -338,7 +339,7 @@ func (a *answer) keep(b *block) {
 		a.blocks = append(a.blocks, encode(map[string]any{"type": "thinking", "thinking": b.text.String(), "signature": b.signature}))
 	case "tool_use", "server_tool_use":
 		input := json.RawMessage(b.text.String())
-		if !gjson.ValidBytes(input) || !gjson.ParseBytes(input).IsObject() {
+		if !rawjson.Valid(input) || !gjson.ParseBytes(input).IsObject() {
 			input = json.RawMessage(`{}`)
 		}
 		a.blocks = append(a.blocks, encode(map[string]any{"type": b.kind, "id": b.call.ID, "name": a.req.names.Original(b.call.Name), "input": input}))

@@ -1,7 +1,6 @@
 package codex
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"github.com/tidwall/gjson"
+
+	"codex-proxy/proxy/rawjson"
 )
 
 // Error is what every failure becomes, whoever it came from: each dialect writes it in its own words' shape.
@@ -143,7 +144,7 @@ func fromAnswer(a *Answer, now time.Time, advice Advice) *Error {
 			Message: "ChatGPT answered with status " + strconv.Itoa(a.Status) + ", which is no answer to this request. Send it again in a moment"}
 	}
 	detail, object := gjson.GetBytes(a.Body, "detail"), gjson.GetBytes(a.Body, "error")
-	if !json.Valid(a.Body) || (!detail.Exists() && !object.Exists() && !gjson.GetBytes(a.Body, "message").Exists()) {
+	if !rawjson.Valid(a.Body) || (!detail.Exists() && !object.Exists() && !gjson.GetBytes(a.Body, "message").Exists()) {
 		return fromPage(a, advice)
 	}
 	e := &Error{Status: a.Status, Type: typeFor(a.Status), Answer: a, RetryAfter: retryAfter(a.Header, now)}

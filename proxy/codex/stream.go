@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/tidwall/gjson"
+	"codex-proxy/proxy/rawjson"
 )
 
 // Stream is an answer that is coming. One goroutine uses it; it must be closed.
@@ -71,7 +71,7 @@ func (s *Stream) Next() (Event, error) {
 	switch ev.Type {
 	case TypeTextDelta:
 	case TypeCompleted, TypeIncomplete, TypeFailed, TypeError:
-		if !gjson.ValidBytes(ev.Data) {
+		if !rawjson.Valid(ev.Data) {
 			return Event{}, Broken()
 		}
 		s.done = true

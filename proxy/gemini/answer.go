@@ -10,6 +10,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/rawjson"
 	"codex-proxy/proxy/reply"
 )
 
@@ -97,7 +98,7 @@ func (a *answer) unwrap() string {
 	}
 	inner := gjson.Get(whole, wrapping)
 	switch {
-	case !gjson.Valid(whole) || !inner.Exists():
+	case !rawjson.Valid(rawjson.Raw(whole)) || !inner.Exists():
 		return whole
 	case a.req.word:
 		return inner.String()
@@ -162,7 +163,7 @@ func (a *answer) call(c codex.Call, arguments string) {
 	switch {
 	case strings.TrimSpace(arguments) == "":
 		args = json.RawMessage("{}")
-	case !gjson.Valid(arguments), !gjson.Parse(arguments).IsObject():
+	case !rawjson.Valid(rawjson.Raw(arguments)), !gjson.Parse(arguments).IsObject():
 		args = reply.Encode(map[string]string{"input": arguments})
 	}
 	a.add(reply.Encode(map[string]any{"functionCall": map[string]any{"id": c.ID, "name": a.req.names.Original(c.Name), "args": args}}))

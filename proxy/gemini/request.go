@@ -255,7 +255,7 @@ func (r *request) takeSchema(name string, v json.RawMessage, openAPI bool) error
 
 // wholeRequest is the request inside a count of tokens that names one.
 func wholeRequest(body []byte) ([]byte, bool) {
-	if !json.Valid(body) {
+	if !rawjson.Valid(body) {
 		return nil, false
 	}
 	inner := field(gjson.ParseBytes(body), "generateContentRequest")

@@ -13,6 +13,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/rawjson"
 	"codex-proxy/proxy/reply"
 )
 
@@ -255,7 +256,7 @@ func (a *answer) call(c codex.Call, arguments string) {
 	switch {
 	case !c.Custom && strings.TrimSpace(arguments) == "":
 		object = json.RawMessage("{}")
-	case c.Custom, !json.Valid(object), !gjson.ParseBytes(object).IsObject():
+	case c.Custom, !rawjson.Valid(object), !gjson.ParseBytes(object).IsObject():
 		object = encode(map[string]string{"input": arguments})
 	}
 	call := map[string]any{"id": c.ID, "function": map[string]any{"index": c.Number, "name": a.req.names.Original(c.Name), "arguments": object}}

@@ -9,6 +9,7 @@ import (
 	"github.com/tidwall/sjson"
 
 	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/rawjson"
 	"codex-proxy/proxy/reply"
 )
 
@@ -60,7 +61,7 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, path string, b
 	if err != nil {
 		return h.fail(w, req, out, err)
 	}
-	if finish != nil && !req.Native && gjson.ValidBytes(answer) {
+	if finish != nil && !req.Native && rawjson.Valid(answer) {
 		answer = finish(answer)
 	}
 	reply.Announce(w.Header(), codex.Dropped{}, header)

@@ -13,6 +13,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/rawjson"
 	"codex-proxy/proxy/reply"
 )
 
@@ -310,7 +311,7 @@ func (k *socketSession) idOf(t *socketTurn) string {
 // steerFailed tells the caller that nothing can be added to an answer under way.
 func steerFailed(message []byte) []byte {
 	steer := map[string]any{"previous_response_id": gjson.GetBytes(message, "previous_response_id").Str, "input": ""}
-	if input := gjson.GetBytes(message, "input"); input.Exists() && gjson.ValidBytes(message) {
+	if input := gjson.GetBytes(message, "input"); input.Exists() && rawjson.Valid(message) {
 		steer["input"] = json.RawMessage(input.Raw)
 	}
 	return encode(map[string]any{"type": "response.steer.failed", "sequence_number": 0, "steer": steer,

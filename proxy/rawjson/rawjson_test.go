@@ -19,6 +19,9 @@ func FuzzAgainstEncodingJSON(f *testing.F) {
 		f.Add([]byte(d))
 	}
 	f.Fuzz(func(t *testing.T, document []byte) {
+		if Valid(document) != json.Valid(document) {
+			t.Fatalf("%q: valid %t, not %t", document, Valid(document), json.Valid(document))
+		}
 		if !json.Valid(document) || !utf8.Valid(document) { // of names that are no text there are none
 			return
 		}
@@ -51,6 +54,20 @@ func FuzzAgainstEncodingJSON(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestDepthIsBounded: a document that is all brackets would take more stack than a program may have.
+func TestDepthIsBounded(t *testing.T) {
+	nested := func(n int) []byte { return []byte(strings.Repeat("[", n) + strings.Repeat("]", n)) }
+	for name, document := range map[string][]byte{
+		"as deep as may be": nested(depthMost), "one more": nested(depthMost + 1), "sixteen million": nested(16 << 20), "open": []byte(strings.Repeat("[", 16<<20)),
+		"objects": []byte(strings.Repeat(`{"a":`, 4<<20)), "side by side": []byte("[" + strings.Repeat("[],", depthMost) + "[]]"),
+		"in a string": []byte(`["` + strings.Repeat(`[\"`, 2*depthMost) + `"]`), "a string": []byte(`["` + strings.Repeat(`[\\[`, 2*depthMost) + `"]`), "closed first": []byte(strings.Repeat("]", 2*depthMost) + strings.Repeat("[", 16<<20)),
+	} {
+		if got, want := Valid(document), json.Valid(document); got != want {
+			t.Errorf("%s: valid %t, not %t", name, got, want)
+		}
+	}
 }
 
 func TestAStringIsTakenAsItIsWhereItCanBe(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 
 // Object reads a request's body, which must be a JSON object. Its fields are parts of the body. The error is an *codex.Error.
 func Object(body []byte) (map[string]json.RawMessage, error) {
-	if json.Valid(body) {
+	if rawjson.Valid(body) {
 		if fields, ok := rawjson.Fields(body); ok {
 			return fields, nil
 		}
