@@ -39,7 +39,7 @@ func (r *rest) ended() {
 func (r *rest) stop() { r.timer.Stop() }
 
 // floor is memory that nobody touches, so that the system never gives it: it counts as in use, and a heap that is almost
-// empty may grow by half of it before it is collected. Without it a collection came every ten requests, for a third of
+// empty may grow by half of it before it is collected. Without it a collection came every ten requests, for a quarter of
 // their CPU.
 //
 //lint:ignore U1000 it is there to be there
@@ -48,7 +48,7 @@ var floor []byte
 // collectOften has garbage collected at half the heap's growth that is usual: what is kept is small, so that it costs
 // little. GOGC wins.
 func collectOften() {
-	floor = make([]byte, 8<<20)
+	floor = make([]byte, 4<<20)
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
 	}

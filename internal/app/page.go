@@ -188,8 +188,11 @@ func (p *pageApp) Snapshot() page.Snapshot {
 	if s.SignIn.Usable && s.SignIn.Kind == creds.KindCodex {
 		out.Can = append(out.Can, page.ActionWorkspaces, page.ActionSelectWorkspace)
 	}
-	if !s.Proxy.Running {
+	switch {
+	case !s.Proxy.Running:
 		out.Can = append(out.Can, page.ActionStart)
+	case !s.Demo: // the demo has no menu and no door to start it again
+		out.Can = append(out.Can, page.ActionStop)
 	}
 	out.FirstStart = !s.Demo && !p.firstStartDone()
 	p.addProblems(&out, t, now)
@@ -343,6 +346,9 @@ func (p *pageApp) do(ctx context.Context, action page.Action, args json.RawMessa
 	switch action {
 	case page.ActionStart:
 		return nil, p.Start(0)
+	case page.ActionStop:
+		go p.stopAfterAnswer()
+		return page.Message{Message: "Stopped. This page stops with it, and comes back by itself."}, nil
 	case page.ActionRefresh:
 		return page.Message{Message: "The tokens are fresh."}, p.Refresh(ctx)
 	case page.ActionImport:
@@ -395,6 +401,13 @@ func (p *pageApp) do(ctx context.Context, action page.Action, args json.RawMessa
 		return nil, p.change(func(s Saved) { s["first-start-done"] = true })
 	}
 	return nil, page.ErrUnknownAction
+}
+
+// stopAfterAnswer stops the proxy, which waits for the answer to the page that asked for it.
+func (p *pageApp) stopAfterAnswer() {
+	if err := p.Stop(); err != nil {
+		p.log.WithError(err).Warn("The proxy was stopped, but this could not be remembered")
+	}
 }
 
 // beginSignIn starts a sign-in; how it goes is in the snapshot.

@@ -31,7 +31,7 @@ type Action string
 // The actions, each with its arguments and its result. Actions without arguments get {}.
 const (
 	ActionStart   Action = "start"   // listen again: nothing → nil
-	ActionStop    Action = "stop"    // stop serving tools: nothing → nil
+	ActionStop    Action = "stop"    // stop serving tools, and the page with them: nothing → Message
 	ActionRestart Action = "restart" // end and start again, so that settings take effect: nothing → Message
 	ActionOpenLog Action = "open-log"
 

@@ -233,6 +233,14 @@ func TestTheTroubleAndItsButtonComeFirst(t *testing.T) {
 	c.lacks("main", "The refresh fails")
 	c.shows("main", "just now")
 
+	c.click("Stop")
+	c.shows("dialog", "codex-proxy start")
+	c.screenshot("stop-light-1100")
+	c.click("Cancel")
+	if f.app.did("stop {}") {
+		t.Error("it was stopped though the user said no")
+	}
+
 	c.shows(".ask", "http://localhost:3000")
 	c.click("Allow")
 	c.until("true")

@@ -70,7 +70,7 @@ function App() {
     );
   }
   if (!snapshot) {
-    if (connection === 'lost') return <main class="closed"><h1>Codex Proxy does not answer</h1><p>Start it, and this page comes back by itself.</p></main>;
+    if (connection === 'lost') return <main class="closed"><h1>Codex Proxy does not answer</h1><p>Start it in its menu or with <code>codex-proxy start</code>, and this page comes back by itself.</p></main>;
     return <div class="app"><nav aria-label="Sections"><p class="brand"><span class="dot" />Codex Proxy</p></nav><main aria-busy="true" /></div>; // as the shell has it
   }
   return (
@@ -89,7 +89,7 @@ function App() {
       <main key={id}>
         {connection === 'lost' && (
           <div class="card alert warn" role="alert">
-            <div><b>Codex Proxy does not answer</b><p>What is shown may be old. Start it from its menu or with <code>codex-proxy</code>; this page comes back by itself.</p></div>
+            <div><b>Codex Proxy does not answer</b><p>What is shown may be old. Start it in its menu or with <code>codex-proxy start</code>; this page comes back by itself.</p></div>
             <button type="button" onClick={reconnect}>Try now</button>
           </div>
         )}

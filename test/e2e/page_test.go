@@ -102,3 +102,61 @@ func TestChatGPTIsToldStraightAndWantsAYes(t *testing.T) {
 		t.Errorf("%d requests before the yes", n)
 	}
 }
+
+// TestStoppedOnThePageStartedByACommand: that the page comes back is a matter of its own tests.
+func TestStoppedOnThePageStartedByACommand(t *testing.T) {
+	p, _ := startSignedIn(t)
+	out, _ := command(t, p.home, at(p.backend), "open", "--print")
+	jar, _ := cookiejar.New(nil)
+	browser := &http.Client{Jar: jar}
+	open := func(address string) string {
+		t.Helper()
+		req, _ := http.NewRequest(http.MethodGet, address, nil)
+		req.Header.Set("Accept", "text/html")
+		resp, err := browser.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		shell, _ := io.ReadAll(resp.Body)
+		return string(shell)
+	}
+	_, token, _ := strings.Cut(open(strings.TrimSpace(out)), `name="page-token" content="`)
+	token, _, _ = strings.Cut(token, `"`)
+	u, _ := url.Parse(strings.TrimSpace(out))
+	root := "http://" + u.Host
+	req, _ := http.NewRequest(http.MethodPost, root+"/page/api/do/stop", strings.NewReader("{}"))
+	req.Header.Set("Origin", root)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("X-Page-Token", token)
+	resp, err := browser.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, _ := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if resp.StatusCode != 200 || !strings.Contains(string(said), "Stopped") {
+		t.Fatalf("%d %s", resp.StatusCode, said)
+	}
+	eventually(t, "the port is closed", func() bool {
+		resp, err := http.Get(p.url + "/health")
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err != nil
+	})
+	if out, code := command(t, p.home, at(p.backend), "start"); code != 0 {
+		t.Fatalf("%d %s", code, out)
+	}
+	out, _ = command(t, p.home, at(p.backend), "open", "--print") // the port is a new one, since a free one was asked for
+	if u, err = url.Parse(strings.TrimSpace(out)); err != nil {
+		t.Fatal(err)
+	}
+	if resp, err = http.Get("http://" + u.Host + "/health"); err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != 200 {
+		t.Errorf("after the start: %d", resp.StatusCode)
+	}
+}

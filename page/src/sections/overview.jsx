@@ -7,6 +7,12 @@ import { Card, Copy, Do, Empty, Facts, Page } from '../ui.jsx';
 import { FirstStart } from './first-start.jsx';
 import { PendingSignIn } from './sign-in.jsx';
 
+const stopping = {
+  title: 'Stop the proxy?',
+  text: 'Your tools get no answer, and this page stops, too. Start it again in the menu, or with “codex-proxy start”; the page then comes back by itself.',
+  label: 'Stop',
+};
+
 export function Overview({ snapshot: s }) {
   useMinute();
   if (s.first_start) return <FirstStart snapshot={s} />;
@@ -20,7 +26,7 @@ export function Overview({ snapshot: s }) {
         actions={
           <>
             {s.running && <Copy text={base} what="The address">Copy address</Copy>}
-            {s.running ? <Do action="stop">Stop</Do> : <Do action="start" main>Start</Do>}
+            {s.running ? <Do action="stop" confirm={stopping}>Stop</Do> : <Do action="start" main>Start</Do>}
           </>
         }
       />
