@@ -1,10 +1,9 @@
-//go:build !js
-
 package proxy
 
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -31,18 +30,14 @@ func (s *Server) webSocket(w http.ResponseWriter, r *http.Request) (out reply.Ou
 	if s.sockets.Add(1) > socketsMost {
 		return s.refuseWebSocket(w)
 	}
-	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
-		InsecureSkipVerify: true, // Guard has checked the origin
-		CompressionMode:    websocket.CompressionContextTakeover,
-	})
+	conn, err := accept(w, r)
 	if err != nil {
 		s.begin(&x.start)
-		return out // Accept has answered
+		return out // accept has answered
 	}
-	defer conn.CloseNow()
-	conn.SetReadLimit(bodyMost)
+	defer conn.Close(int(websocket.StatusInternalError), "the proxy could not go on") // if it is open still
 	x.socket = true
-	s.openai.Socket(r.Context(), draining(r.Context()), r.Header, socket{conn, s.bodies}, socketTurns{s, x.start, x.path})
+	s.openai.Socket(r.Context(), draining(r.Context()), r.Header, socket{conn, s.bodies, s.cfg.BodyMost}, socketTurns{s, x.start, x.path})
 	return out
 }
 
@@ -70,24 +65,39 @@ func (t socketTurns) Begin(message []byte) func(reply.Outcome) {
 	}
 }
 
+// WebSocket is a connection whose protocol somebody else speaks: on the desktop a library, in a Worker the platform. Next
+// is called by one goroutine, the others by several.
+type WebSocket interface {
+	// Next returns the next message, and whether it is text. It is read to its end before Next is called again. The error
+	// means that the connection is over.
+	Next(ctx context.Context) (message io.Reader, text bool, err error)
+	// Send sends a text. It waits for a slow caller, if not for ever.
+	Send(ctx context.Context, text []byte) error
+	// Ping waits for the answer to a ping, where the protocol's own messages can be sent.
+	Ping(ctx context.Context) error
+	// Close says goodbye with a status of RFC 6455 and ends the connection. A second one does nothing.
+	Close(status int, reason string)
+}
+
 // socket is a WebSocket as openai.Handler uses it.
 type socket struct {
-	conn   *websocket.Conn
+	conn   WebSocket
 	bodies *budget
+	most   int // bytes of a message
 }
 
 var errNotText = errors.New("a binary message came")
 
 func (s socket) Read(ctx context.Context) ([]byte, func(), error) {
-	kind, r, err := s.conn.Reader(ctx)
+	r, text, err := s.conn.Next(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	if kind != websocket.MessageText {
+	if !text {
 		return nil, nil, errNotText
 	}
 	c := &claim{from: s.bodies}
-	data, err := c.readAll(r, bodyMost, 0)
+	data, err := c.readAll(r, s.most, 0)
 	if err != nil {
 		c.release()
 		return nil, nil, err
@@ -96,17 +106,13 @@ func (s socket) Read(ctx context.Context) ([]byte, func(), error) {
 }
 
 func (s socket) Write(ctx context.Context, message []byte) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writePatience)
-	defer cancel()
-	return s.conn.Write(ctx, websocket.MessageText, message)
+	return s.conn.Send(context.WithoutCancel(ctx), message)
 }
 
 func (s socket) Ping(ctx context.Context) error { return s.conn.Ping(ctx) }
 
-// Close sends a close frame. Its answer is waited for a moment only.
+// Close says why in a close frame.
 func (s socket) Close(why error) {
-	timer := time.AfterFunc(cutPatience, func() { s.conn.CloseNow() }) //nolint:errcheck // it is over
-	defer timer.Stop()
 	status, reason := websocket.StatusGoingAway, "the proxy is stopping"
 	var e *codex.Error
 	switch {
@@ -117,5 +123,5 @@ func (s socket) Close(why error) {
 	case errors.As(why, &e):
 		status, reason = websocket.StatusTryAgainLater, e.Code
 	}
-	s.conn.Close(status, reason) //nolint:errcheck // it is over
+	s.conn.Close(int(status), reason)
 }

@@ -2,17 +2,16 @@
 
 package proxy
 
-import (
-	"net/http"
-	"strings"
+import "net/http"
 
-	"codex-proxy/proxy/reply"
-)
+// Upgrader is the http.ResponseWriter of a platform that speaks WebSocket itself.
+type Upgrader interface {
+	http.ResponseWriter
+	// Upgrade answers the request by making its connection a WebSocket.
+	Upgrade() (WebSocket, error)
+}
 
-// webSocket is not taken by a Worker; the Codex CLI sends a POST instead.
-func (s *Server) webSocket(w http.ResponseWriter, r *http.Request) reply.Outcome {
-	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
-		return s.postOnly(w, r)
-	}
-	return s.refuseWebSocket(w)
+// accept makes a WebSocket of a request's connection. The Server's http.ResponseWriter is an Upgrader.
+func accept(w http.ResponseWriter, _ *http.Request) (WebSocket, error) {
+	return w.(*exchange).ResponseWriter.(Upgrader).Upgrade()
 }

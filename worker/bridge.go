@@ -267,20 +267,28 @@ func (f fetcher) post(id int, r *http.Request) error {
 		if r.ContentLength <= 0 {
 			return errors.New("a body of unknown length")
 		}
-		f.host.Call("body", id, r.ContentLength)
-		piece := make([]byte, pieceMost)
-		for left := r.ContentLength; left > 0; {
-			n, err := r.Body.Read(piece[:min(left, pieceMost)])
-			if left -= int64(n); n > 0 {
-				js.CopyBytesToJS(f.buffer, piece[:n])
-				f.host.Call("put", n)
-			}
-			if err != nil && left > 0 {
-				return err
-			}
+		if err := f.hand(id, r.Body, r.ContentLength); err != nil {
+			return err
 		}
 	}
 	f.host.Call("call", id, r.Method, r.URL.String(), lines(r.Header))
+	return nil
+}
+
+// hand hands size bytes over. It is called with copying held, until the host is told what they are for.
+func (b *bridge) hand(id int, from io.Reader, size int64) error {
+	b.host.Call("body", id, size)
+	piece := make([]byte, min(size, pieceMost))
+	for left := size; left > 0; {
+		n, err := from.Read(piece[:min(left, pieceMost)])
+		if left -= int64(n); n > 0 {
+			js.CopyBytesToJS(b.buffer, piece[:n])
+			b.host.Call("put", n)
+		}
+		if err != nil && left > 0 {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -332,6 +340,8 @@ func (b *bodyReader) wait() (int, error) {
 			return n, nil
 		case n == -1:
 			return 0, io.EOF
+		case n == -3:
+			return 0, errNotText
 		case b.ctx.Err() != nil:
 			return 0, context.Cause(b.ctx)
 		}
@@ -428,8 +438,9 @@ type writer struct {
 	ctx     context.Context // ends when the caller leaves
 	cancel  context.CancelFunc
 	room    chan struct{}
-	body    *upload // nil for none
-	held    []byte  // written and not yet sent
+	body    *upload     // nil for none
+	socket  *bodyReader // of a WebSocket's messages; nil for none
+	held    []byte      // written and not yet sent
 	started bool
 }
 
@@ -517,6 +528,12 @@ func (w *writer) end(broken bool) {
 	if w.body != nil {
 		w.body.turn.end()
 		w.body.Close()
+	}
+	if w.socket != nil {
+		w.socket.Close()
+		// Go's runtime leaves the platform's timeout for a timer that was stopped when no other is left, and the object
+		// stays awake until it comes. The timeout of a short one takes its place.
+		time.AfterFunc(time.Millisecond, func() {})
 	}
 	w.mu.Lock()
 	delete(w.exchanges, w.id)

@@ -8,6 +8,9 @@ import { refusal } from "./door.mjs";
 const stored = "credentials"; // the key in KV and in the object's storage
 const chunk = 64 * 1024; // bytes that cross at once
 const unreadMost = 64; // pieces of an answer that may wait for their reader
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+const messagesMost = 4 * 1024 * 1024; // bytes of the messages of a WebSocket that wait for the program
 
 export class Host {
   constructor(env, storage) {
@@ -46,6 +49,7 @@ export class Host {
     for (const body of this.bodies.values()) body.cancel();
     for (const exchange of this.exchanges.values()) {
       if (exchange.controller) fail(exchange.controller);
+      else if (exchange.socket) exchange.socket.close(1012, "the Worker starts anew");
       else exchange.resolve(crashed(exchange.path));
     }
     for (const done of this.ticks.values()) done();
@@ -133,18 +137,42 @@ export class Host {
     }
   }
 
+  // upgrade makes a WebSocket of a request's connection, and returns by which number its messages are read; 0 for a
+  // caller who has gone. It is accepted without hibernation: what the program knows of a connection would not survive that.
+  upgrade(id) {
+    const exchange = this.exchanges.get(id);
+    if (!exchange) return 0;
+    const { 0: theirs, 1: ours } = new WebSocketPair();
+    const body = ++this.last;
+    exchange.socket = new Socket(ours, (outcome) => this.tell("data", body, outcome), () => this.leave(id));
+    this.bodies.set(body, exchange.socket);
+    exchange.resolve(new Response(null, { status: 101, webSocket: theirs }));
+    return body;
+  }
+
+  // say sends what put has filled as a text, and returns whether there is a connection.
+  say(id) {
+    const text = decoder.decode(this.sent.bytes);
+    this.sent = null;
+    return this.exchanges.get(id)?.socket?.send(text) ?? false;
+  }
+
+  // part says goodbye on a WebSocket.
+  part(id, status, reason) { this.exchanges.get(id)?.socket?.close(status, reason); }
+
   // end ends an answer. A broken one breaks when its reader has what was sent: an error throws away what is queued.
   end(id, broken) {
     const exchange = this.exchanges.get(id);
     this.exchanges.delete(id);
     if (!exchange) return;
-    if (!exchange.controller) exchange.resolve(crashed(exchange.path));
+    if (exchange.socket) exchange.socket.close(1011, "the Worker could not go on");
+    else if (!exchange.controller) exchange.resolve(crashed(exchange.path));
     else if (!broken) close(exchange.controller);
     else if (exchange.controller.desiredSize > 0) fail(exchange.controller);
     else exchange.broken = true;
   }
 
-  // body makes room for what call sends, and put fills it.
+  // body makes room for what call or say sends, and put fills it.
   body(id, size) { this.sent = { id, bytes: new Uint8Array(size), at: 0 }; }
   put(size) {
     this.sent.bytes.set(this.buffer.subarray(0, size), this.sent.at);
@@ -213,14 +241,37 @@ export class Host {
   }
 }
 
-// Reader reads a body for the program. Each crossing costs more than the bytes, so what comes within a millisecond goes
-// together.
-class Reader {
-  constructor(stream, tell) {
-    this.reader = stream.getReader();
-    this.tell = tell;
+// Pieces holds what is to be taken into the program's buffer.
+class Pieces {
+  constructor() {
     this.parts = [];
     this.at = 0; // in the first part
+  }
+
+  take(buffer, most) {
+    let taken = 0;
+    most = Math.min(most, buffer.length);
+    while (taken < most && this.parts.length > 0) {
+      const part = this.parts[0].subarray(this.at, this.at + most - taken);
+      buffer.set(part, taken);
+      taken += part.length;
+      this.at += part.length;
+      if (this.at === this.parts[0].length) {
+        this.parts.shift();
+        this.at = 0;
+      }
+    }
+    return taken;
+  }
+}
+
+// Reader reads a body for the program. Each crossing costs more than the bytes, so what comes within a millisecond goes
+// together.
+class Reader extends Pieces {
+  constructor(stream, tell) {
+    super();
+    this.reader = stream.getReader();
+    this.tell = tell;
     this.waiting = null; // a read that was begun and not yet taken
   }
 
@@ -249,23 +300,61 @@ class Reader {
     }
   }
 
-  take(buffer, most) {
-    let taken = 0;
-    most = Math.min(most, buffer.length);
-    while (taken < most && this.parts.length > 0) {
-      const part = this.parts[0].subarray(this.at, this.at + most - taken);
-      buffer.set(part, taken);
-      taken += part.length;
-      this.at += part.length;
-      if (this.at === this.parts[0].length) {
-        this.parts.shift();
-        this.at = 0;
-      }
-    }
-    return taken;
+  cancel() { this.reader.cancel().catch(() => {}); }
+}
+
+// Socket is a WebSocket that the program reads as it does a body: each message is a piece.
+class Socket extends Pieces {
+  constructor(end, tell, gone) {
+    super();
+    this.end = end;
+    this.tell = tell;
+    this.messages = []; // that came and were not yet pulled: bytes, or null for one that is not text
+    this.size = 0; // of these
+    this.pulled = false;
+    end.accept();
+    end.addEventListener("message", ({ data }) => this.came(typeof data === "string" ? encoder.encode(data) : null));
+    end.addEventListener("close", () => { this.close(1000, ""); gone(); });
+    end.addEventListener("error", gone);
   }
 
-  cancel() { this.reader.cancel().catch(() => {}); }
+  came(message) {
+    this.size += message?.length ?? 0;
+    if (this.size > messagesMost) return this.close(1009, "too large for a WebSocket. Send a POST");
+    this.messages.push(message);
+    this.next();
+  }
+
+  // pull tells how many bytes the next message has, -3 for one that is not text.
+  pull() {
+    this.pulled = true;
+    queueMicrotask(() => this.next());
+  }
+
+  next() {
+    if (!this.pulled || this.messages.length === 0) return;
+    this.pulled = false;
+    const message = this.messages.shift();
+    this.size -= message?.length ?? 0;
+    this.parts = message?.length ? [message] : [];
+    this.at = 0;
+    this.tell(message ? message.length : -3);
+  }
+
+  send(text) {
+    try {
+      this.end.send(text);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  close(status, reason) {
+    try { this.end.close(status, reason); } catch { /* it is closed */ }
+  }
+
+  cancel() { this.messages = []; }
 }
 
 // Headers cross as one string: names and values, a line each.

@@ -24,6 +24,35 @@ const push = (root, line) => {
 const chat = (root, text, more = {}) =>
   fetch(root + "/v1/chat/completions", { method: "POST", headers: { authorization: "Bearer key-2", "content-type": "application/json" }, body: JSON.stringify({ model: "gpt-5.5", messages: [{ role: "user", content: text }], ...more }) });
 
+// openSocket opens a WebSocket: ask begins a turn, turn also waits for its end and returns what came, event waits for one.
+async function openSocket(root, key = "key-1") {
+  const raw = new WebSocket(root.replace("http", "ws") + "/v1/responses", { headers: { authorization: "Bearer " + key } });
+  const events = [];
+  let wake = () => {};
+  raw.addEventListener("message", ({ data }) => { events.push(data); wake(); });
+  const closed = new Promise((resolve) => raw.addEventListener("close", (event) => { events.push(null); resolve(event); wake(); }));
+  await new Promise((resolve, reject) => { raw.addEventListener("open", resolve); raw.addEventListener("error", () => reject(new Error("no WebSocket"))); });
+  const socket = { raw, closed, send: (message) => raw.send(JSON.stringify(message)), end: () => raw.close() };
+  socket.ask = (turn) => socket.send({ type: "response.create", model: "gpt-5.5", ...turn });
+  socket.event = async (...types) => {
+    for (socket.came = ""; ;) {
+      while (events.length === 0) await new Promise((resolve) => { wake = resolve; });
+      const text = events.shift();
+      if (text === null) throw new Error("closed after " + socket.came);
+      socket.came += text;
+      socket.last = JSON.parse(text);
+      if (types.includes(socket.last.type)) return socket.last;
+      if (socket.last.type === "error") throw new Error(text);
+    }
+  };
+  socket.turn = async (turn) => {
+    socket.ask(turn);
+    await socket.event("response.completed", "response.incomplete", "response.failed");
+    return socket.came;
+  };
+  return socket;
+}
+
 test("by wrangler dev, and without secrets, it answers nobody, and says which command sets them", async () => {
   const port = await freePort();
   const root = `http://127.0.0.1:${port}`;
@@ -138,6 +167,48 @@ test("with secrets", { timeout: 240_000 }, async (t) => {
     const call = first.choices[0].message.tool_calls[0];
     messages.push(first.choices[0].message, { role: "tool", tool_call_id: call.id, content: "18 degrees" });
     assert.match(await client.chat.completions.stream({ model: "gpt-5.5", messages, tools }).finalContent(), /18 degrees/);
+  });
+
+  await t.test("a WebSocket carries turns that go on from each other, and a turn that is cancelled", async () => {
+    const socket = await openSocket(root);
+    assert.match(await socket.turn({ input: "hello" }), /You said: hello/);
+    const tools = [{ type: "function", name: "get_weather", parameters: { type: "object", properties: { city: { type: "string" } } } }];
+    await socket.turn({ input: "Please call get_weather.", tools });
+    const { id, output } = socket.last.response;
+    const { call_id } = output.find((item) => item.type === "function_call");
+    assert.match(await socket.turn({ input: [{ type: "function_call_output", call_id, output: "18 degrees" }], tools, previous_response_id: id }), /18 degrees/);
+    await assert.rejects(socket.turn({ input: "hello", previous_response_id: "resp_unknown" }), /previous_response_not_found/);
+    assert.match(await socket.turn({ input: "x".repeat(200_000) + "é€😀" }), /xxé€😀/);
+    socket.ask({ input: "[[endless]]" });
+    await socket.event("response.output_text.delta");
+    const { Canceled: before } = await counts();
+    socket.send({ type: "response.cancel" });
+    assert.equal((await socket.event("response.incomplete")).response.incomplete_details.reason, "cancelled");
+    await until("upstream hears of it", async () => (await counts()).Canceled > before);
+    assert.match(await socket.turn({ input: "again" }), /You said: again/);
+    socket.end();
+  });
+
+  await t.test("a WebSocket that is closed ends its calls upstream", async () => {
+    const socket = await openSocket(root);
+    socket.ask({ input: "[[endless]]" });
+    await socket.event("response.output_text.delta");
+    const { Canceled: before } = await counts();
+    socket.end();
+    await until("upstream hears of it", async () => (await counts()).Canceled > before);
+  });
+
+  await t.test("a WebSocket says why it is closed: what is no text, what is too large, too many turns", async () => {
+    for (const [status, send] of [
+      [1003, (socket) => socket.raw.send(new Uint8Array([1]))],
+      [1009, (socket) => socket.raw.send("x".repeat(5 << 20))],
+      [1008, (socket) => { for (let i = 0; i < 40; i++) socket.ask({ input: "[[stall 60000]]" }); }],
+    ]) {
+      const socket = await openSocket(root);
+      send(socket);
+      assert.equal((await socket.closed).code, status);
+    }
+    await assert.rejects(openSocket(root, "another"));
   });
 
   await t.test("the other dialects work", async () => {
@@ -295,17 +366,22 @@ test("at a public address", { timeout: 120_000 }, async (t) => {
 
   await t.test("when the program ends, what is under way is told so, and the next request starts it again", { timeout: 30_000 }, async () => {
     const silent = chat(root, "[[stall 20000]]");
+    const socket = await openSocket(root, "key-2");
     await new Promise((resolve) => setTimeout(resolve, 300));
     await look("end");
     const answer = await silent;
     assert.equal(answer.status, 502);
     assert.equal((await answer.json()).error.code, "worker_restarts");
+    assert.equal((await socket.closed).code, 1012);
     const health = await fetch(root + "/health", { headers: { authorization: "Bearer key-2" } });
     assert.equal(health.status, 200, await health.text());
     assert.equal((await (await chat(root, "again")).json()).choices[0].message.content, "You said: again");
   });
 
   await t.test("nothing keeps an idle object awake", async () => {
+    const socket = await openSocket(root, "key-2");
+    assert.notEqual(await look("timers"), 0);
+    socket.end();
     await until("no timer is set", async () => (await look("timers")) === 0);
   });
 

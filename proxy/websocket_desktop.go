@@ -1,0 +1,48 @@
+//go:build !js
+
+package proxy
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// accept makes a WebSocket of a request's connection, or answers why not.
+func accept(w http.ResponseWriter, r *http.Request) (WebSocket, error) {
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+		InsecureSkipVerify: true, // Guard has checked the origin
+		CompressionMode:    websocket.CompressionContextTakeover,
+	})
+	if err != nil {
+		return nil, err
+	}
+	conn.SetReadLimit(bodyMost)
+	return framed{conn}, nil
+}
+
+// framed is a WebSocket of the library's.
+type framed struct{ conn *websocket.Conn }
+
+func (f framed) Next(ctx context.Context) (io.Reader, bool, error) {
+	kind, r, err := f.conn.Reader(ctx)
+	return r, kind == websocket.MessageText, err
+}
+
+func (f framed) Send(ctx context.Context, text []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, writePatience)
+	defer cancel()
+	return f.conn.Write(ctx, websocket.MessageText, text)
+}
+
+func (f framed) Ping(ctx context.Context) error { return f.conn.Ping(ctx) }
+
+// Close waits a moment only for the answer to its close frame.
+func (f framed) Close(status int, reason string) {
+	timer := time.AfterFunc(cutPatience, func() { f.conn.CloseNow() }) //nolint:errcheck // it is over
+	defer timer.Stop()
+	f.conn.Close(websocket.StatusCode(status), reason) //nolint:errcheck // it is over
+}
