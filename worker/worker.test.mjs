@@ -189,11 +189,11 @@ test("with secrets", { timeout: 240_000 }, async (t) => {
     socket.end();
   });
 
-  await t.test("a WebSocket that is closed ends its calls upstream", async () => {
+  await t.test("a WebSocket that is closed ends its calls upstream, also while they are silent", async () => {
     const socket = await openSocket(root);
-    socket.ask({ input: "[[endless]]" });
-    await socket.event("response.output_text.delta");
-    const { Canceled: before } = await counts();
+    const { Canceled: before, Responses: asked } = await counts();
+    socket.ask({ input: "[[stall 60000]]" });
+    await until("the call is upstream", async () => (await counts()).Responses > asked);
     socket.end();
     await until("upstream hears of it", async () => (await counts()).Canceled > before);
   });

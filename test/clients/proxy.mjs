@@ -95,5 +95,5 @@ export async function startWorker() {
   const filled = await fetch(worker.root + "/admin/credentials", { method: "POST", headers: { authorization: "Bearer admin" }, body: JSON.stringify({ accessToken: access_token, refreshToken: refresh_token, expiresAt: Date.now() + 3_600_000 }) });
   if (!filled.ok) throw new Error(await filled.text());
   const conversation = async (mark) => (await fetch(`${standin.url}/conversation?mark=${encodeURIComponent(mark)}`)).json();
-  return { root: worker.root, log: () => worker.log.replaceAll('"gone":true', "gone=true"), conversation, stop: workerd.stopAll, pictures: true };
+  return { root: worker.root, log: () => worker.log.replaceAll('"gone":true', "gone=true").replaceAll('"transport":"WebSocket"', "transport=WebSocket"), conversation, stop: workerd.stopAll, pictures: true };
 }
