@@ -53,6 +53,8 @@ type Backend struct {
 	RefusalDelay time.Duration
 	// RefuseZstd has packed bodies refused with 415. Set before use.
 	RefuseZstd bool
+	// SocketLife is how long a WebSocket may be used. Set before use.
+	SocketLife time.Duration
 	// Accounts is the answer of accounts/check; nil for one of two workspaces without constraints. Set before use.
 	Accounts []byte
 
@@ -142,6 +144,7 @@ const requestsKept = 200
 func New() *Backend {
 	b := &Backend{
 		AccessLife: 10 * 24 * time.Hour,
+		SocketLife: socketLife,
 		access:     map[string]access{},
 		refresh:    map[string]*chain{},
 		spent:      map[string]*chain{},
@@ -154,6 +157,7 @@ func New() *Backend {
 		used:       32,
 	}
 	b.mux.HandleFunc("POST /backend-api/codex/responses", b.responses)
+	b.mux.HandleFunc("GET /backend-api/codex/responses", b.responsesSocket)
 	b.mux.HandleFunc("POST /backend-api/codex/responses/compact", b.compact)
 	b.mux.HandleFunc("POST /backend-api/codex/alpha/search", b.search)
 	for _, call := range []string{"history/v2/list_windows", "history/v2/list_items", "history/v2/read_item", "history/v2/search_contents",
@@ -309,13 +313,17 @@ func (b *Backend) record(r *http.Request) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.keep(Request{Path: r.URL.Path, Header: r.Header.Clone(), Body: body})
+	return body, nil
+}
+
+func (b *Backend) keep(r Request) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.requests) >= requestsKept {
 		b.requests = b.requests[1:]
 	}
-	b.requests = append(b.requests, Request{Path: r.URL.Path, Header: r.Header.Clone(), Body: body})
-	return body, nil
+	b.requests = append(b.requests, r)
 }
 
 // token is the auth server's token endpoint. A refresh token that was spent ends its whole chain.

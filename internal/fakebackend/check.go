@@ -28,7 +28,10 @@ const (
 	sealedByPublic  = "gAAAAsiwc"
 )
 
-var errSealed = bad("The encrypted content could not be verified.")
+var (
+	errSealed  = bad("The encrypted content could not be verified.")
+	errNoInput = bad("Input must not be empty")
+)
 
 // check returns what the backend would say against a body.
 func (b *Backend) check(h http.Header, body []byte) error {
@@ -61,7 +64,7 @@ func (b *Backend) check(h http.Header, body []byte) error {
 	case !doc.Get("input").IsArray():
 		return bad("Input must be a list")
 	case len(doc.Get("input").Array()) == 0:
-		return bad("Input must not be empty")
+		return errNoInput
 	}
 	lite := h.Get("X-Openai-Internal-Codex-Responses-Lite") == "true"
 	if lite && !model.Get("use_responses_lite").Bool() {
