@@ -3,6 +3,8 @@
 // Command bench compares the proxy with a plain httputil.ReverseProxy in front of the same stand-in, in one run, and
 // prints ratios. Backend, ReverseProxy and proxy are a process each; their rounds take turns; what counts is the median
 // of the rounds' ratios. Usage: bench [-write docs/performance.md] [-rounds N] PATH-OF-CODEX-PROXY
+//
+// With -transports it compares two ways to the backend instead, POST and WebSocket, and needs no proxy.
 package main
 
 import (
@@ -26,7 +28,15 @@ func main() {
 	write := flag.String("write", "", "put the tables between the marks of this file")
 	rounds := flag.Int("rounds", 5, "of each measurement")
 	only := flag.String("only", "", "tls or plain")
+	compare := flag.Bool("transports", false, "compare POST with WebSocket to the backend, without the proxy, and nothing else")
 	flag.Parse()
+	if *compare {
+		if err := transports(*rounds); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if flag.NArg() != 1 {
 		fmt.Fprintln(os.Stderr, "usage: bench [-write docs/performance.md] [-rounds N] [-only tls|plain] PATH-OF-CODEX-PROXY")
 		os.Exit(2)
