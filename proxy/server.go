@@ -34,6 +34,8 @@ type Config struct {
 	KeepAlive   time.Duration // silence after which a caller is told that its answer is still coming
 	Strict      bool          // refuse requests with parameters that the backend does not take
 
+	WebSocket bool // continue runs of tool calls over WebSocket to the backend; not in a Worker
+
 	Model      string            // for requests that name none; empty for the first of the plan's list
 	Aliases    map[string]string // see codex.Catalogue
 	ModelCache codex.ModelCache  // may be nil
@@ -106,6 +108,7 @@ func NewServer(cfg Config) *Server {
 		Strict:       cfg.Strict,
 		Advice:       cfg.Advice,
 		Zstd:         zstdPacker(),
+		Sockets:      upstreamSockets(cfg),
 	}
 	client.Models.Aliases = cfg.Aliases
 	if cfg.Guard.Advice == nil {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"codex-proxy/proxy/codex"
 )
 
 // accept makes a WebSocket of a request's connection, or answers why not.
@@ -45,4 +47,13 @@ func (f framed) Close(status int, reason string) {
 	timer := time.AfterFunc(cutPatience, func() { f.conn.CloseNow() }) //nolint:errcheck // it is over
 	defer timer.Stop()
 	f.conn.Close(websocket.StatusCode(status), reason) //nolint:errcheck // it is over
+}
+
+// upstreamSockets returns what continues conversations over WebSocket to the backend, or nil.
+func upstreamSockets(cfg Config) codex.Continuer {
+	client, ok := cfg.HTTP.(*http.Client)
+	if !ok || !cfg.WebSocket {
+		return nil
+	}
+	return &codex.Sockets{HTTP: client}
 }

@@ -2,7 +2,11 @@
 
 package proxy
 
-import "net/http"
+import (
+	"net/http"
+
+	"codex-proxy/proxy/codex"
+)
 
 // Upgrader is the http.ResponseWriter of a platform that speaks WebSocket itself.
 type Upgrader interface {
@@ -15,3 +19,6 @@ type Upgrader interface {
 func accept(w http.ResponseWriter, _ *http.Request) (WebSocket, error) {
 	return w.(*exchange).ResponseWriter.(Upgrader).Upgrade()
 }
+
+// upstreamSockets is nil in a Worker.
+func upstreamSockets(Config) codex.Continuer { return nil }

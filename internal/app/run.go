@@ -194,6 +194,9 @@ func (a *App) watchAccount(ctx context.Context) {
 			if s.AccountID != before.AccountID || s.Email != before.Email || s.Kind != before.Kind {
 				a.client.UsageTracker.Clear()
 				a.client.Models.Stale()
+				if a.client.Sockets != nil {
+					a.client.Sockets.Close()
+				}
 			}
 			before = s
 		}

@@ -197,7 +197,7 @@ var labels = map[string]string{
 	"history": "Days of history", "env": "Form of the log", "creds-store": "Where the sign-in is kept", "creds-path": "File of the sign-in",
 	"api-key": "API keys that tools must bring", "allow-host": "Other host names", "allow-origin": "Web pages that may use the plan",
 	"same-user": "Refuse other users of this machine", "model": "Default model", "model-alias": "Other names of models", "codex-home": "The Codex CLI's folder",
-	"strict": "Refuse what the backend does not take", "listen": "Address to listen on",
+	"strict": "Refuse what the backend does not take", "listen": "Address to listen on", "upstream-websocket": "WebSocket to ChatGPT",
 }
 
 // label is a flag's name for people.

@@ -53,6 +53,8 @@ type Backend struct {
 	RefusalDelay time.Duration
 	// RefuseZstd has packed bodies refused with 415. Set before use.
 	RefuseZstd bool
+	// RefuseSockets has the handshakes of WebSockets refused with 426. Set before use.
+	RefuseSockets bool
 	// SocketLife is how long a WebSocket may be used. Set before use.
 	SocketLife time.Duration
 	// Accounts is the answer of accounts/check; nil for one of two workspaces without constraints. Set before use.
@@ -104,6 +106,7 @@ type Counts struct {
 	Reused    int // refresh tokens that came a second time
 	Canceled  int // answers that the caller did not wait for
 	Open      int // answers under way
+	Sockets   int // WebSockets that are open
 	Crossed   int // requests with a token of the other kind of sign-in
 }
 

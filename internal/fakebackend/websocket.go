@@ -46,6 +46,10 @@ func (b *Backend) responsesSocket(w http.ResponseWriter, r *http.Request) {
 	if !b.authorize(w, r) {
 		return
 	}
+	if b.RefuseSockets {
+		writeJSON(w, http.StatusUpgradeRequired, map[string]any{"detail": "Upgrade Required"})
+		return
+	}
 	if r.Header.Get("OpenAI-Beta") != socketBeta {
 		writeJSON(w, http.StatusBadRequest, map[string]any{"detail": "OpenAI-Beta must name " + socketBeta})
 		return
@@ -57,6 +61,8 @@ func (b *Backend) responsesSocket(w http.ResponseWriter, r *http.Request) {
 	}
 	defer conn.CloseNow() //nolint:errcheck // over
 	conn.SetReadLimit(socketMost)
+	b.count(func(c *Counts) { c.Sockets++ })
+	defer b.count(func(c *Counts) { c.Sockets-- })
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	messages := make(chan []byte)

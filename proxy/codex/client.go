@@ -42,6 +42,14 @@ type Doer interface {
 	Do(*http.Request) (*http.Response, error)
 }
 
+// Continuer sends turns that continue a conversation over a connection of its own. *Sockets is one; a Worker has none.
+type Continuer interface {
+	// Continue returns an answer that has begun, or nil when the turn must be posted.
+	Continue(ctx context.Context, req *http.Request, session string, body []byte) *http.Response
+	// Close ends all connections.
+	Close()
+}
+
 // Client sends requests to the upstream that takes the sign-in. Its fields are set before use and not changed. Safe
 // for concurrent use.
 type Client struct {
@@ -56,6 +64,8 @@ type Client struct {
 	Strict       bool                  // a parameter that would be dropped is an error that names it
 	Advice       Advice                // what errors tell people to do; nil for the words of a terminal
 	Zstd         func([][]byte) []byte // packs a request's body, which comes in pieces; nil for bodies as they are
+	// Sockets may send a turn over WebSocket; nil for POST only.
+	Sockets Continuer
 	// OnAnswer hears, before each answer, which kind of sign-in it came for. It must be fast and safe for concurrent
 	// use; nil for nobody.
 	OnAnswer func(creds.Kind)
@@ -144,6 +154,9 @@ var errOtherKind = errors.New("a sign-in of another kind is in use now")
 // last; with errOtherKind, the one that the body is not for.
 func (c *Client) post(ctx context.Context, token *creds.Token, r *Request, sent encoded) (*http.Response, error) {
 	renewed, waited := false, false
+	if resp := c.continued(ctx, r, sent, *token); resp != nil {
+		return resp, nil
+	}
 	if c.Zstd != nil && c.upstream(token.Kind).TakesZstd && sent.body.size() >= packFrom && !c.unpacked.Load() {
 		sent.packed = c.Zstd(sent.body)
 	}
@@ -181,6 +194,21 @@ func (c *Client) post(ctx context.Context, token *creds.Token, r *Request, sent 
 			return nil, failure
 		}
 	}
+}
+
+// continued is the answer to a turn that went over the conversation's own connection; nil when it must be posted. What
+// brings headers of the Codex CLI is posted: over WebSocket they would be the connection's, not the turn's.
+func (c *Client) continued(ctx context.Context, r *Request, sent encoded, token creds.Token) *http.Response {
+	if c.Sockets == nil || !c.upstream(token.Kind).TakesSockets || len(r.Header) > 0 {
+		return nil
+	}
+	req, err := c.request(ctx, http.MethodGet, func(u Upstream) string { return u.ResponsesURL }, nil, token)
+	if err != nil {
+		return nil
+	}
+	req.Header.Set("Session-Id", sent.session)
+	req.Header.Set("Thread-Id", sent.session)
+	return c.Sockets.Continue(ctx, req, sent.session, sent.body.join())
 }
 
 // accepted notes that the upstream took a token.

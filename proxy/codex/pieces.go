@@ -18,6 +18,8 @@ func (p pieces) size() (n int64) {
 	return n
 }
 
+func (p pieces) join() []byte { return slices.Concat(p...) }
+
 func (p pieces) open() io.ReadCloser {
 	b := net.Buffers(slices.Clone(p)) // reading takes them out
 	return io.NopCloser(&b)

@@ -29,6 +29,8 @@ type Upstream struct {
 	Forwards bool
 	// TakesZstd says that request bodies may be packed. Source: captured from Codex CLI 0.169, which packs its own.
 	TakesZstd bool
+	// TakesSockets says that turns may come over WebSocket. Source: captured from Codex CLI 0.169.
+	TakesSockets bool
 	// DefaultInstructions is sent when the caller has none; empty where none are needed.
 	DefaultInstructions string
 }
@@ -52,6 +54,7 @@ func Backend(baseURL string, id Identity) Upstream {
 		ModelsURL:    baseURL + "/codex/models?client_version=" + ProtocolVersion,
 		AccountURL:   baseURL + "/wham",
 		TakesZstd:    true,
+		TakesSockets: true,
 		Params: set("model", "instructions", "input", "tools", "tool_choice", "parallel_tool_calls", "reasoning",
 			"include", "service_tier", "prompt_cache_key", "text", "client_metadata"),
 		Header: func(h http.Header, t creds.Token) {
