@@ -13,6 +13,7 @@ import (
 
 	"codex-proxy/creds"
 	"codex-proxy/internal/fakebackend"
+	"codex-proxy/proxy/codex"
 )
 
 // toolRun is a run of tool calls, whose caller sends the whole conversation each time.
@@ -65,7 +66,7 @@ func (c *toolRun) turn() string {
 // sockets waits until so many WebSockets are open at the backend.
 func (r *rig) sockets(n int) {
 	r.t.Helper()
-	for end := time.Now().Add(10 * time.Second); r.backend.Counts().Sockets != n; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(10 * time.Second); r.backend.Counts().Sockets != n || n > 0 && r.server.Client.Sockets.(*codex.Sockets).Idle() != n; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			r.t.Fatalf("%d WebSockets are open, not %d", r.backend.Counts().Sockets, n)
 		}
@@ -226,6 +227,20 @@ func TestACallerThatLeavesEndsItsWebSocket(t *testing.T) {
 		t.Fatal("the answer goes on")
 	}
 	if got := r.ways(); got != "POST, POST, whole, new 2" {
+		t.Error(got)
+	}
+}
+
+func TestACallerThatChangesItsConversationIsPosted(t *testing.T) {
+	r := overSockets(t, nil)
+	c := startRun(r, "chat")
+	c.turn()
+	c.turn()
+	r.sockets(1)
+	c.turn()
+	c.items[2] = strings.Replace(c.items[2], `"content":"`, `"content":"another `, 1)
+	c.turn()
+	if got := r.ways(); got != "POST, POST, whole, POST" {
 		t.Error(got)
 	}
 }

@@ -201,6 +201,18 @@ func (s *Sockets) Close() {
 	}
 }
 
+// Idle is how many connections wait for a turn.
+func (s *Sockets) Idle() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, u := range s.open {
+		if u.conn != nil && !u.busy {
+			n++
+		}
+	}
+	return n
+}
+
 // sumItem is the same for an item of an answer and for what callers make of it when they send it back.
 func sumItem(item gjson.Result) digest {
 	h := sha256.New()
