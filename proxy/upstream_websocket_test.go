@@ -156,6 +156,11 @@ func TestARefusedHandshakeIsNotTriedAgain(t *testing.T) {
 	if got := r.ways(); got != "POST, POST, POST, POST, POST" {
 		t.Error(got)
 	}
+	eventually(t, "the handshake", func() bool { return r.backend.Counts().Handshakes > 0 })
+	c.turn()
+	if got := r.backend.Counts().Handshakes; got != 1 {
+		t.Errorf("%d handshakes", got)
+	}
 }
 
 func TestATurnThatAWebSocketRefusesIsPosted(t *testing.T) {

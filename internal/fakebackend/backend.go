@@ -100,14 +100,15 @@ func (b *Backend) RefuseAccess(on bool) {
 
 // Counts is what happened so far.
 type Counts struct {
-	Responses int // requests for an answer, also refused ones
-	Refreshes int // refreshes that were granted
-	Revoked   int // sign-ins ended by a logout
-	Reused    int // refresh tokens that came a second time
-	Canceled  int // answers that the caller did not wait for
-	Open      int // answers under way
-	Sockets   int // WebSockets that are open
-	Crossed   int // requests with a token of the other kind of sign-in
+	Responses  int // requests for an answer, also refused ones
+	Refreshes  int // refreshes that were granted
+	Revoked    int // sign-ins ended by a logout
+	Reused     int // refresh tokens that came a second time
+	Canceled   int // answers that the caller did not wait for
+	Open       int // answers under way
+	Sockets    int // WebSockets that are open
+	Handshakes int // of WebSockets, also those that were refused
+	Crossed    int // requests with a token of the other kind of sign-in
 }
 
 // access is a token that opens the backend, or with public the API of Sign in with ChatGPT.

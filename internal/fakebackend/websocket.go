@@ -46,6 +46,7 @@ func (b *Backend) responsesSocket(w http.ResponseWriter, r *http.Request) {
 	if !b.authorize(w, r) {
 		return
 	}
+	b.count(func(c *Counts) { c.Handshakes++ })
 	if b.RefuseSockets {
 		writeJSON(w, http.StatusUpgradeRequired, map[string]any{"detail": "Upgrade Required"})
 		return
