@@ -306,9 +306,12 @@ test("at a public address", { timeout: 120_000 }, async (t) => {
 
   await t.test("who has no key does not reach the object, whatever is sent", async () => {
     for (const path of ["/health", "/v1/chat/completions", "/admin/credentials", "/v1/nothing"]) {
-      const answer = await fetch(root + path, { method: "POST", headers: { "x-test": "end" }, body: "x".repeat(1 << 20) });
-      const text = await answer.text();
-      assert.equal(answer.status, path === "/health" ? 200 : 401, text);
+      const request = http.request(root + path, { method: "POST", agent: false, headers: { "x-test": "end", "content-length": 30 << 20 } });
+      request.on("error", () => {}); // the answer does not wait for the body, and the connection ends with it
+      request.write("x".repeat(1 << 10));
+      const [answer] = await once(request, "response");
+      assert.equal(answer.statusCode, path === "/health" ? 200 : 401);
+      request.destroy();
     }
     assert.doesNotMatch(worker.log, /the program ended/);
     for (const [path, pattern] of [["/v1/messages", /^{"type":"error"/], ["/api/chat", /^{"error":"/]]) {
