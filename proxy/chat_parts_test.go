@@ -19,6 +19,7 @@ func TestWhatChatHoldsGoesUpWhole(t *testing.T) {
 		"a user's refusal is no text": {`{"role":"user","content":[{"type":"text","text":"hello","refusal":"no"}]}`, "input.0.content.0.text", "hello"},
 		"of a tool":                   {call + `,{"role":"tool","tool_call_id":"c","content":[{"type":"text","text":"hello","refusal":""}]}`, "input.1.output", "hello"},
 		"a tool's object":             {call + `,{"role":"tool","tool_call_id":"c","content":[{"type":"text","text":{"a":1}}]}`, "input.1.output", `[{"type":"text","text":{"a":1}}]`},
+		"a tool's list":               {call + `,{"role":"tool","tool_call_id":"c","content":[{"title":"a"},{"title":"b"}]}`, "input.1.output", `[{"title":"a"},{"title":"b"}]`},
 		"of the assistant":            {`{"role":"assistant","content":[{"type":"text","text":"hello","refusal":""},{"type":"refusal","refusal":"no"}]},{"role":"user","content":"x"}`, "input.0.content.0.text", "hello\nno"},
 
 		"arguments as an object":  {call + `,{"role":"tool","tool_call_id":"c","content":"x"}`, "input.0.arguments", `{"a":1}`},

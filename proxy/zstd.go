@@ -27,7 +27,8 @@ func zstdPacker() func(body [][]byte) []byte {
 		for _, piece := range body {
 			w.Write(piece) //nolint:errcheck // to memory
 		}
-		w.Close() //nolint:errcheck // the same
+		w.Close()    //nolint:errcheck // the same
+		w.Reset(nil) // else it keeps what it wrote
 		return packed.Bytes()
 	}
 }

@@ -46,10 +46,11 @@ func (a *App) UseUsualPort() error {
 // seconds to end.
 func (a *App) Stop() error {
 	a.endPause()
+	err := a.change(func(s Saved) { s["stopped"] = true }) // first: a start that comes meanwhile has the last word
 	a.page.Disconnect()
 	a.service.Stop()
 	a.changed(false)
-	return a.change(func(s Saved) { s["stopped"] = true })
+	return err
 }
 
 // Pause ends the listening for a while. A program that is started anew meanwhile listens again.

@@ -49,6 +49,7 @@ type upSocket struct {
 	busy   bool
 	bearer string
 	since  time.Time
+	rested time.Time   // when it became idle, by the clock on the wall: timers stand still while the machine sleeps
 	timer  *time.Timer // ends it when it is idle
 	last   string      // the id of the answer before; empty for none
 	frame  digest      // of what a request has beside its input
@@ -111,7 +112,7 @@ func (s *Sockets) take(req *http.Request, session string, last gjson.Result) *up
 		return nil
 	case u.busy || u.conn == nil:
 		return nil
-	case u.bearer != bearer || time.Since(u.since) > socketLife:
+	case u.bearer != bearer, time.Since(u.since) > socketLife, time.Now().Round(0).Sub(u.rested) > socketIdle:
 		s.drop(session, u)
 		return nil
 	}
@@ -153,6 +154,7 @@ func (s *Sockets) dial(req *http.Request, session, bearer string) {
 
 // rest has a connection end when it stays idle. It is called with mu held.
 func (s *Sockets) rest(session string, u *upSocket) {
+	u.rested = time.Now().Round(0)
 	u.timer = time.AfterFunc(socketIdle, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -230,8 +232,17 @@ func sumItem(item gjson.Result) digest {
 		field("type", "encrypted_content")
 	case item.Get("role").Str == "assistant":
 		field("role")
-		for _, part := range item.Get("content").Array() {
-			io.WriteString(h, part.Get("text").Str+part.Get("refusal").Str+"\x00") //nolint:errcheck // never fails
+		content := item.Get("content")
+		if !content.IsArray() {
+			io.WriteString(h, content.String()+"\x00") //nolint:errcheck // never fails
+			break
+		}
+		for _, part := range content.Array() {
+			text := part.Get("text").Str + part.Get("refusal").Str
+			if text == "" {
+				text = part.Raw
+			}
+			io.WriteString(h, text+"\x00") //nolint:errcheck // never fails
 		}
 	default:
 		io.WriteString(h, item.Raw) //nolint:errcheck // never fails
@@ -251,11 +262,11 @@ type socketAnswer struct {
 
 // begin sends a message, and reports whether an answer to it has begun.
 func (a *socketAnswer) begin(message []byte) bool {
-	ctx, cancel := context.WithTimeout(a.ctx, socketPatience)
-	defer cancel()
-	if a.u.conn.Write(ctx, websocket.MessageText, message) != nil {
+	if a.u.conn.Write(a.ctx, websocket.MessageText, message) != nil {
 		return false
 	}
+	ctx, cancel := context.WithTimeout(a.ctx, socketPatience)
+	defer cancel()
 	for {
 		kind, err := a.next(ctx)
 		switch {

@@ -490,6 +490,9 @@ func toolOutput(raw json.RawMessage) (json.RawMessage, error) {
 		return encode(string(raw)), nil //nolint:nilerr // a tool may answer with an object: it is passed as text
 	}
 	for _, p := range parts {
+		if p.kind == "" && p.text == nil && p.refusal == nil { // a list of the tool's own
+			return encode(string(raw)), nil
+		}
 		if p.kind != "text" && p.kind != "" {
 			list, err := inputParts(parts)
 			return rawjson.AppendList(nil, list), err
