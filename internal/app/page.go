@@ -79,9 +79,21 @@ func (a *App) withPage(others http.Handler) http.Handler {
 	})
 }
 
-// PageAddress is where the page can be opened once, within half a minute, at a section of it. While the proxy does not
-// listen, the page has a port of its own, so that it can tell why.
+// PageAddress is where the page can be opened once, within half a minute, at a section of it.
 func (a *App) PageAddress(section string) (string, error) {
+	root, err := a.pageRoot()
+	if err != nil {
+		return "", err
+	}
+	address := a.page.Open(root)
+	if section != "" && section != "overview" {
+		address += "#" + section
+	}
+	return address, nil
+}
+
+// pageRoot is where the page is. While the proxy does not listen, it has a port of its own, so that it can tell why.
+func (a *App) pageRoot() (string, error) {
 	root := a.service.Addr()
 	if root == "" {
 		var err error
@@ -89,11 +101,7 @@ func (a *App) PageAddress(section string) (string, error) {
 			return "", err
 		}
 	}
-	address := a.page.Open("http://" + display(root))
-	if section != "" && section != "overview" {
-		address += "#" + section
-	}
-	return address, nil
+	return "http://" + display(root), nil
 }
 
 // OpenPage opens the page in the user's browser.
@@ -163,7 +171,7 @@ func (p *pageApp) Snapshot() page.Snapshot {
 	s := p.State()
 	t := s.tray(now)
 	out := page.Snapshot{
-		Version: s.Version, Demo: s.Demo, Running: s.Proxy.Running, Root: strings.TrimSuffix(s.Proxy.URL, "/v1"),
+		Version: s.Version, Demo: s.Demo, Running: s.Proxy.Running, Paused: s.Proxy.PausedUntil, Root: strings.TrimSuffix(s.Proxy.URL, "/v1"),
 		Ways: ways, Settings: p.settingsList(), Origins: p.originsList(), Keys: p.keysList(),
 		SignIn: page.SignIn{
 			Status: pageStatus(t), Email: s.SignIn.Email, Plan: s.SignIn.Plan, ExpiresAt: s.SignIn.ExpiresAt,
@@ -188,11 +196,10 @@ func (p *pageApp) Snapshot() page.Snapshot {
 	if s.SignIn.Usable && s.SignIn.Kind == creds.KindCodex {
 		out.Can = append(out.Can, page.ActionWorkspaces, page.ActionSelectWorkspace)
 	}
-	switch {
-	case !s.Proxy.Running:
-		out.Can = append(out.Can, page.ActionStart)
-	case !s.Demo: // the demo has no menu and no door to start it again
+	if s.Proxy.Running {
 		out.Can = append(out.Can, page.ActionStop)
+	} else {
+		out.Can = append(out.Can, page.ActionStart)
 	}
 	out.FirstStart = !s.Demo && !p.firstStartDone()
 	p.addProblems(&out, t, now)
@@ -345,10 +352,9 @@ func (p *pageApp) do(ctx context.Context, action page.Action, args json.RawMessa
 	}
 	switch action {
 	case page.ActionStart:
-		return nil, p.Start(0)
+		return p.startFromPage()
 	case page.ActionStop:
-		go p.stopAfterAnswer()
-		return page.Message{Message: "Stopped. This page stops with it, and comes back by itself."}, nil
+		return p.stopFromPage()
 	case page.ActionRefresh:
 		return page.Message{Message: "The tokens are fresh."}, p.Refresh(ctx)
 	case page.ActionImport:
@@ -403,11 +409,36 @@ func (p *pageApp) do(ctx context.Context, action page.Action, args json.RawMessa
 	return nil, page.ErrUnknownAction
 }
 
-// stopAfterAnswer stops the proxy, which waits for the answer to the page that asked for it.
-func (p *pageApp) stopAfterAnswer() {
-	if err := p.Stop(); err != nil {
-		p.log.WithError(err).Warn("The proxy was stopped, but this could not be remembered")
+// startFromPage starts the proxy; the page goes on at its port.
+func (p *pageApp) startFromPage() (any, error) {
+	if err := p.Start(0); err != nil {
+		return nil, err
 	}
+	root, err := p.pageRoot()
+	if err != nil {
+		return nil, err
+	}
+	return page.Saved{Message: "The proxy is running.", Open: p.page.Move(root)}, nil
+}
+
+// stopFromPage stops the proxy. The page, which is served from the same port, goes on at one of its own, where the proxy
+// can be started again; that can be reached from this machine only. The stop waits for answers under way, of which this
+// is one.
+func (p *pageApp) stopFromPage() (any, error) {
+	out := page.Saved{Message: "Stopped. Start it in the menu, or with `codex-proxy start`."}
+	if proxy.Loopback(p.Settings.Listen) {
+		addr, err := p.spareDoor()
+		if err != nil {
+			return nil, err
+		}
+		out.Open = p.page.Move("http://" + display(addr))
+	}
+	go func() {
+		if err := p.Stop(); err != nil {
+			p.log.Warnf("⚠️ The proxy is stopped, but would listen again after a restart: %v", err)
+		}
+	}()
+	return out, nil
 }
 
 // beginSignIn starts a sign-in; how it goes is in the snapshot.

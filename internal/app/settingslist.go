@@ -278,8 +278,11 @@ func (p *pageApp) movePort(port int, reset bool) (any, error) {
 	if err := start(); err != nil {
 		return nil, err
 	}
-	address, err := p.PageAddress("settings")
-	return page.Saved{Message: "The proxy listens on another port now. Tools must be pointed there.", Open: address}, err
+	root, err := p.pageRoot()
+	if err != nil {
+		return nil, err
+	}
+	return page.Saved{Message: "The proxy listens on another port now. Tools must be pointed there.", Open: p.page.Move(root) + "#settings"}, nil
 }
 
 // parseSetting reads the page's value into a field, and returns it as the settings file keeps it.

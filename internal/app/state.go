@@ -41,6 +41,8 @@ type ProxyState struct {
 	// UsualPort is the port of a proxy for which none was chosen, while it uses another that was; else 0.
 	UsualPort   int       `json:"usual_port,omitempty"`
 	PausedUntil time.Time `json:"paused_until,omitzero"`
+	// Stopped means that the program runs, and that the user has stopped the proxy.
+	Stopped bool `json:"stopped,omitempty"`
 }
 
 // SignInState is how the sign-in is.
@@ -95,6 +97,7 @@ func (a *App) State() State {
 		out.Failed = &failed
 	}
 	a.mu.Unlock()
+	out.Proxy.Stopped = a.page != nil && out.Proxy.Problem == "" && out.Proxy.PausedUntil.IsZero()
 	if addr := a.service.Addr(); addr != "" {
 		out.Proxy = ProxyState{Running: true, URL: "http://" + display(addr) + "/v1", PID: os.Getpid()}
 	}

@@ -248,7 +248,7 @@ func (c *console) running(a *app.App) (control.Program, error) {
 	all := app.Programs()
 	switch len(all) {
 	case 0:
-		return control.Program{}, errors.New("no Codex Proxy is running")
+		return control.Program{}, errors.New("no Codex Proxy is running. Start it with: codex-proxy")
 	case 1:
 		return all[0], nil
 	}

@@ -78,6 +78,10 @@ func writeState(w io.Writer, s app.State, now time.Time) {
 		line("Proxy", "running at %s", s.Proxy.URL)
 	case s.Proxy.Problem != "":
 		line("Proxy", "not running: %s", s.Proxy.Problem)
+	case !s.Proxy.PausedUntil.IsZero():
+		line("Proxy", "paused until %s; `codex-proxy start` goes on now", s.Proxy.PausedUntil.Local().Format("15:04"))
+	case s.Proxy.Stopped:
+		line("Proxy", "stopped; `codex-proxy start` starts it")
 	default:
 		line("Proxy", "not running")
 	}

@@ -30,8 +30,8 @@ type Action string
 
 // The actions, each with its arguments and its result. Actions without arguments get {}.
 const (
-	ActionStart   Action = "start"   // listen again: nothing → nil
-	ActionStop    Action = "stop"    // stop serving tools, and the page with them: nothing → Message
+	ActionStart   Action = "start"   // listen again: nothing → Saved
+	ActionStop    Action = "stop"    // stop serving tools: nothing → Saved
 	ActionRestart Action = "restart" // end and start again, so that settings take effect: nothing → Message
 	ActionOpenLog Action = "open-log"
 
@@ -98,7 +98,7 @@ type Message struct {
 	Message string `json:"message"`
 }
 
-// Saved is the result of a change of settings.
+// Saved is the result of a change that is kept over a restart.
 type Saved struct {
 	Message string `json:"message"`        // what happened; may be empty
 	Open    string `json:"open,omitempty"` // where the page is from now on, with a code, when the address has changed

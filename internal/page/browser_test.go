@@ -262,6 +262,46 @@ func TestTheTroubleAndItsButtonComeFirst(t *testing.T) {
 	}
 }
 
+func TestStoppingIsAskedAboutAndToldInTheWordsOfTheMenu(t *testing.T) {
+	f := start(t)
+	f.app.actions[ActionStop] = func(json.RawMessage) (any, error) {
+		f.app.update(func(s *Snapshot) { s.Running = false })
+		return Saved{}, nil
+	}
+	f.app.actions[ActionStart] = func(json.RawMessage) (any, error) {
+		f.app.update(func(s *Snapshot) { s.Running, s.Paused = true, time.Time{} })
+		return Saved{}, nil
+	}
+	c := openChrome(t)
+	c.look(1100, 900, "light")
+	c.open(f)
+	c.click("Stop")
+	c.shows("dialog", "codex-proxy start")
+	c.screenshot("stop-light-1100")
+	c.accessible("whether to stop")
+	c.click("Cancel")
+	c.until("!document.querySelector('dialog')")
+	if f.app.did("stop {}") {
+		t.Error("it was stopped though the user said no")
+	}
+	c.click("Stop")
+	c.run(chromedp.Click("dialog .main", chromedp.ByQuery, chromedp.NodeVisible))
+	c.shows("h1", "Stopped")
+	c.shows("main", "here, in the menu, or with codex-proxy start")
+	c.screenshot("stopped-light-1100")
+	c.look(360, 740, "dark")
+	c.screenshot("stopped-dark-360")
+	c.accessible("a stopped proxy")
+	c.click("Start")
+	c.shows("h1", "Running at")
+	f.app.update(func(s *Snapshot) {
+		s.Running, s.Paused = false, time.Date(2026, 3, 4, 16, 40, 0, 0, time.Local)
+	})
+	c.shows("h1", "Paused until 16:40")
+	c.click("Go on now")
+	c.shows("h1", "Running at")
+}
+
 func TestAFirstStartGoesFromNothingToATestedTool(t *testing.T) {
 	f := start(t)
 	f.app.update(func(s *Snapshot) {
@@ -691,7 +731,7 @@ func TestOthersGetNothingInARealBrowser(t *testing.T) {
 	attack("POST JSON", fmt.Sprintf("fetch('%s/page/api/do/stop', {method: 'POST', credentials: 'include', headers: {'Content-Type': 'application/json'}, body: '{}'}).then((r) => r.text())", f.root))
 	attack("event source", fmt.Sprintf("new Promise((ok, no) => { const s = new EventSource('%s/page/api/events', {withCredentials: true}); s.onmessage = ok; s.onerror = () => no(new Error('refused')) })", f.root))
 	attack("script", fmt.Sprintf("new Promise((ok, no) => { const s = document.createElement('script'); s.src = '%s/page/app.js'; s.onload = ok; s.onerror = () => no(new Error('refused')); document.body.append(s) })", f.root))
-	attack("frame", fmt.Sprintf(`new Promise((ok, no) => { const s = document.createElement('iframe'); s.src = '%s/?code=%s'; s.onload = () => { try { ok(s.contentDocument.body.innerText || no(new Error('empty'))) } catch (e) { no(e) } }; document.body.append(s) })`, f.root, f.page.NewCode()))
+	attack("frame", fmt.Sprintf(`new Promise((ok, no) => { const s = document.createElement('iframe'); s.src = '%s/?code=%s'; s.onload = () => { try { ok(s.contentDocument.body.innerText || no(new Error('empty'))) } catch (e) { no(e) } }; document.body.append(s) })`, f.root, f.page.sessions.newCode(false)))
 	c.eval(fmt.Sprintf("fetch('%s/page/api/do/stop', {method: 'POST', mode: 'no-cors', credentials: 'include', headers: {'Content-Type': 'text/plain'}, body: '{}'}).then(() => null, () => null)", f.root), nil)
 	c.run(chromedp.Evaluate(fmt.Sprintf(`const f = document.createElement('form'); f.method = 'POST'; f.enctype = 'text/plain'; f.action = '%s/page/api/do/stop'; f.innerHTML = '<input name="{&quot;a" value="&quot;:1}">'; document.body.append(f); setTimeout(() => f.submit()); null`, f.root), nil))
 	c.run(chromedp.WaitVisible("//pre[contains(., 'Only the page itself')]", chromedp.BySearch))

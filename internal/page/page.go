@@ -20,7 +20,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -97,11 +96,12 @@ func Wants(r *http.Request) bool {
 	return r.URL.Path == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead) && strings.Contains(r.Header.Get("Accept"), "text/html")
 }
 
-// NewCode returns a code that lets one browser in, within 30 seconds. Open opens the page with it.
-func (p *Page) NewCode() string { return p.sessions.newCode() }
+// Open is the address that the program opens in the browser. Its code lets one browser in, within 30 seconds, that no
+// page has sent there. root is like http://localhost:9879.
+func (p *Page) Open(root string) string { return root + "/?code=" + p.sessions.newCode(false) }
 
-// Open is the address, with a fresh code, that the program opens in the browser. root is like http://localhost:9879.
-func (p *Page) Open(root string) string { return root + "/?code=" + url.QueryEscape(p.NewCode()) }
+// Move is the address at which an open page goes on: as Open's, but the page itself may go there.
+func (p *Page) Move(root string) string { return root + "/?code=" + p.sessions.newCode(true) }
 
 // ServeHTTP answers what Wants reports.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -156,11 +156,11 @@ func (p *Page) serveShell(w http.ResponseWriter, r *http.Request) {
 		Version, Token string
 		In, Spent      bool
 	}{Version: b.version}
-	// A code is for a browser that was sent here by the program, not by a page, and not in a frame.
+	// A code is for a window, not for a frame, and for one that the program sent here, unless this page moves.
 	site, dest := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Sec-Fetch-Dest")
-	direct := (site == "" || site == "none" || site == "same-origin") && (dest == "" || dest == "document")
-	if code := r.URL.Query().Get("code"); code != "" && direct && r.Method == http.MethodGet {
-		cookie, token, ok := p.sessions.redeem(code)
+	byPage := site != "" && site != "none" && site != "same-origin"
+	if code := r.URL.Query().Get("code"); code != "" && (dest == "" || dest == "document") && r.Method == http.MethodGet {
+		cookie, token, ok := p.sessions.redeem(code, cookie(r), byPage)
 		if ok {
 			http.SetCookie(w, &http.Cookie{Name: cookieName(r), Value: cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: int(sessionLife / time.Second)})
 			view.In, view.Token = true, token

@@ -78,7 +78,7 @@ var tokenInPage = regexp.MustCompile(`name="page-token" content="([A-Z0-9]+)"`)
 func enter(t *testing.T, f *fixture) *browser {
 	t.Helper()
 	b := &browser{t: t, root: f.root}
-	resp, body := b.ask("GET", "/?code="+f.page.NewCode(), "", "Sec-Fetch-Site", "none", "Accept", "text/html")
+	resp, body := b.ask("GET", "/?code="+f.page.sessions.newCode(false), "", "Sec-Fetch-Site", "none", "Accept", "text/html")
 	found := tokenInPage.FindStringSubmatch(body)
 	if resp.StatusCode != 200 || found == nil || len(resp.Cookies()) != 1 {
 		t.Fatalf("not let in: %d %s", resp.StatusCode, body)
@@ -89,7 +89,7 @@ func enter(t *testing.T, f *fixture) *browser {
 
 func TestACodeOpensThePageOnceAndItsCookieIsForThisBrowserOnly(t *testing.T) {
 	f := start(t)
-	code := f.page.NewCode()
+	code := f.page.sessions.newCode(false)
 	b := &browser{t: t, root: f.root}
 	resp, body := b.ask("GET", "/?code="+code, "", "Accept", "text/html", "Sec-Fetch-Site", "none")
 	if resp.StatusCode != 200 || !tokenInPage.MatchString(body) {
@@ -110,14 +110,14 @@ func TestACodeOpensThePageOnceAndItsCookieIsForThisBrowserOnly(t *testing.T) {
 func TestACodeEndsAfterThirtySecondsAndASessionWhenItIsNotUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSessions(time.Now)
-		early, late := s.newCode(), s.newCode()
+		early, late := s.newCode(false), s.newCode(false)
 		time.Sleep(29 * time.Second)
-		cookie, token, ok := s.redeem(early)
+		cookie, token, ok := s.redeem(early, "", false)
 		if !ok || !s.check(cookie, token) {
 			t.Error("a code of 29 s is refused")
 		}
 		time.Sleep(2 * time.Second)
-		if _, _, ok := s.redeem(late); ok {
+		if _, _, ok := s.redeem(late, "", false); ok {
 			t.Error("a code of 31 s is taken")
 		}
 		if s.check(cookie, token+"x") || s.check("", "") || s.check(cookie, "") {
@@ -132,8 +132,8 @@ func TestACodeEndsAfterThirtySecondsAndASessionWhenItIsNotUsed(t *testing.T) {
 			t.Error("a session that nobody used goes on")
 		}
 		for range 10 * mostSession {
-			s.redeem(s.newCode())
-			s.newCode()
+			s.redeem(s.newCode(false), "", false)
+			s.newCode(false)
 		}
 		if len(s.open) > mostSession || len(s.codes) > mostCodes {
 			t.Errorf("%d sessions and %d codes are held", len(s.open), len(s.codes))
@@ -219,7 +219,7 @@ func TestThePlainPageTellsNothingButHowToOpenIt(t *testing.T) {
 		}
 	}
 	for name, headers := range map[string][]string{"frame": {"Sec-Fetch-Dest", "iframe"}, "link from another site": {"Sec-Fetch-Site", "cross-site"}, "link from another port": {"Sec-Fetch-Site", "same-site"}} {
-		code := f.page.NewCode()
+		code := f.page.sessions.newCode(false)
 		if resp, _ := b.ask("GET", "/?code="+code, "", append([]string{"Accept", "text/html", "Sec-Fetch-Site", "none"}, headers...)...); resp.StatusCode != 403 || resp.Header.Get("Set-Cookie") != "" {
 			t.Errorf("a code in a %s is taken", name)
 		}
@@ -227,6 +227,30 @@ func TestThePlainPageTellsNothingButHowToOpenIt(t *testing.T) {
 	resp, body := b.ask("GET", "/", "", "Accept", "application/json")
 	if resp.StatusCode != 200 || body != "for programs" {
 		t.Errorf("a program that asks for / gets %d %s", resp.StatusCode, body)
+	}
+}
+
+func TestAPageThatMovesIsLetInAtItsNewAddressOnce(t *testing.T) {
+	f := start(t)
+	before := enter(t, f)
+	_, moving, _ := strings.Cut(f.page.Move(f.root), "/?code=")
+	for name, headers := range map[string][]string{"a frame": {"Sec-Fetch-Dest", "iframe"}, "a script": {"Sec-Fetch-Dest", "empty"}} {
+		if resp, body := before.ask("GET", "/?code="+moving, "", append([]string{"Accept", "text/html", "Sec-Fetch-Site", "same-site"}, headers...)...); resp.Header.Get("Set-Cookie") != "" || tokenInPage.MatchString(body) {
+			t.Errorf("%s is let in", name)
+		}
+	}
+	for n, want := range []int{200, 403} {
+		b := &browser{t: t, root: f.root}
+		if n == 0 {
+			b.cookie = before.cookie
+		}
+		resp, body := b.ask("GET", "/?code="+moving, "", "Accept", "text/html", "Sec-Fetch-Site", "same-site", "Sec-Fetch-Dest", "document")
+		if resp.StatusCode != want || tokenInPage.MatchString(body) != (n == 0) {
+			t.Errorf("time %d gets %d", n, resp.StatusCode)
+		}
+	}
+	if resp, _ := before.ask("GET", "/page/api/names", ""); resp.StatusCode != 401 {
+		t.Errorf("the browser has two sessions: its first one gets %d", resp.StatusCode)
 	}
 }
 

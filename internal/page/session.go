@@ -25,8 +25,14 @@ type sessions struct {
 	now func() time.Time
 
 	mu    sync.Mutex
-	codes map[secret]time.Time // until when
-	open  map[secret]*session  // by cookie
+	codes map[secret]code
+	open  map[secret]*session // by cookie
+}
+
+// code is one that has not been used yet.
+type code struct {
+	until time.Time
+	moved bool // for an open page that goes on at another address
 }
 
 type session struct {
@@ -35,34 +41,41 @@ type session struct {
 }
 
 func newSessions(now func() time.Time) *sessions {
-	return &sessions{now: now, codes: map[secret]time.Time{}, open: map[secret]*session{}}
+	return &sessions{now: now, codes: map[secret]code{}, open: map[secret]*session{}}
 }
 
-// newCode returns a code that opens one session within codeLife.
-func (s *sessions) newCode() string {
-	code := rand.Text()
+// newCode returns a code that opens one session within codeLife. One that was not made for a page that moves is good
+// only in a browser that the program sent.
+func (s *sessions) newCode(moved bool) string {
+	text := rand.Text()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	for c, until := range s.codes {
-		if now.After(until) || len(s.codes) >= mostCodes {
+	for c, known := range s.codes {
+		if now.After(known.until) || len(s.codes) >= mostCodes {
 			delete(s.codes, c)
 		}
 	}
-	s.codes[hash(code)] = now.Add(codeLife)
-	return code
+	s.codes[hash(text)] = code{now.Add(codeLife), moved}
+	return text
 }
 
-// redeem spends a code. ok is false for one that is unknown, used or too old.
-func (s *sessions) redeem(code string) (cookie, token string, ok bool) {
+// redeem spends a code. ok is false for one that is unknown, used or too old, and for one that came by a page though it
+// was made for a browser that the program sends; that one is not spent. before is the browser's cookie until now: its
+// session ends.
+func (s *sessions) redeem(text, before string, byPage bool) (cookie, token string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	until, known := s.codes[hash(code)]
-	delete(s.codes, hash(code))
-	if !known || now.After(until) {
+	c, known := s.codes[hash(text)]
+	if byPage && !c.moved {
 		return "", "", false
 	}
+	delete(s.codes, hash(text))
+	if !known || now.After(c.until) {
+		return "", "", false
+	}
+	delete(s.open, hash(before))
 	oldest := secret{}
 	for c, o := range s.open {
 		if now.Sub(o.used) > sessionLife {

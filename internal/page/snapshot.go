@@ -9,10 +9,11 @@ type Snapshot struct {
 	Update  string `json:"update,omitempty"` // "1.4.0 is out"
 	Demo    bool   `json:"demo,omitempty"`   // answers come from the built-in stand-in
 
-	Running bool     `json:"running"`
-	Root    string   `json:"root"`              // "http://localhost:9879"; tools get this with /v1
-	Problem *Problem `json:"problem,omitempty"` // the one thing to mend first, in the words of the menu
-	Notes   []string `json:"notes,omitempty"`   // sentences worth knowing that need no button
+	Running bool      `json:"running"`
+	Paused  time.Time `json:"paused_until,omitzero"` // it starts again then; zero when it does not
+	Root    string    `json:"root"`                  // "http://localhost:9879"; tools get this with /v1
+	Problem *Problem  `json:"problem,omitempty"`     // the one thing to mend first, in the words of the menu
+	Notes   []string  `json:"notes,omitempty"`       // sentences worth knowing that need no button
 
 	SignIn  SignIn   `json:"sign_in"`
 	Ways    []Way    `json:"ways"`              // to sign in, the first one first

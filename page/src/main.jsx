@@ -41,6 +41,10 @@ function light(s, connection) {
   return s.running ? 'good' : 'off';
 }
 
+const Lost = () => (
+  <p>It is stopped, or has ended. Start it in its menu, or with <code>codex-proxy start</code>; this page then comes back by itself.</p>
+);
+
 function App() {
   const { snapshot, connection, notice } = useApp();
   const [section, setSection] = useState(current());
@@ -70,7 +74,7 @@ function App() {
     );
   }
   if (!snapshot) {
-    if (connection === 'lost') return <main class="closed"><h1>Codex Proxy does not answer</h1><p>Start it in its menu or with <code>codex-proxy start</code>, and this page comes back by itself.</p></main>;
+    if (connection === 'lost') return <main class="closed"><h1>Codex Proxy does not answer</h1><Lost /></main>;
     return <div class="app"><nav aria-label="Sections"><p class="brand"><span class="dot" />Codex Proxy</p></nav><main aria-busy="true" /></div>; // as the shell has it
   }
   return (
@@ -89,7 +93,7 @@ function App() {
       <main key={id}>
         {connection === 'lost' && (
           <div class="card alert warn" role="alert">
-            <div><b>Codex Proxy does not answer</b><p>What is shown may be old. Start it in its menu or with <code>codex-proxy start</code>; this page comes back by itself.</p></div>
+            <div><b>Codex Proxy does not answer</b><Lost /></div>
             <button type="button" onClick={reconnect}>Try now</button>
           </div>
         )}

@@ -13,8 +13,9 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// TestSignInInARealBrowser runs both sign-ins in headless Chromium, with a user who clicks.
-func TestSignInInARealBrowser(t *testing.T) {
+// openChromium starts a headless Chromium, for at most 90 seconds. It ends with the test.
+func openChromium(t *testing.T) context.Context {
+	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
 		t.Fatal("chromium is missing: run test/tools")
@@ -23,15 +24,24 @@ func TestSignInInARealBrowser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(profile)
+	t.Cleanup(func() { os.RemoveAll(profile) })
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.UserDataDir(profile),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("proxy-server", "direct://"))
-	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
-	defer cancel()
-	ctx, cancel = chromedp.NewContext(ctx)
-	defer cancel()
-	ctx, cancel = context.WithTimeout(ctx, 90*time.Second)
-	defer cancel()
+	ctx, end := chromedp.NewExecAllocator(context.Background(), options...)
+	t.Cleanup(end)
+	ctx, cancel := chromedp.NewContext(ctx)
+	t.Cleanup(func() { chromedp.Cancel(ctx); cancel() }) //nolint:errcheck // it may have ended
+	ctx, timeout := context.WithTimeout(ctx, 90*time.Second)
+	t.Cleanup(timeout)
+	if err := chromedp.Run(ctx); err != nil { // the browser ends with the context that started it
+		t.Fatal(err)
+	}
+	return ctx
+}
+
+// TestSignInInARealBrowser runs both sign-ins in headless Chromium, with a user who clicks.
+func TestSignInInARealBrowser(t *testing.T) {
+	ctx := openChromium(t)
 	for kind, args := range map[string][]string{"": nil, "--chatgpt": {"--chatgpt", "--yes"}} {
 		_, url := startBackend(t)
 		home := t.TempDir()

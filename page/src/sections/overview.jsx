@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { get } from '../api.js';
-import { ago, at, brief, capital, clockWithSeconds, count, isToday, model, percent, plural, seconds } from '../format.js';
+import { ago, at, brief, capital, clock, clockWithSeconds, count, isToday, model, percent, plural, seconds } from '../format.js';
 import { Plot, steps } from '../plot.jsx';
 import { useMinute, useRequests } from '../state.js';
 import { Card, Copy, Do, Empty, Facts, Page } from '../ui.jsx';
@@ -9,8 +9,18 @@ import { PendingSignIn } from './sign-in.jsx';
 
 const stopping = {
   title: 'Stop the proxy?',
-  text: 'Your tools get no answer, and this page stops, too. Start it again in the menu, or with “codex-proxy start”; the page then comes back by itself.',
+  text: 'Your tools get no answer until you start it: here, in the menu, or with “codex-proxy start”. Answers under way have a few seconds to end.',
   label: 'Stop',
+};
+
+const headline = (s) => {
+  if (s.running) return <>Running at <span class="address">{s.root}/v1</span></>;
+  return s.paused_until ? `Paused until ${clock(s.paused_until)}` : 'Stopped';
+};
+
+const lead = (s) => {
+  if (!s.running) return <>Your tools get no answer until you start it: here, in the menu, or with <code>codex-proxy start</code>.</>;
+  return s.demo ? 'This is the demo: answers come from a built-in stand-in.' : 'Your tools can use your plan.';
 };
 
 export function Overview({ snapshot: s }) {
@@ -21,12 +31,12 @@ export function Overview({ snapshot: s }) {
     <>
       <Problems snapshot={s} />
       <Page
-        title={s.running ? <>Running at <span class="address">{base}</span></> : 'Stopped'}
-        lead={s.running ? (s.demo ? 'This is the demo: answers come from a built-in stand-in.' : 'Your tools can use your plan.') : 'Your tools get no answer until you start it.'}
+        title={headline(s)}
+        lead={lead(s)}
         actions={
           <>
             {s.running && <Copy text={base} what="The address">Copy address</Copy>}
-            {s.running ? <Do action="stop" confirm={stopping}>Stop</Do> : <Do action="start" main>Start</Do>}
+            {s.running ? <Do action="stop" confirm={stopping}>Stop</Do> : <Do action="start" main>{s.paused_until ? 'Go on now' : 'Start'}</Do>}
           </>
         }
       />
