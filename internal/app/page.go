@@ -43,7 +43,11 @@ func (a *App) newPage() {
 		a.openHistory()
 	}
 	a.view = &pageApp{App: a, active: map[uint64]page.Request{}}
-	a.page = page.New(page.Config{App: a.view, History: a.history, Hosts: append(slices.Clone(a.Settings.AllowHost), a.Settings.Listen)})
+	browsers := filepath.Join(StateFolder(), "browsers")
+	if a.Settings.Demo {
+		browsers = "" // it leaves nothing behind
+	}
+	a.page = page.New(page.Config{App: a.view, History: a.history, Hosts: append(slices.Clone(a.Settings.AllowHost), a.Settings.Listen), Browsers: browsers})
 }
 
 // openHistory opens the history. The demo has one of its own, and none when it finds no room for that.

@@ -62,8 +62,9 @@ const (
 
 	ActionFirstStartDone Action = "first-start-done" // hide the three steps for good: nothing → nil
 
-	// ActionDeleteHistory is done by the page itself, with the Store: nothing → Message. It needs no place in Can.
-	ActionDeleteHistory Action = "delete-history"
+	// These are done by the page itself: nothing → Message. They need no place in Can.
+	ActionDeleteHistory  Action = "delete-history"
+	ActionForgetBrowsers Action = "forget-browsers" // all but the one that asks
 )
 
 // SignInArgs say how to sign in.

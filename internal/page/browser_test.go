@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -690,6 +691,29 @@ func TestThePageComesBackWhenTheProgramDoes(t *testing.T) {
 	c.shows("main", "Open this page again")
 	c.screenshot("again-light-1100")
 	c.accessible("a session that ended")
+}
+
+func TestAnOpenPageLoadsTheNewVersionOfAProgramThatWasUpdated(t *testing.T) {
+	f := start(t)
+	var updated atomic.Bool
+	built := f.page.bundle
+	f.page.bundle = func() bundle {
+		b := built()
+		if updated.Load() {
+			b.version = "newer"
+		}
+		return b
+	}
+	c := openChrome(t)
+	c.open(f)
+	c.eval("void (window.first = true)", nil)
+	f.page.Disconnect()
+	f.app.update(func(s *Snapshot) { s.Version = "1.3.1" })
+	c.shows(".version", "1.3.1")
+	c.until("window.first")
+	updated.Store(true)
+	f.page.Disconnect()
+	c.run(chromedp.WaitReady(`script[src$="newer"]`, chromedp.ByQuery), chromedp.WaitVisible("main h1", chromedp.ByQuery))
 }
 
 // TestOthersGetNothingInARealBrowser has a page of another port, a frame, a form and a reused code try it, in a browser

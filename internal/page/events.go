@@ -106,6 +106,7 @@ func (p *Page) Close() {
 // view is the snapshot as it is sent.
 type view struct {
 	Snapshot
+	Bundle  string       `json:"bundle"` // version of what browsers load: a page that has another loads it anew
 	History *historyView `json:"history,omitempty"`
 }
 
@@ -115,7 +116,7 @@ type historyView struct {
 }
 
 func (p *Page) snapshot(ctx context.Context) view {
-	v := view{Snapshot: p.config.App.Snapshot()}
+	v := view{Snapshot: p.config.App.Snapshot(), Bundle: p.bundle().version}
 	if s := p.config.History; s != nil {
 		v.History = &historyView{Problem: s.Problem(), Lost: s.Lost()}
 		v.Windows = p.outlook.fill(ctx, s, v.Windows, p.config.Now())

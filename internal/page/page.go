@@ -16,6 +16,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"html/template"
 	"io"
 	"net"
@@ -36,10 +37,11 @@ var files embed.FS
 
 // Config is what a Page needs.
 type Config struct {
-	App     App
-	History *history.Store   // nil hides Activity and Usage
-	Hosts   []string         // names besides localhost's that it may be opened by
-	Now     func() time.Time // time.Now when nil
+	App      App
+	History  *history.Store   // nil hides Activity and Usage
+	Hosts    []string         // names besides localhost's that it may be opened by
+	Browsers string           // folder that keeps who was let in, as hashes; empty keeps that until the program ends
+	Now      func() time.Time // time.Now when nil
 }
 
 // Page is the handler. Safe for concurrent use. Close ends it.
@@ -73,7 +75,7 @@ func New(c Config) *Page {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	p := &Page{config: c, sessions: newSessions(c.Now), bundle: sync.OnceValue(load), streams: map[*stream]struct{}{}}
+	p := &Page{config: c, sessions: newSessions(c.Now, c.Browsers), bundle: sync.OnceValue(load), streams: map[*stream]struct{}{}}
 	p.mux = http.NewServeMux()
 	p.mux.HandleFunc("GET /{$}", p.serveShell)
 	p.mux.HandleFunc("GET /page/{file}", p.serveAsset)
@@ -257,7 +259,7 @@ func (p *Page) serveAction(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), actionTime)
 	defer cancel()
-	result, err := p.do(ctx, Action(r.PathValue("action")), args)
+	result, err := p.do(ctx, Action(r.PathValue("action")), args, cookie(r))
 	switch {
 	case errors.Is(err, ErrUnknownAction):
 		fail(w, http.StatusNotFound, err.Error())
@@ -268,17 +270,33 @@ func (p *Page) serveAction(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (p *Page) do(ctx context.Context, action Action, args json.RawMessage) (any, error) {
-	if action != ActionDeleteHistory {
-		return p.config.App.Do(ctx, action, args)
+// do carries an action out: those of the page itself here, for the browser that has the cookie.
+func (p *Page) do(ctx context.Context, action Action, args json.RawMessage, cookie string) (any, error) {
+	switch action {
+	case ActionDeleteHistory:
+		if p.config.History == nil {
+			return nil, ErrUnknownAction
+		}
+		if err := p.config.History.Delete(ctx); err != nil {
+			return nil, err
+		}
+		return Message{"The history is deleted."}, nil
+	case ActionForgetBrowsers:
+		n := p.sessions.forgetOthers(cookie)
+		p.Disconnect() // this browser comes back by itself
+		return Message{forgotten(n)}, nil
 	}
-	if p.config.History == nil {
-		return nil, ErrUnknownAction
+	return p.config.App.Do(ctx, action, args)
+}
+
+func forgotten(n int) string {
+	switch n {
+	case 0:
+		return "There is no other browser."
+	case 1:
+		return "One other browser is forgotten."
 	}
-	if err := p.config.History.Delete(ctx); err != nil {
-		return nil, err
-	}
-	return Message{"The history is deleted."}, nil
+	return fmt.Sprintf("%d other browsers are forgotten.", n)
 }
 
 func answer(w http.ResponseWriter, result any) {

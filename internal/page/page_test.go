@@ -109,7 +109,7 @@ func TestACodeOpensThePageOnceAndItsCookieIsForThisBrowserOnly(t *testing.T) {
 
 func TestACodeEndsAfterThirtySecondsAndASessionWhenItIsNotUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSessions(time.Now)
+		s := newSessions(time.Now, "")
 		early, late := s.newCode(false), s.newCode(false)
 		time.Sleep(29 * time.Second)
 		cookie, token, ok := s.redeem(early, "", false)

@@ -1,10 +1,18 @@
 package page
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
 	"sync"
 	"time"
+
+	"codex-proxy/internal/atomicfile"
 )
 
 const (
@@ -12,6 +20,7 @@ const (
 	sessionLife = 30 * 24 * time.Hour // after it was last used
 	mostCodes   = 32
 	mostSession = 16
+	noteEvery   = time.Hour // how exactly the folder tells when a session was last used
 )
 
 // secret is the hash of a code, a cookie or a token: what we keep of them.
@@ -21,8 +30,13 @@ func hash(s string) secret { return sha256.Sum256([]byte(s)) }
 
 // sessions are the browsers that were let in. A cookie alone opens nothing: browsers send it to every port of a host. So
 // each has a token besides, which the page keeps where only its own origin reads it, and sends as a header.
+//
+// A folder keeps them while the program does not run: a file for each, named after the hash of the cookie, holds the
+// hash of the token, and its time is when the session was last used. What can't be written there is forgotten when the
+// program ends.
 type sessions struct {
-	now func() time.Time
+	now    func() time.Time
+	folder string // empty for none
 
 	mu    sync.Mutex
 	codes map[secret]code
@@ -38,10 +52,37 @@ type code struct {
 type session struct {
 	token secret
 	used  time.Time
+	noted time.Time // used, as the folder has it
 }
 
-func newSessions(now func() time.Time) *sessions {
-	return &sessions{now: now, codes: map[secret]code{}, open: map[secret]*session{}}
+// newSessions takes up those that the folder keeps.
+func newSessions(now func() time.Time, folder string) *sessions {
+	s := &sessions{now: now, folder: folder, codes: map[secret]code{}, open: map[secret]*session{}}
+	entries, _ := os.ReadDir(folder) //nolint:errcheck // nobody was let in yet
+	for _, e := range entries {
+		cookie, ok := parseSecret(e.Name())
+		if !ok {
+			continue
+		}
+		raw, info, err := atomicfile.Read(s.file(cookie), 2*sha256.Size)
+		if token, ok := parseSecret(string(raw)); err == nil && ok {
+			s.open[cookie] = &session{token, info.ModTime(), info.ModTime()}
+		}
+	}
+	s.tidy(mostSession)
+	return s
+}
+
+func parseSecret(text string) (out secret, ok bool) {
+	if len(text) != 2*len(out) {
+		return out, false
+	}
+	_, err := hex.Decode(out[:], []byte(text))
+	return out, err == nil
+}
+
+func (s *sessions) file(cookie secret) string {
+	return filepath.Join(s.folder, hex.EncodeToString(cookie[:]))
 }
 
 // newCode returns a code that opens one session within codeLife. One that was not made for a page that moves is good
@@ -75,20 +116,15 @@ func (s *sessions) redeem(text, before string, byPage bool) (cookie, token strin
 	if !known || now.After(c.until) {
 		return "", "", false
 	}
-	delete(s.open, hash(before))
-	oldest := secret{}
-	for c, o := range s.open {
-		if now.Sub(o.used) > sessionLife {
-			delete(s.open, c)
-		} else if before := s.open[oldest]; before == nil || o.used.Before(before.used) {
-			oldest = c
-		}
-	}
-	if len(s.open) >= mostSession {
-		delete(s.open, oldest)
-	}
+	s.end(hash(before))
+	s.tidy(mostSession - 1)
 	cookie, token = rand.Text(), rand.Text()
-	s.open[hash(cookie)] = &session{token: hash(token), used: now}
+	o := &session{token: hash(token), used: now}
+	s.open[hash(cookie)] = o
+	if s.folder != "" {
+		atomicfile.Write(s.file(hash(cookie)), []byte(hex.EncodeToString(o.token[:]))) //nolint:errcheck // see sessions
+		s.note(hash(cookie))
+	}
 	return cookie, token, true
 }
 
@@ -104,10 +140,57 @@ func (s *sessions) known(cookie string) bool {
 func (s *sessions) check(cookie, token string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	o := s.open[hash(cookie)]
-	if o == nil || o.token != hash(token) || s.now().Sub(o.used) > sessionLife {
+	o, now := s.open[hash(cookie)], s.now()
+	if o == nil || o.token != hash(token) || now.Sub(o.used) > sessionLife {
 		return false
 	}
-	o.used = s.now()
+	o.used = now
+	if s.folder != "" && now.Sub(o.noted) >= noteEvery {
+		s.note(hash(cookie))
+	}
 	return true
+}
+
+// note tells the folder when a session was last used.
+func (s *sessions) note(cookie secret) {
+	o := s.open[cookie]
+	o.noted = o.used
+	os.Chtimes(s.file(cookie), o.used, o.used) //nolint:errcheck // see sessions
+}
+
+// forgetOthers ends all sessions but that of a cookie, and returns how many there were.
+func (s *sessions) forgetOthers(cookie string) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.open {
+		if c != hash(cookie) {
+			s.end(c)
+			n++
+		}
+	}
+	clear(s.codes)
+	return n
+}
+
+// tidy ends the sessions that nobody used for long, and then the oldest until no more than most are left.
+func (s *sessions) tidy(most int) {
+	byAge := slices.SortedFunc(maps.Keys(s.open), func(a, b secret) int {
+		return cmp.Compare(s.open[a].used.UnixNano(), s.open[b].used.UnixNano())
+	})
+	for i, c := range byAge {
+		if len(byAge)-i > most || s.now().Sub(s.open[c].used) > sessionLife {
+			s.end(c)
+		}
+	}
+}
+
+// end forgets a session here and in the folder.
+func (s *sessions) end(cookie secret) {
+	if s.open[cookie] == nil {
+		return
+	}
+	delete(s.open, cookie)
+	if s.folder != "" {
+		os.Remove(s.file(cookie)) //nolint:errcheck // it may not have been written
+	}
 }

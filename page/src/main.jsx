@@ -68,7 +68,7 @@ function App() {
       <main class="closed">
         <img src="/page/icon.svg" alt="" width="64" height="64" />
         <h1>Open this page again</h1>
-        <p>The program has started anew, or this browser was not used for a while. Choose <b>Open Codex Proxy…</b> in its menu, or run this in a terminal:</p>
+        <p>This browser has been forgotten, or did not use the page for a while. Choose <b>Open Codex Proxy…</b> in its menu, or run this in a terminal:</p>
         <p><code>codex-proxy open</code></p>
       </main>
     );

@@ -14,6 +14,10 @@ const changed = () => listeners.forEach((f) => f());
 export const reconnect = listen(
   (event, data) => {
     if (event === 'snapshot') {
+      if (snapshot && snapshot.bundle !== data.bundle) { // the program was updated
+        location.reload();
+        return;
+      }
       snapshot = data;
       changed();
     } else if (event === 'requests') {
@@ -56,7 +60,7 @@ export function useMinute() {
   }, []);
 }
 
-export const can = (action) => action === 'delete-history' || (snapshot?.can ?? []).includes(action);
+export const can = (action) => action === 'delete-history' || action === 'forget-browsers' || (snapshot?.can ?? []).includes(action);
 
 let fade;
 export function tell(text, bad = false) {

@@ -165,3 +165,40 @@ func TestThePageGoesOnAtAnotherPort(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAnOpenPageComesBackAfterARestartUntilItIsForgotten(t *testing.T) {
+	port := freePort(t)
+	p, _ := startSignedIn(t, "--port", port)
+	b := openPage(t, p)
+	restart := func() {
+		t.Helper()
+		if err := p.stop(); err != nil {
+			t.Error(err)
+		}
+		backend := p.backend
+		p = start(t, p.home, at(backend), "--port", port)
+		p.backend = backend
+	}
+	restart()
+	b.shows("Running at")
+	b.until("document.querySelector('main').innerText.includes('demo@example.com') && !document.querySelector('main').innerText.includes('does not answer')")
+	if host := b.host(); host != "localhost:"+port {
+		t.Errorf("it is at %s", host)
+	}
+
+	// Another browser forgets this one.
+	out, _ := command(t, p.home, at(p.backend), "open", "--print", "settings")
+	other := &tab{t, openChromium(t)}
+	other.run(chromedp.Navigate(strings.TrimSpace(out)))
+	other.click("Forget the others")
+	other.until("document.querySelector('.notice').innerText.includes('One other browser is forgotten')")
+	b.shows("Open this page again")
+	b.shows("codex-proxy open")
+	restart()
+	other.until("document.querySelector('main')?.innerText.includes('Forget the others')")
+	b.run(chromedp.Reload())
+	b.shows("codex-proxy open")
+	if err := p.stop(); err != nil {
+		t.Error(err)
+	}
+}

@@ -37,6 +37,9 @@ export function Settings({ snapshot: s }) {
           </ul>
         </Card>
       )}
+      <Card title="Browsers" aside={<Do action="forget-browsers">Forget the others</Do>}>
+        <p class="dim">A browser in which the program opened this page is let in again, also after a restart, until it was not used for 30 days.</p>
+      </Card>
     </Page>
   );
 }
