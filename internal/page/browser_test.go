@@ -605,9 +605,9 @@ func TestTenThousandRowsAreDrawnAFewAtATime(t *testing.T) {
 	c.section("activity", "Activity")
 	c.until("document.querySelectorAll('.requests .row').length > 10")
 	var result struct {
-		Rows, Drawn int
-		Idle, Usual float64 // milliseconds of a frame; 19 of 20 are shorter
-		Last        string
+		Rows, Drawn          int
+		Idle, Usual, Longest float64 // milliseconds of a frame: 19 of 20 are shorter than Idle and Usual
+		Last                 string
 	}
 	c.eval(`(async () => {
 		const box = document.querySelector('.table');
@@ -629,15 +629,23 @@ func TestTenThousandRowsAreDrawnAFewAtATime(t *testing.T) {
 			still = box.scrollTop === top ? still + 1 : 0;
 		}
 		const rows = document.querySelectorAll('.requests .row');
-		return {Rows: Number(document.querySelector('.requests').getAttribute('aria-rowcount')) - 1, Drawn: rows.length, Idle: usual(idle), Usual: usual(frames), Last: [...rows].at(-1).innerText};
+		return {Rows: Number(document.querySelector('.requests').getAttribute('aria-rowcount')) - 1, Drawn: rows.length, Idle: usual(idle), Usual: usual(frames), Longest: Math.max(...frames), Last: [...rows].at(-1).innerText};
 	})()`, &result)
-	t.Logf("%d rows, %d drawn, a frame takes %.0f ms (19 of 20), %.0f ms when nothing moves", result.Rows, result.Drawn, result.Usual, result.Idle)
+	t.Logf("%d rows, %d drawn, a frame takes %.0f ms (19 of 20; the longest %.0f), %.0f ms when nothing moves", result.Rows, result.Drawn, result.Usual, result.Longest, result.Idle)
+	// A hundred rows go by in a frame. Where a frame in which nothing moves is slow, the machine is busy.
+	if most := max(60, 4*result.Idle); result.Usual > most {
+		t.Errorf("scrolling stalls: a frame takes %.0f ms, and %.0f ms is the most", result.Usual, most)
+	}
 	if result.Rows != 10_000 || result.Drawn > 80 || !strings.Contains(result.Last, "gpt-5.5") {
 		t.Errorf("scrolled to %+v", result)
 	}
 }
 
-func TestTheFirstPaintIsMeasured(t *testing.T) {
+// firstPaintBudget is how long the first paint may take, in milliseconds, where a page of one word takes less than a
+// third of it.
+const firstPaintBudget = 100
+
+func TestTheFirstPaintIsInItsBudget(t *testing.T) {
 	f := start(t)
 	if err := history.FillDemo(f.history, time.Now()); err != nil {
 		t.Fatal(err)
@@ -650,20 +658,24 @@ func TestTheFirstPaintIsMeasured(t *testing.T) {
 		w.Write([]byte("<!doctype html><title>plain</title><nav><a href=/>plain</a></nav>")) //nolint:errcheck // a test's answer
 	}))
 	defer plain.Close()
-	// A page of one word tells how fast this browser is on this machine now.
-	paint := func(address string) float64 {
-		best := 1e9
-		for range 5 {
-			var at float64
-			c.run(chromedp.Navigate("about:blank"), chromedp.Navigate(address), chromedp.WaitVisible("nav a", chromedp.ByQuery))
-			c.until("performance.getEntriesByName('first-contentful-paint').length > 0")
-			c.eval("performance.getEntriesByName('first-contentful-paint')[0].startTime", &at)
-			best = min(best, at)
+	// A page of one word tells how fast this browser is on this machine now. Each is loaded twice, since a browser starts
+	// a process for another address, and the second time is measured; in turns, so that what else runs slows both.
+	paint := func(address string) (at float64) {
+		for range 2 {
+			c.run(chromedp.Navigate(address), chromedp.WaitVisible("nav a", chromedp.ByQuery))
 		}
-		return best
+		c.until("performance.getEntriesByName('first-contentful-paint').length > 0")
+		c.eval("performance.getEntriesByName('first-contentful-paint')[0].startTime", &at)
+		return at
 	}
-	least, ours := paint(plain.URL), paint(f.root+"/")
-	t.Logf("first paint with something on it after %.0f ms, that of a page of one word after %.0f ms", ours, least)
+	least, ours := 1e9, 1e9
+	for range 8 {
+		least, ours = min(least, paint(plain.URL)), min(ours, paint(f.root+"/"))
+	}
+	t.Logf("first paint after %.0f ms, that of a page of one word after %.0f ms", ours, least)
+	if most := max(firstPaintBudget, 3*least); ours > most {
+		t.Errorf("the first paint takes %.0f ms, and %.0f ms is the most", ours, most)
+	}
 }
 
 func TestThePageComesBackWhenTheProgramDoes(t *testing.T) {

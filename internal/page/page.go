@@ -16,7 +16,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"html/template"
 	"io"
 	"net"
@@ -282,21 +281,11 @@ func (p *Page) do(ctx context.Context, action Action, args json.RawMessage, cook
 		}
 		return Message{"The history is deleted."}, nil
 	case ActionForgetBrowsers:
-		n := p.sessions.forgetOthers(cookie)
+		p.sessions.forgetOthers(cookie)
 		p.Disconnect() // this browser comes back by itself
-		return Message{forgotten(n)}, nil
+		return Message{"Only this browser is let in now."}, nil
 	}
 	return p.config.App.Do(ctx, action, args)
-}
-
-func forgotten(n int) string {
-	switch n {
-	case 0:
-		return "There is no other browser."
-	case 1:
-		return "One other browser is forgotten."
-	}
-	return fmt.Sprintf("%d other browsers are forgotten.", n)
 }
 
 func answer(w http.ResponseWriter, result any) {

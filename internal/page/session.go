@@ -158,18 +158,16 @@ func (s *sessions) note(cookie secret) {
 	os.Chtimes(s.file(cookie), o.used, o.used) //nolint:errcheck // see sessions
 }
 
-// forgetOthers ends all sessions but that of a cookie, and returns how many there were.
-func (s *sessions) forgetOthers(cookie string) (n int) {
+// forgetOthers ends all sessions but that of a cookie.
+func (s *sessions) forgetOthers(cookie string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.open {
 		if c != hash(cookie) {
 			s.end(c)
-			n++
 		}
 	}
 	clear(s.codes)
-	return n
 }
 
 // tidy ends the sessions that nobody used for long, and then the oldest until no more than most are left.

@@ -105,9 +105,7 @@ func TestABrowserHasOneSessionAndOthersCanBeForgotten(t *testing.T) {
 	}
 	other, otherToken := letIn(t, s)
 	waiting := s.newCode(false)
-	if n := s.forgetOthers(mine); n != 1 {
-		t.Errorf("%d were forgotten", n)
-	}
+	s.forgetOthers(mine)
 	if _, _, ok := s.redeem(waiting, "", false); ok {
 		t.Error("a link that is under way lets somebody in")
 	}

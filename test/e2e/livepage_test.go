@@ -191,7 +191,7 @@ func TestAnOpenPageComesBackAfterARestartUntilItIsForgotten(t *testing.T) {
 	other := &tab{t, openChromium(t)}
 	other.run(chromedp.Navigate(strings.TrimSpace(out)))
 	other.click("Forget the others")
-	other.until("document.querySelector('.notice').innerText.includes('One other browser is forgotten')")
+	other.until("document.querySelector('.notice').innerText.includes('Only this browser is let in now')")
 	b.shows("Open this page again")
 	b.shows("codex-proxy open")
 	restart()
