@@ -149,6 +149,7 @@ func (m *Menu) Do(ctx context.Context, action tray.Action) (string, error) {
 		_, err := a.SignOut(ctx)
 		return "", err
 	case tray.StartAtLogin:
+		defer a.changed(false) // the page shows it, too
 		if m.entry.Enabled() {
 			return "", m.entry.Disable()
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"codex-proxy/creds"
+	"codex-proxy/internal/autostart"
 	"codex-proxy/internal/control"
 	"codex-proxy/internal/update"
 )
@@ -19,6 +20,8 @@ type Life struct {
 	Quit func()
 	// Entered is called once this program is on the list of those that run; may be nil.
 	Entered func()
+	// Login is what starts the program at login; nil where the user has no say in that.
+	Login *autostart.Entry
 	// OpenPage opens the page in the browser once the program runs.
 	OpenPage bool
 	// Hurry is closed when the user wants the end at once; nil for never.

@@ -127,6 +127,13 @@ func (p *pageApp) settingsList() []page.Setting {
 	v := reflect.ValueOf(&p.Settings).Elem()
 	saved, _ := ReadSaved()
 	out := []page.Setting{}
+	if entry := p.life.Login; entry != nil {
+		one := page.Setting{Name: startAtLogin, Label: "Start at login", Help: "Start with the icon when you log in to this machine.", Group: "General", Kind: "switch", Value: entry.Enabled(), Default: false, Source: page.FromDefault}
+		if one.Value == true {
+			one.Source = page.FromFile
+		}
+		out = append(out, one)
+	}
 	for _, f := range fields() {
 		group := f.tag.Get("group")
 		if group == "" {
@@ -142,12 +149,12 @@ func (p *pageApp) settingsList() []page.Setting {
 		}
 		if wanted, ok := saved[f.name]; ok && one.Source != page.FromFlag && one.Source != page.FromEnvironment {
 			one.Source = page.FromFile
-			if kept, ok := p.kept(f, wanted); ok && !f.secret() && f.restart && fmt.Sprint(kept) != fmt.Sprint(one.Value) {
+			if kept, ok := p.kept(f, wanted); ok && f.restart && fmt.Sprint(kept) != fmt.Sprint(one.Value) {
 				one.Value, one.Waiting = kept, true
 			}
 		} else if one.Source == page.FromFile { // it was brought back to its default since the start
 			one.Source = page.FromDefault
-			if f.restart && !f.secret() {
+			if f.restart {
 				one.Waiting, one.Value = fmt.Sprint(one.Value) != fmt.Sprint(one.Default), one.Default
 			}
 		}
@@ -215,8 +222,32 @@ func help(tag reflect.StructTag) string {
 	return strings.TrimSuffix(strings.ReplaceAll(tag.Get("help"), " (${env}).", "."), " (${env})")
 }
 
+// startAtLogin is the one setting that no flag makes: the desktop keeps it.
+const startAtLogin = "start-at-login"
+
+// setStartAtLogin has the desktop start the program at login, or no longer.
+func (p *pageApp) setStartAtLogin(value json.RawMessage, reset bool) (any, error) {
+	entry, on := p.life.Login, false
+	if entry == nil {
+		return nil, errors.New("what starts this program is set elsewhere")
+	}
+	if err := json.Unmarshal(value, &on); err != nil && !reset {
+		return nil, errors.New("start at login is on or off")
+	}
+	change := entry.Disable
+	if on && !reset {
+		change = entry.Enable
+	}
+	err := change()
+	p.changed(false)
+	return page.Saved{}, err
+}
+
 // set changes a setting, or brings it back to its default, and keeps that in the settings file.
 func (p *pageApp) set(name string, value json.RawMessage, reset bool) (any, error) {
+	if name == startAtLogin {
+		return p.setStartAtLogin(value, reset)
+	}
 	for _, f := range fields() {
 		if f.name == name {
 			return p.setField(f, value, reset)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"codex-proxy/internal/autostart"
 	"codex-proxy/internal/page"
 )
 
@@ -92,8 +93,8 @@ func TestASettingIsCheckedKeptAndBroughtBack(t *testing.T) {
 				t.Errorf("model: %+v", s)
 			}
 		case "api-key":
-			if !s.Secret || s.Value != false {
-				t.Errorf("a key is shown: %+v", s)
+			if !s.Secret || s.Value != false || !s.Waiting || s.Source != page.FromFile {
+				t.Errorf("a key is shown, or does not wait for a restart: %+v", s)
 			}
 		case "allow-origin":
 			if list := s.Value.([]string); len(list) != 1 || s.Restart {
@@ -110,6 +111,38 @@ func TestASettingIsCheckedKeptAndBroughtBack(t *testing.T) {
 	p.Settings.From = map[string]Source{"strict": FromFlag}
 	if _, err := p.set("strict", json.RawMessage("false"), false); err == nil {
 		t.Error("a setting of a flag was changed")
+	}
+}
+
+func TestStartAtLoginIsASettingWhereTheProgramHasAnIcon(t *testing.T) {
+	p := open(t)
+	value := func() any {
+		for _, s := range p.settingsList() {
+			if s.Name == startAtLogin {
+				return s.Value
+			}
+		}
+		return nil
+	}
+	if _, err := p.set(startAtLogin, json.RawMessage("true"), false); err == nil || value() != nil {
+		t.Errorf("%v %v without an entry", value(), err)
+	}
+	entry := autostart.Entry{Program: "/opt/codex-proxy", System: "linux", Home: t.TempDir(), Config: t.TempDir()}
+	p.life.Login = &entry
+	for _, test := range []struct {
+		value string
+		reset bool
+		want  bool
+	}{{"true", false, true}, {"false", false, false}, {"true", false, true}, {"", true, false}} {
+		if _, err := p.set(startAtLogin, json.RawMessage(test.value), test.reset); err != nil || value() != test.want || entry.Enabled() != test.want {
+			t.Errorf("%+v: %v, the desktop has %v (%v)", test, value(), entry.Enabled(), err)
+		}
+	}
+	if _, err := p.set(startAtLogin, json.RawMessage(`"maybe"`), false); err == nil {
+		t.Error("maybe is taken")
+	}
+	if saved, _ := ReadSaved(); len(saved) > 0 {
+		t.Errorf("it is in the settings file, too: %v", saved)
 	}
 }
 

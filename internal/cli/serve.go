@@ -171,10 +171,10 @@ func (m *menuCommand) Run(c *console) error {
 	}
 	ctx, cancel := context.WithCancel(c.ctx)
 	defer cancel()
-	a.Prepare(ctx, app.Life{Quit: cancel, Entered: entered, Hurry: c.process.Hurry, OpenPage: m.OpenPage})
 	args, keys := c.typed()
 	entry := app.LoginEntry(args)
 	entry.Env = keys
+	a.Prepare(ctx, app.Life{Quit: cancel, Entered: entered, Hurry: c.process.Hurry, Login: &entry, OpenPage: m.OpenPage})
 	panel := tray.NewPanel()
 	served, closed := make(chan error, 1), make(chan struct{})
 	go func() {

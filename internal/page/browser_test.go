@@ -399,7 +399,12 @@ func TestAnAnswerIsWatchedLive(t *testing.T) {
 	c.shows(".requests .row", "31,402")
 	c.lacks(".requests", "answering")
 	f.history.Add(history.Record{Time: time.Now(), Client: "Zed", Route: "/v1/chat/completions", Model: "gpt-9", Status: 404, Code: "model_not_found", Error: "There is no model <i>gpt-9</i> for this plan."})
-	c.shows(".requests .row", "404 model not found")
+	c.shows(".requests .row", "404 There is no model <i>gpt-9</i> for this plan.")
+	c.lacks(".requests .row", "/v1/messages")
+	c.look(2560, 900, "light")
+	c.shows(".requests .row", "/v1/messages")
+	c.shows(".requests .row", "200 3 turns, left out temperature")
+	c.look(1100, 900, "light")
 	c.click(clock(c, 0))
 	c.shows("dialog", "There is no model <i>gpt-9</i> for this plan.")
 	c.screenshot("details-light-1100")
@@ -464,7 +469,9 @@ func TestASettingIsChangedAndOneFromAFlagIsNot(t *testing.T) {
 		}
 		f.app.update(func(s *Snapshot) {
 			for i := range s.Settings {
-				if s.Settings[i].Name == a.Name {
+				if s.Settings[i].Name == "api-key" && a.Name == "api-key" {
+					s.Settings[i].Value, s.Settings[i].Waiting = false, true
+				} else if s.Settings[i].Name == a.Name {
 					json.Unmarshal(a.Value, &s.Settings[i].Value) //nolint:errcheck // a test's
 					s.Settings[i].Source, s.Settings[i].Waiting = FromFile, a.Name == "listen"
 				}
@@ -491,7 +498,10 @@ func TestASettingIsChangedAndOneFromAFlagIsNot(t *testing.T) {
 	c.until("document.querySelector('#set-strict').checked")
 	typed("#set-aliases", "a=b\rc=d")
 	c.run(chromedp.Blur("#set-aliases", chromedp.ByQuery))
-	for _, want := range []string{`set {"name":"port","value":9900}`, `set {"name":"strict","value":true}`, `set {"name":"aliases","value":["a=b","c=d"]}`} {
+	typed("#set-api-key", "first, second")
+	c.until("document.querySelector('#set-api-key').value === '' && document.querySelector('#set-api-key').type === 'password'")
+	c.lacks("body", "second")
+	for _, want := range []string{`set {"name":"api-key","value":["first","second"]}`, `set {"name":"port","value":9900}`, `set {"name":"strict","value":true}`, `set {"name":"aliases","value":["a=b","c=d"]}`} {
 		deadline := time.Now().Add(5 * time.Second)
 		for !f.app.did(want) {
 			if time.Now().After(deadline) {

@@ -126,6 +126,7 @@ func healthy(now time.Time, root string) Snapshot {
 			{Name: "aliases", Label: "Aliases", Help: "Other names for models, like fast=gpt-5.5-mini, one a line.", Group: "Models", Kind: "list", Value: []string{"fast=gpt-5.5-mini"}, Source: FromFile, Default: []string{}},
 			{Name: "strict", Label: "Refuse what can't be done", Help: "Instead of leaving it out of the request.", Group: "Models", Kind: "switch", Value: false, Source: FromDefault, Default: false},
 			{Name: "require-key", Label: "Ask every tool for its key", Group: "Access", Kind: "switch", Value: false, Source: FromEnvironment, Default: false, Env: "CODEX_PROXY_REQUIRE_KEY"},
+			{Name: "api-key", Label: "API keys", Group: "Access", Kind: "list", Value: false, Source: FromDefault, Default: []string{}, Secret: true, Restart: true},
 			{Name: "keep", Label: "Days of history", Help: "Sums by the hour stay longer.", Group: "This program", Kind: "number", Value: 90, Source: FromDefault, Default: 90},
 			{Name: "login", Label: "Start at login", Group: "This program", Kind: "switch", Value: true, Source: FromFile, Default: false},
 		},

@@ -155,7 +155,7 @@ type Setting struct {
 	Env     string   `json:"env,omitempty"`     // "CODEX_PROXY_PORT"
 	Restart bool     `json:"restart,omitempty"` // a change takes effect after a restart
 	Waiting bool     `json:"waiting,omitempty"` // a change waits for the restart
-	Secret  bool     `json:"secret,omitempty"`  // told is only whether there is one
+	Secret  bool     `json:"secret,omitempty"`  // Value and Default only tell whether there is one
 }
 
 // Where the value of a setting comes from. Those from a flag or the environment can't be changed here.

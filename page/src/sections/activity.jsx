@@ -137,7 +137,7 @@ function Rows({ rows, active, more, load, open }) {
       <table class="requests" aria-rowcount={more ? -1 : all + 1}>
         <thead>
           <tr>
-            <th scope="col" class="time">Time</th><th scope="col" class="tool">Tool</th><th scope="col" class="model wide">Model</th><th scope="col" class="result">Result</th>
+            <th scope="col" class="time">Time</th><th scope="col" class="tool">Tool</th><th scope="col" class="route">Route</th><th scope="col" class="model wide">Model</th><th scope="col" class="result">Result</th>
             <th scope="col" class="n wide first">First word</th><th scope="col" class="n wider">Tokens/s</th><th scope="col" class="n">In</th><th scope="col" class="n wide">Cached</th><th scope="col" class="n wide">Out</th>
           </tr>
         </thead>
@@ -151,27 +151,31 @@ function Rows({ rows, active, more, load, open }) {
   );
 }
 
-const time = (t) => (isToday(t) ? clockWithSeconds(t) : `${day(t)} ${clockWithSeconds(t).slice(0, 5)}`);
+// time has no day of the week, for which there is no room.
+const time = (t) => (isToday(t) ? clockWithSeconds(t) : `${day(t).slice(4)} ${clockWithSeconds(t).slice(0, 5)}`);
 
 const Answering = ({ r, i }) => (
   <tr aria-rowindex={i + 2}>
-    <td class="time">{time(r.since)}</td><td>{r.client}</td><td class="wide">{model(r)}</td><td class="live">answering</td>
+    <td class="time">{time(r.since)}</td><td>{r.client}</td><td class="route">{r.route}</td><td class="wide">{model(r)}</td><td class="live">answering</td>
     <td class="n wide" /><td class="n wider" /><td class="n" /><td class="n wide" /><td class="n wide">{r.tokens > 0 && count(r.tokens)}</td>
   </tr>
 );
 
 const failed = (r) => r.status >= 400 || r.error_code;
 
+// said is what a row tells besides the status: why it failed, or what else is worth knowing.
+function said(r) {
+  if (failed(r)) return r.error || r.error_code?.replaceAll('_', ' ') || '';
+  return [r.turns > 1 && `${r.turns} turns`, r.dropped?.length > 0 && `left out ${r.dropped.join(', ')}`].filter(Boolean).join(', ');
+}
+
 const Row = ({ r, i, open }) => (
   <tr aria-rowindex={i + 2} class="row" onClick={() => open(r)}>
     <td class="time"><button type="button" class="plain" aria-haspopup="dialog">{time(r.time)}</button></td>
     <td>{r.client || 'unknown'}</td>
+    <td class="route">{r.route}</td>
     <td class="wide">{model(r)}</td>
-    <td class={failed(r) ? 'bad' : ''}>
-      {r.status}{failed(r) && <> {r.error_code?.replaceAll('_', ' ')}</>}
-      {r.turns > 1 && <span class="tag">{r.turns} turns</span>}
-      {r.dropped?.length > 0 && <span class="tag">left out {r.dropped.join(', ')}</span>}
-    </td>
+    <td class={failed(r) ? 'bad' : ''} title={said(r)}>{r.status} <span class={failed(r) ? 'more' : 'more dim'}>{said(r)}</span></td>
     <td class="n wide">{seconds(r.first_token_ms)}</td>
     <td class="n wider">{speed(r)}</td>
     <td class="n">{count(r.input_tokens)}</td>
