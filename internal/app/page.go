@@ -227,7 +227,7 @@ func (p *pageApp) addProblems(out *page.Snapshot, t tray.State, now time.Time) {
 		if trouble.Key == "signed out" || out.FirstStart && trouble.Action == tray.SignIn {
 			continue // signing in is the first of the three steps
 		}
-		if out.Problem != nil || trouble.Level == tray.Info {
+		if out.Problem != nil || trouble.Level == tray.Info && trouble.Action != tray.Refresh {
 			out.Notes = append(out.Notes, trouble.Detail)
 			continue
 		}

@@ -40,7 +40,7 @@ const known = (t) => t && !t.startsWith('0001-');
 export function ago(t) {
   if (!known(t)) return 'never';
   const minutes = Math.round((Date.now() - new Date(t)) / 60_000);
-  if (Math.abs(minutes) < 1) return 'just now';
+  if (Math.abs(minutes) < 1) return new Date(t) > Date.now() ? 'in a moment' : 'just now';
   const words = span(Math.abs(minutes) * 60_000);
   return minutes > 0 ? `${words} ago` : `in ${words}`;
 }

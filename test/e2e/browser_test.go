@@ -29,7 +29,12 @@ func openChromium(t *testing.T) context.Context {
 		chromedp.Flag("disable-quic", true), chromedp.Flag("proxy-server", "direct://"))
 	ctx, end := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(end)
-	ctx, cancel := chromedp.NewContext(ctx)
+	quiet := chromedp.WithErrorf(func(format string, args ...any) {
+		if !strings.Contains(format, "unhandled") { // events that the library is too old for
+			t.Logf(format, args...)
+		}
+	})
+	ctx, cancel := chromedp.NewContext(ctx, quiet)
 	t.Cleanup(func() { chromedp.Cancel(ctx); cancel() }) //nolint:errcheck // it may have ended
 	ctx, timeout := context.WithTimeout(ctx, 90*time.Second)
 	t.Cleanup(timeout)

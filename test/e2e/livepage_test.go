@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -72,6 +73,17 @@ func (b *tab) until(expression string) {
 func (b *tab) click(text string) {
 	b.t.Helper()
 	b.until(fmt.Sprintf("(() => { const all = [...document.querySelectorAll('button')].filter((b) => b.innerText === %q && !b.disabled); all.at(-1)?.click(); return all.length > 0 })()", text))
+}
+
+// clickLabel clicks the button that is named so for who can't see it.
+func (b *tab) clickLabel(label string) {
+	b.t.Helper()
+	b.until(fmt.Sprintf("(() => { const one = document.querySelector('button[aria-label=' + JSON.stringify(%q) + ']'); one?.click(); return one })()", label))
+}
+
+func (b *tab) section(id string) {
+	b.t.Helper()
+	b.run(chromedp.Click(`nav a[href="#`+id+`"]`, chromedp.ByQuery))
 }
 
 func (b *tab) host() (host string) {
@@ -200,6 +212,77 @@ func TestAnOpenPageComesBackAfterARestartUntilItIsForgotten(t *testing.T) {
 	other.until("document.querySelector('main')?.innerText.includes('Forget the others')")
 	b.run(chromedp.Reload())
 	b.shows("codex-proxy open")
+	if err := p.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAUserGoesThroughThePage does what a user does on the page of the real program: from a first start without anything
+// to a tested tool, then through the sections, with a refresh that fails and is mended.
+func TestAUserGoesThroughThePage(t *testing.T) {
+	backend, url := startBackend(t)
+	home := t.TempDir()
+	config := filepath.Join(home, ".codex", "config.toml")
+	writeFile(t, config, []byte("model = \"kept\"\n"))
+	p := start(t, home, at(url))
+	p.backend = url
+	out, _ := command(t, home, at(url), "open", "--print")
+	b := &tab{t, openChromium(t)}
+	b.run(chromedp.Navigate(strings.TrimSpace(out)))
+
+	b.shows("Three steps")
+	b.clickLabel("By a code: sign in")
+	b.shows("Type this code")
+	var code string
+	b.run(chromedp.Text(".device", &code, chromedp.ByQuery))
+	backend.AnswerDevice(code, "allow")
+	b.shows("Signed in as demo@example.com (plus)")
+	b.clickLabel("Connect Codex CLI")
+	b.shows("config.toml")
+	b.click("Connect")
+	b.shows("Codex CLI connected")
+	if raw, _ := os.ReadFile(config); !strings.Contains(string(raw), strings.TrimPrefix(p.url, "http://127.0.0.1:")) {
+		t.Errorf("the tool's settings are %s", raw)
+	}
+	b.click("Send")
+	b.shows("Answered in")
+	b.click("Show the overview")
+	b.shows("Running at")
+
+	b.section("activity")
+	b.shows("codex-proxy-test")
+	if status, _, _ := p.post("/v1/chat/completions", `{"model":"gpt-9","messages":[{"role":"user","content":"a secret prompt"}]}`, "User-Agent", "watched/1.0"); status != 404 {
+		t.Errorf("an unknown model gets %d", status)
+	}
+	b.shows("watched")
+	b.shows("404 ")
+	b.section("usage")
+	b.until("document.querySelectorAll('canvas').length === 5")
+
+	b.section("sign-in")
+	b.until("document.querySelector('select[aria-label=Workspace]')?.options.length === 2")
+	backend.RefuseRefresh("500")
+	b.click("Refresh now")
+	b.until("document.querySelector('.notice.bad')")
+	b.section("overview")
+	b.shows("Refresh failed")
+	// A refresh may be tried again a second after the one that failed.
+	b.until("[...document.querySelectorAll('button')].filter((b) => b.innerText === 'Retry now').map((b) => b.click()).length === 0")
+	b.until("!document.querySelector('main').innerText.includes('Refresh failed')")
+
+	b.section("doctor")
+	b.shows("What was found")
+	b.shows("Loopback")
+	b.section("tools")
+	b.clickLabel("Disconnect Codex CLI")
+	b.until("document.querySelector('[aria-label=\"Connect Codex CLI\"]')")
+	if raw, _ := os.ReadFile(config); string(raw) != "model = \"kept\"\n" {
+		t.Errorf("disconnected, the tool's settings are %s", raw)
+	}
+	b.section("sign-in")
+	b.click("Sign out…")
+	b.click("Sign out")
+	b.until("!document.body.innerText.includes('demo@example.com') && !document.querySelector('select[aria-label=Workspace]')")
 	if err := p.stop(); err != nil {
 		t.Error(err)
 	}

@@ -1,4 +1,5 @@
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
+import { act } from '../api.js';
 import { ago, at } from '../format.js';
 import { can, useMinute } from '../state.js';
 import { Card, Copy, Dialog, Do, Facts, Page, Select } from '../ui.jsx';
@@ -52,6 +53,10 @@ export function SignIn({ snapshot: s }) {
 
 function Workspaces({ signIn: me }) {
   const list = me.workspaces ?? [];
+  const asks = can('workspaces');
+  useEffect(() => {
+    if (asks) act('workspaces').catch(() => {}); // then there is nothing to choose from
+  }, [asks, me.email]);
   if (list.length < 2 || !can('select-workspace')) return null;
   const selected = list.find((w) => w.selected)?.id ?? '';
   return (
