@@ -245,6 +245,17 @@ func TestStopLetsASocketsTurnEndAndSaysGoodbye(t *testing.T) {
 	}
 }
 
+func TestStopDoesNotWaitForASocketThatSaysNoGoodbye(t *testing.T) {
+	r := newRig(t)
+	s := serve(t, r)
+	turn(t, dialSocket(t, r), create("hello")) // nobody reads any more
+	start := time.Now()
+	s.Stop()
+	if took := time.Since(start); took > cutPatience+2*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
 func TestASocketsTurnThatIsCutGetsAnError(t *testing.T) {
 	r := newRig(t)
 	s := serve(t, r, func(s *Service) { s.drainTime = 50 * time.Millisecond })

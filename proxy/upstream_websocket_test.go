@@ -28,6 +28,17 @@ func startRun(r *rig, dialect string) *toolRun {
 	return &toolRun{r: r, dialect: dialect, items: []string{`{"role":"user","content":"[[calls 5 look {\"n\":{n}}]]"}`}}
 }
 
+// startOverSocket starts a run, and goes on with it until its connection is open and was used once.
+func startOverSocket(r *rig, dialect string) *toolRun {
+	r.t.Helper()
+	c := startRun(r, dialect)
+	c.turn()
+	c.turn()
+	r.sockets(1)
+	c.turn()
+	return c
+}
+
 // turn sends the conversation and puts the answer, and the tool's, to its end. It returns what was said.
 func (c *toolRun) turn() string {
 	c.r.t.Helper()
@@ -103,11 +114,7 @@ func TestARunOfToolCallsSendsItsNewItemsAlone(t *testing.T) {
 	for _, dialect := range []string{"chat", "responses"} {
 		t.Run(dialect, func(t *testing.T) {
 			r := overSockets(t, nil)
-			c := startRun(r, dialect)
-			c.turn()
-			c.turn()
-			r.sockets(1)
-			c.turn()
+			c := startOverSocket(r, dialect)
 			c.turn()
 			c.turn()
 			if said := c.turn(); !strings.HasPrefix(said, "The tool answered: ") {
@@ -165,11 +172,7 @@ func TestARefusedHandshakeIsNotTriedAgain(t *testing.T) {
 
 func TestATurnThatAWebSocketRefusesIsPosted(t *testing.T) {
 	r := overSockets(t, func(b *fakebackend.Backend) { b.SocketLife = 0 })
-	c := startRun(r, "chat")
-	c.turn()
-	c.turn()
-	r.sockets(1)
-	c.turn()
+	startOverSocket(r, "chat")
 	r.sockets(0)
 	if got := r.ways(); got != "POST, POST, whole, POST" {
 		t.Error(got)
@@ -178,11 +181,7 @@ func TestATurnThatAWebSocketRefusesIsPosted(t *testing.T) {
 
 func TestAClosedWebSocketIsPosted(t *testing.T) {
 	r := overSockets(t, nil)
-	c := startRun(r, "chat")
-	c.turn()
-	c.turn()
-	r.sockets(1)
-	c.turn()
+	c := startOverSocket(r, "chat")
 	r.server.Client.Sockets.Close()
 	r.sockets(0)
 	c.turn()
@@ -193,11 +192,7 @@ func TestAClosedWebSocketIsPosted(t *testing.T) {
 
 func TestAWebSocketIsNotUsedWithAnotherToken(t *testing.T) {
 	r := overSockets(t, nil)
-	c := startRun(r, "chat")
-	c.turn()
-	c.turn()
-	r.sockets(1)
-	c.turn()
+	c := startOverSocket(r, "chat")
 	r.signIn.mu.Lock()
 	r.signIn.token = creds.Token{Access: r.backend.SignIn(time.Hour).Access, AccountID: fakebackend.AccountID}
 	r.signIn.mu.Unlock()
@@ -210,11 +205,7 @@ func TestAWebSocketIsNotUsedWithAnotherToken(t *testing.T) {
 
 func TestACallerThatLeavesEndsItsWebSocket(t *testing.T) {
 	r := overSockets(t, nil)
-	c := startRun(r, "chat")
-	c.turn()
-	c.turn()
-	r.sockets(1)
-	c.turn()
+	c := startOverSocket(r, "chat")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	more, _ := json.Marshal("[[endless]]")
@@ -238,11 +229,7 @@ func TestACallerThatLeavesEndsItsWebSocket(t *testing.T) {
 
 func TestACallerThatChangesItsConversationIsPosted(t *testing.T) {
 	r := overSockets(t, nil)
-	c := startRun(r, "chat")
-	c.turn()
-	c.turn()
-	r.sockets(1)
-	c.turn()
+	c := startOverSocket(r, "chat")
 	c.items[2] = strings.Replace(c.items[2], `"content":"`, `"content":"another `, 1)
 	c.turn()
 	if got := r.ways(); got != "POST, POST, whole, POST" {

@@ -42,11 +42,17 @@ func (f framed) Send(ctx context.Context, text []byte) error {
 
 func (f framed) Ping(ctx context.Context) error { return f.conn.Ping(ctx) }
 
-// Close waits a moment only for the answer to its close frame.
+// Close waits a moment only for the answer to its close frame; the library gives it up after 5 seconds.
 func (f framed) Close(status int, reason string) {
-	timer := time.AfterFunc(cutPatience, func() { f.conn.CloseNow() }) //nolint:errcheck // it is over
-	defer timer.Stop()
-	f.conn.Close(websocket.StatusCode(status), reason) //nolint:errcheck // it is over
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		f.conn.Close(websocket.StatusCode(status), reason) //nolint:errcheck // it is over
+	}()
+	select {
+	case <-over:
+	case <-time.After(cutPatience):
+	}
 }
 
 // upstreamSockets returns what continues conversations over WebSocket to the backend, or nil.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"codex-proxy/creds"
+	"codex-proxy/proxy/rawjson"
 )
 
 const (
@@ -44,8 +45,9 @@ type Doer interface {
 
 // Continuer sends turns that continue a conversation over a connection of its own. *Sockets is one; a Worker has none.
 type Continuer interface {
-	// Continue returns an answer that has begun, or nil when the turn must be posted.
-	Continue(ctx context.Context, req *http.Request, session string, body []byte) *http.Response
+	// Continue returns an answer that has begun, or nil when the turn must be posted. req has the address and the headers,
+	// toolRan says that the conversation ends with what a tool answered, whole makes the request as a POST has it.
+	Continue(ctx context.Context, req *http.Request, session string, toolRan bool, whole func() []byte) *http.Response
 	// Close ends all connections.
 	Close()
 }
@@ -208,7 +210,8 @@ func (c *Client) continued(ctx context.Context, r *Request, sent encoded, token 
 	}
 	req.Header.Set("Session-Id", sent.session)
 	req.Header.Set("Thread-Id", sent.session)
-	return c.Sockets.Continue(ctx, req, sent.session, sent.body.join())
+	toolRan := strings.HasSuffix(rawjson.Get(r.Input[len(r.Input)-1], "type").Str, "_output")
+	return c.Sockets.Continue(ctx, req, sent.session, toolRan, sent.body.join)
 }
 
 // accepted notes that the upstream took a token.

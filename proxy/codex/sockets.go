@@ -14,6 +14,8 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/tidwall/gjson"
+
+	"codex-proxy/proxy/rawjson"
 )
 
 // socketBeta names the protocol in the handshake. Source: captured from Codex CLI 0.169.
@@ -56,18 +58,15 @@ type upSocket struct {
 	items  []digest    // of the conversation so far
 }
 
-// Continue sends a turn over the conversation's connection: req has the address and the headers, body is the whole
-// request as a POST has it. nil means that the turn must be posted.
-func (s *Sockets) Continue(ctx context.Context, req *http.Request, session string, body []byte) *http.Response {
-	input := gjson.GetBytes(body, "input")
-	raws := input.Array()
-	if len(raws) == 0 {
-		return nil
-	}
-	u := s.take(req, session, raws[len(raws)-1])
+// Continue is Continuer's.
+func (s *Sockets) Continue(ctx context.Context, req *http.Request, session string, toolRan bool, whole func() []byte) *http.Response {
+	u := s.take(req, session, toolRan)
 	if u == nil {
 		return nil
 	}
+	body := whole()
+	input := rawjson.Get(body, "input")
+	raws := input.Array()
 	frame := sha256.Sum256(slices.Concat(body[:input.Index], body[input.Index+len(input.Raw):]))
 	items := make([]digest, len(raws))
 	for i, item := range raws {
@@ -99,14 +98,14 @@ func (s *Sockets) Continue(ctx context.Context, req *http.Request, session strin
 
 // take returns the conversation's connection for a turn; nil when there is none to use. It opens one when the turn
 // belongs to a run of tool calls.
-func (s *Sockets) take(req *http.Request, session string, last gjson.Result) *upSocket {
+func (s *Sockets) take(req *http.Request, session string, toolRan bool) *upSocket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	bearer := req.Header.Get("Authorization")
 	u := s.open[session]
 	switch {
 	case u == nil:
-		if strings.HasSuffix(last.Get("type").Str, "_output") && len(s.open) < socketsMost && time.Since(s.refused) > socketRefused {
+		if toolRan && len(s.open) < socketsMost && time.Since(s.refused) > socketRefused {
 			s.dial(req, session, bearer)
 		}
 		return nil
@@ -182,10 +181,13 @@ func (s *Sockets) drop(session string, u *upSocket) {
 func (s *Sockets) giveUp(session string, u *upSocket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	closed := s.open[session] != u // all were, meanwhile
 	s.drop(session, u)
 	u.busy = false
-	s.open[session] = u
-	s.rest(session, u)
+	if !closed {
+		s.open[session] = u
+		s.rest(session, u)
+	}
 }
 
 // Close ends all connections, also those with an answer under way. They may be used afterwards: new ones are opened.
