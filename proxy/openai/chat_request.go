@@ -317,6 +317,17 @@ func arguments(v gjson.Result) gjson.Result {
 // textOrNone reports whether a value is a string, null or not there.
 func textOrNone(v gjson.Result) bool { return v.Type == gjson.String || v.Type == gjson.Null }
 
+// textOf is a string as rawjson.String has it; nil for an empty one and for null. ok is false for anything else.
+func textOf(value json.RawMessage) (text json.RawMessage, ok bool) {
+	switch {
+	case rawjson.IsNull(value):
+		return nil, true
+	case !rawjson.IsString(value):
+		return nil, false
+	}
+	return rawjson.NotEmpty(rawjson.String(value)), true
+}
+
 // contentPart is a part of a message in Chat Completions.
 type contentPart struct {
 	kind    string
@@ -356,25 +367,18 @@ func readContent(raw json.RawMessage) (text json.RawMessage, parts []contentPart
 		typed := true
 		ok := rawjson.Each(object, func(name string, value json.RawMessage) bool {
 			switch name {
-			case "type", "text", "refusal":
-				if rawjson.IsNull(value) {
-					return true
-				}
-				if typed = rawjson.IsString(value); !typed {
-					return false
-				}
-				switch name {
-				case "type":
-					p.kind = rawjson.Text(value)
-				case "text":
-					p.text = rawjson.NotEmpty(rawjson.String(value))
-				default:
-					p.refusal = rawjson.NotEmpty(rawjson.String(value))
-				}
+			case "type":
+				var kind json.RawMessage
+				kind, typed = textOf(value)
+				p.kind = rawjson.Text(kind)
+			case "text":
+				p.text, typed = textOf(value)
+			case "refusal":
+				p.refusal, typed = textOf(value)
 			case "image_url":
 				p.image = value
 			}
-			return true
+			return typed
 		})
 		if !ok || !typed {
 			return nil, nil, wrong()
