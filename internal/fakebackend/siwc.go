@@ -195,7 +195,7 @@ func publicTool(t gjson.Result, names map[string]bool) map[string]any {
 			}
 		}
 	case "function", "custom":
-		if !toolName.MatchString(name) || names[name] || (kind == "function" && !t.Get("parameters").IsObject()) || t.Get("defer_loading").Bool() {
+		if !toolName().MatchString(name) || names[name] || (kind == "function" && !t.Get("parameters").IsObject()) || t.Get("defer_loading").Bool() {
 			return publicError("invalid_value", "The tool '"+name+"' is not as it must be.", "tools")
 		}
 		names[name] = true
