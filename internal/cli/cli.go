@@ -252,14 +252,19 @@ func (c *console) running(a *app.App) (control.Program, error) {
 	case 1:
 		return all[0], nil
 	}
-	text := "several programs run, and none with this sign-in. Name the one that is meant, by --demo or --creds-path:"
+	return control.Program{}, errors.New("several programs run, and none with this sign-in. " + nameOne(all))
+}
+
+// nameOne says how to name one of those that run.
+func nameOne(all []control.Program) string {
+	text := "Name the one that is meant, by --demo or --creds-path:"
 	for _, p := range all {
 		text += fmt.Sprintf("\n   process %d, %s", p.PID, p.Store)
 		if p.Demo {
 			text += " (--demo)"
 		}
 	}
-	return control.Program{}, errors.New(text)
+	return text
 }
 
 // ask puts a question that is answered with yes or no. Without anybody to answer it is no.

@@ -35,6 +35,11 @@ func (s *statusCommand) Run(c *console) error {
 	} else {
 		writeState(c.process.Out, state, time.Now())
 		c.writeWorkspaces(a, state)
+		if _, mine := a.Mine(); !mine {
+			if others := app.Programs(); len(others) > 0 {
+				c.printf("\nWhat runs has another sign-in. %s\n", nameOne(others))
+			}
+		}
 	}
 	if !state.SignIn.Usable {
 		return errSilent

@@ -45,6 +45,9 @@ func TestShellsOwnENVDoesNotPreventTheStart(t *testing.T) {
 func TestTheDemoLeavesTheSettingsAlone(t *testing.T) {
 	home := t.TempDir()
 	start(t, home, nil, "--demo")
+	if out, _ := command(t, home, nil, "status"); !strings.Contains(out, "not running") || !strings.Contains(out, "(--demo)") {
+		t.Errorf("status is silent about the demo: %s", out)
+	}
 	if out, code := command(t, home, nil, "stop", "--demo"); code != 0 {
 		t.Fatalf("%d %s", code, out)
 	}
