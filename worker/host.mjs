@@ -309,6 +309,7 @@ class Socket extends Pieces {
     super();
     this.end = end;
     this.tell = tell;
+    this.gone = gone;
     this.messages = []; // that came and were not yet pulled: bytes, or null for one that is not text
     this.size = 0; // of these
     this.pulled = false;
@@ -320,7 +321,10 @@ class Socket extends Pieces {
 
   came(message) {
     this.size += message?.length ?? 0;
-    if (this.size > messagesMost) return this.close(1009, "too large for a WebSocket. Send a POST");
+    if (this.size > messagesMost) {
+      this.close(1009, "too large for a WebSocket. Send a POST");
+      return this.gone(); // the other end may never answer that
+    }
     this.messages.push(message);
     this.next();
   }

@@ -381,6 +381,27 @@ test("at a public address", { timeout: 120_000 }, async (t) => {
     assert.equal((await (await chat(root, "again")).json()).choices[0].message.content, "You said: again");
   });
 
+  await t.test("a WebSocket that is closed for a message that is too large is over, also for a client that never answers the close", async () => {
+    const frame = (text) => { // of text, masked by zeros
+      const head = Buffer.alloc(14);
+      head.writeUInt16BE(0x81ff);
+      head.writeBigUInt64BE(BigInt(text.length), 2);
+      return Buffer.concat([head, Buffer.from(text)]);
+    };
+    const { Canceled: before, Responses: asked } = await counts();
+    const request = http.get(root + "/v1/responses", { agent: false, headers: { authorization: "Bearer key-2", connection: "Upgrade", upgrade: "websocket", "sec-websocket-version": "13", "sec-websocket-key": Buffer.alloc(16).toString("base64") } });
+    const [, connection] = await once(request, "upgrade");
+    let came = Buffer.alloc(0);
+    connection.on("data", (piece) => { came = Buffer.concat([came, piece]); });
+    connection.write(frame(JSON.stringify({ type: "response.create", model: "gpt-5.5", input: "[[stall 60000]]" })));
+    await until("the call is upstream", async () => (await counts()).Responses > asked);
+    connection.write(frame("x".repeat(5 << 20)));
+    await until("the connection is closed with 1009", () => came.includes(Buffer.from([1009 >> 8, 1009 & 255])));
+    await until("upstream hears of it", async () => (await counts()).Canceled > before);
+    await until("no timer is set", async () => (await look("timers")) === 0);
+    connection.destroy();
+  });
+
   await t.test("nothing keeps an idle object awake", async () => {
     const socket = await openSocket(root, "key-2");
     assert.notEqual(await look("timers"), 0);
