@@ -137,7 +137,7 @@ async function added(what, rounds, each, ask, askPlain) {
 const most = await added("a chat of 20 words", 20, 40, () => chat(ours), () => pass(plain));
 const large = "x".repeat(10_000_000);
 const largeTimes = [], largePassed = [];
-await added("a chat with a body of 10 MB", 5, 2,
+await added("a chat with a body of 10 MB", 12, 2,
   async () => largeTimes.push(await chat(ours, "[[text 20]]", [{ role: "user", content: large }])),
   async () => largePassed.push(await pass(plain, "[[text 20]]", [{ type: "message", role: "user", content: [{ type: "input_text", text: large }] }])));
 row("first token with a body of 10 MB", largeTimes);
