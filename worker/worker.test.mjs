@@ -368,9 +368,10 @@ test("at a public address", { timeout: 120_000 }, async (t) => {
   });
 
   await t.test("when the program ends, what is under way is told so, and the next request starts it again", { timeout: 30_000 }, async () => {
+    const { Responses: asked } = await counts();
     const silent = chat(root, "[[stall 20000]]");
     const socket = await openSocket(root, "key-2");
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await until("the call is upstream", async () => (await counts()).Responses > asked);
     await look("end");
     const answer = await silent;
     assert.equal(answer.status, 502);
