@@ -30,7 +30,8 @@ func (s *serveCommand) Run(c *console) error {
 	if s.InstallService || s.UninstallService {
 		return c.service(s.InstallService)
 	}
-	log := app.NewLogger(c.process.Err, c.settings.Env, c.settings.LogLevel, c.process.Plain)
+	log, end := c.logger()
+	defer end()
 	a, err := app.New(c.settings, app.Program{Version: c.process.Version, Log: log, UpdateAddress: c.process.UpdateAddress, UpdateKey: c.process.UpdateKey})
 	if err == nil {
 		a.Waiting = c.waiting
@@ -154,7 +155,8 @@ func (m *menuCommand) Run(c *console) error {
 		}
 		return (&serveCommand{OpenPage: m.OpenPage}).Run(c)
 	}
-	log := app.NewLogger(io.MultiWriter(c.process.Err, logFile()), c.settings.Env, c.settings.LogLevel, c.process.Plain)
+	log, end := c.logger(logFile())
+	defer end()
 	a, err := app.New(c.settings, app.Program{Version: c.process.Version, Log: log, Icon: true, UpdateAddress: c.process.UpdateAddress, UpdateKey: c.process.UpdateKey})
 	if err != nil {
 		log.Errorf("❌ %v", err)
@@ -192,6 +194,15 @@ func (m *menuCommand) Run(c *console) error {
 		return err
 	}
 	return errRestart
+}
+
+// logger logs to the standard error, and to others; what else is said there goes the same way. The caller ends it.
+func (c *console) logger(others ...io.Writer) (log *logrus.Logger, end func()) {
+	queue := app.NewLogQueue(c.process.Err)
+	c.process.Err = queue
+	log = app.NewLogger(io.MultiWriter(append(others, queue)...), c.settings.Env, c.settings.LogLevel, c.process.Plain)
+	queue.Lost = func(lines int) { log.Warnf("⚠️ %d lines of this log were left out: nobody read it", lines) }
+	return log, queue.Close
 }
 
 // showPanel keeps a failure of the icon from ending the proxy.

@@ -86,6 +86,7 @@ type program struct {
 	// backend is the stand-in's address, where startSignedIn started one.
 	backend string
 	log     *output
+	stderr  io.Closer // where log comes from
 	done    chan error
 	key     string // that it asks for; empty for none
 }
@@ -144,7 +145,7 @@ func launch(t testing.TB, home string, env []string, args ...string) *program {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.cmd.Stdout = p.cmd.Stderr
+	p.cmd.Stdout, p.stderr = p.cmd.Stderr, stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

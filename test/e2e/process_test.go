@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -209,4 +211,49 @@ func TestAPortThatWeHoldIsNamedAsOurs(t *testing.T) {
 	if code != 1 || !strings.Contains(out, "Codex Proxy runs on port "+port+" already") || !strings.Contains(out, "codex-proxy quit") {
 		t.Errorf("%d %s", code, out)
 	}
+}
+
+// TestALogThatNobodyReadsHoldsNothingUp: of a program in a terminal that is halted, or started by one that never reads
+// what it prints, or has ended.
+func TestALogThatNobodyReadsHoldsNothingUp(t *testing.T) {
+	client := &http.Client{Timeout: 10 * time.Second}
+	ask := func(t *testing.T, p *program) {
+		t.Helper()
+		resp, err := client.Post(p.url+"/v1/chat/completions", "application/json", strings.NewReader(chat("hello")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if body, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%d %v %s", resp.StatusCode, err, body)
+		}
+	}
+	t.Run("not read", func(t *testing.T) {
+		p, _ := startSignedIn(t)
+		p.log.mu.Lock()
+		defer p.log.mu.Unlock()
+		for range 600 { // more than a pipe holds
+			ask(t, p)
+		}
+		if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { _, err := p.cmd.Process.Wait(); ended <- err }()
+		select {
+		case <-ended:
+		case <-time.After(15 * time.Second):
+			t.Error("it does not end")
+		}
+	})
+	t.Run("closed", func(t *testing.T) {
+		p, _ := startSignedIn(t)
+		p.stderr.Close()
+		for range 3 {
+			ask(t, p)
+		}
+		if err := p.stop(); err != nil {
+			t.Error(err)
+		}
+	})
 }
