@@ -200,7 +200,7 @@ func (m *menuCommand) Run(c *console) error {
 func (c *console) logger(others ...io.Writer) (log *logrus.Logger, end func()) {
 	queue := app.NewLogQueue(c.process.Err)
 	c.process.Err = queue
-	log = app.NewLogger(io.MultiWriter(append(others, queue)...), c.settings.Env, c.settings.LogLevel, c.process.Plain)
+	log = app.NewLogger(io.MultiWriter(append([]io.Writer{queue}, others...)...), c.settings.Env, c.settings.LogLevel, c.process.Plain)
 	queue.Lost = func(lines int) { log.Warnf("⚠️ %d lines of this log were left out: nobody read it", lines) }
 	return log, queue.Close
 }
