@@ -241,9 +241,10 @@ func TestAUserGoesThroughThePage(t *testing.T) {
 	b.shows("config.toml")
 	b.click("Connect")
 	b.shows("Codex CLI connected")
-	if raw, _ := os.ReadFile(config); !strings.Contains(string(raw), strings.TrimPrefix(p.url, "http://127.0.0.1:")) {
-		t.Errorf("the tool's settings are %s", raw)
-	}
+	eventually(t, "the tool's settings have the address", func() bool { // they are written after the note of how to undo it
+		raw, _ := os.ReadFile(config)
+		return strings.Contains(string(raw), strings.TrimPrefix(p.url, "http://127.0.0.1:"))
+	})
 	b.click("Send")
 	b.shows("Answered in")
 	b.click("Show the overview")
