@@ -38,7 +38,7 @@ func keepRegistered(ctx context.Context, lost func()) {
 				continue
 			}
 			if shared, err := dbus.SessionBus(); err == nil {
-				shared.Object(watcher, "/StatusNotifierWatcher").Call(watcher+".RegisterStatusNotifierItem", 0, "/StatusNotifierItem")
+				shared.Object(watcher, "/StatusNotifierWatcher").Call(watcher+".RegisterStatusNotifierItem", dbus.FlagNoReplyExpected, "/StatusNotifierItem")
 			}
 		}
 	}
