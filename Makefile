@@ -132,6 +132,10 @@ bench: build ## CPU, latency and memory as ratios to httputil.ReverseProxy in th
 	go build -o build/bench ./test/bench
 	build/bench -rounds 3 -write docs/performance.md $(BIN)
 
+bench-peers: build ## another program of this kind, from npm, beside the proxy and httputil.ReverseProxy (about 4 minutes); writes docs/performance.md
+	go build -o build/bench ./test/bench
+	build/bench -peers -rounds 5 -write docs/performance.md $(BIN)
+
 test-kill: ## 1,000 refreshes ended by kill -9 at every point (make test runs 60)
 	KILL_ROUNDS=1000 go test -count=1 -run TestKill -timeout 30m -v ./creds
 

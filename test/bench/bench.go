@@ -25,7 +25,7 @@ func (s samples) of(t *target) (median float64, ratios []float64) {
 		return 0, nil
 	}
 	for i, v := range s[t.name] {
-		if ref := s["ReverseProxy"]; i < len(ref) && ref[i] > 0 {
+		if ref := s[t.beside]; i < len(ref) && ref[i] > 0 {
 			ratios = append(ratios, v/ref[i])
 		}
 	}
@@ -65,10 +65,15 @@ func (r *report) table(title, unit string, all []*target, s samples, most map[st
 	}
 }
 
-func bench(binary, write, only string, rounds int) error {
-	r := &report{}
+// heading says what was measured, and where.
+func (r *report) heading(rounds int) {
 	revision, _ := exec.Command("git", "describe", "--always", "--dirty").Output()
 	r.say("Commit %s, %s, %s/%s, %d cores (%s), %d rounds.", strings.TrimSpace(string(revision)), runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), processor(), rounds)
+}
+
+func bench(binary, write, only string, rounds int) error {
+	r := &report{}
+	r.heading(rounds)
 	for _, kind := range []string{"tls", "plain"} {
 		if only != "" && only != kind {
 			continue
@@ -93,7 +98,7 @@ func bench(binary, write, only string, rounds int) error {
 		r.say("Missed: %s.", m)
 	}
 	if write != "" {
-		if err := between(write, r.String()); err != nil {
+		if err := between(write, "make bench", r.String()); err != nil {
 			return err
 		}
 	}
@@ -437,9 +442,9 @@ func processor() string {
 	return "unknown processor"
 }
 
-// between puts text between the marks of a file.
-func between(path, text string) error {
-	const begin, end = "<!-- make bench -->\n", "<!-- end -->\n"
+// between puts text between the mark of a command in a file and the end mark after it.
+func between(path, command, text string) error {
+	begin, end := "<!-- "+command+" -->\n", "<!-- end -->\n"
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return err

@@ -22,6 +22,7 @@ type target struct {
 	header http.Header
 	first  string // what the first token looks like
 	body   func(said, history string, stream bool) string
+	beside string // the row that its ratios are to
 }
 
 // user is one message in a dialect's words; said and history are the text of a JSON string.
@@ -47,35 +48,40 @@ func conversation(user, assistant, said, history string) string {
 	return strings.Join(append(items, fmt.Sprintf(user, said)), ",")
 }
 
+const direct = "ReverseProxy"
+
 // targets are the reference and every dialect.
 func targets(tokens fakebackend.Tokens) []*target {
 	return []*target{
-		{"ReverseProxy", "/backend-api/codex/responses", http.Header{
+		{direct, "/backend-api/codex/responses", http.Header{
 			"Authorization": {"Bearer " + tokens.Access}, "Chatgpt-Account-Id": {fakebackend.AccountID}, "Originator": {"bench"}, "User-Agent": {"bench/1"},
 			"Version": {codex.ProtocolVersion}, "Content-Type": {"application/json"}, "Accept": {"text/event-stream"},
 		}, "output_text.delta", func(said, history string, _ bool) string {
 			return `{"model":"gpt-5.5","instructions":"x","input":[` + conversation(upItem, upAnswer, said, history) + `],"store":false,"stream":true}`
-		}},
+		}, direct},
 		{"/v1/responses", "/v1/responses", http.Header{}, "output_text.delta", func(said, history string, stream bool) string {
 			return fmt.Sprintf(`{"model":"gpt-5.5","instructions":"x","input":[%s],"store":false,"stream":%t}`, conversation(upItem, upAnswer, said, history), stream)
-		}},
+		}, direct},
 		{"/v1/chat/completions", "/v1/chat/completions", http.Header{}, `"content":"w`, func(said, history string, stream bool) string {
 			return fmt.Sprintf(`{"model":"gpt-5.5","messages":[%s],"stream":%t}`, conversation(message, answered, said, history), stream)
-		}},
+		}, direct},
 		{"/v1/messages", "/v1/messages", http.Header{"Anthropic-Version": {"2023-06-01"}}, `"text_delta","text":"w`, func(said, history string, stream bool) string {
 			return fmt.Sprintf(`{"model":"gpt-5.5","max_tokens":100000,"messages":[%s],"stream":%t}`, conversation(message, answered, said, history), stream)
-		}},
+		}, direct},
 		{"/api/chat", "/api/chat", http.Header{}, `"content":"w`, func(said, history string, stream bool) string {
 			return fmt.Sprintf(`{"model":"gpt-5.5","messages":[%s],"stream":%t}`, conversation(message, answered, said, history), stream)
-		}},
+		}, direct},
 		{"/v1beta streamGenerateContent", "/v1beta/models/gpt-5.5:streamGenerateContent?alt=sse", http.Header{}, `"text":"w`, func(said, history string, _ bool) string {
 			item := `{"role":"%s","parts":[{"text":"%%s"}]}`
 			return `{"contents":[` + conversation(fmt.Sprintf(item, "user"), fmt.Sprintf(item, "model"), said, history) + `]}`
-		}},
+		}, direct},
 	}
 }
 
 const reference = 0 // its index
+
+// isReference reports whether it is a ReverseProxy, which cuts some answers that are short.
+func (t *target) isReference() bool { return t.name == t.beside }
 
 var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4000, DisableCompression: true}}
 
@@ -134,8 +140,7 @@ func fast(pieces, size int, pause string) string {
 	return fmt.Sprintf("[[fast %d %d %s]]", pieces, size, pause)
 }
 
-// crowd runs n streams at once, and returns how each went. Of the reference up to a tenth may break: ReverseProxy cuts some
-// answers that are short.
+// crowd runs n streams at once, and returns how each went. Of a reference up to a tenth may break.
 func (t *target) crowd(p *process, n int, said string, keepGaps bool) ([]*watch, error) {
 	type result struct {
 		w   *watch
@@ -159,7 +164,7 @@ func (t *target) crowd(p *process, n int, said string, keepGaps bool) ([]*watch,
 			watches = append(watches, r.w)
 		case r.err == nil:
 			failed = fmt.Errorf("%s: no token came", t.name)
-		case t.name == "ReverseProxy" && broken < n/10:
+		case t.isReference() && broken < n/10:
 			broken++
 		default:
 			failed = r.err

@@ -35,7 +35,10 @@ func backend(overTLS, unpacked bool) {
 	b.Models = codex.BundledModels()
 	said := announcement{}
 	said.Tokens = b.SignIn(b.AccessLife)
-	server := httptest.NewUnstartedServer(b)
+	mux := http.NewServeMux()
+	mux.Handle("/", b)
+	mux.HandleFunc("POST "+chatPath, chatCompletions)
+	server := httptest.NewUnstartedServer(mux)
 	if overTLS {
 		server.EnableHTTP2 = true
 		server.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
