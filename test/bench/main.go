@@ -44,7 +44,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: bench [-write docs/performance.md] [-rounds N] [-only tls|plain | -peers] PATH-OF-CODEX-PROXY")
 		os.Exit(2)
 	}
-	err := error(nil)
+	var err error
 	if *others {
 		err = comparePeers(flag.Arg(0), *write, *rounds)
 	} else {
