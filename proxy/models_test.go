@@ -6,6 +6,26 @@ import (
 	"testing"
 )
 
+func TestTheDefaultEffortGoesUpAndIsToldToEditors(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.DefaultEffort = "high" })
+	for body, want := range map[string]string{
+		`{"model":"gpt-5.5","messages":[{"role":"user","content":"hi"}]}`:                          "high",
+		`{"model":"gpt-5.5","reasoning_effort":"low","messages":[{"role":"user","content":"hi"}]}`: "low",
+		`{"model":"gpt-5.5-medium","messages":[{"role":"user","content":"hi"}]}`:                   "medium",
+	} {
+		if status, _, answer, _ := r.do(http.MethodPost, "/v1/chat/completions", body); status != http.StatusOK {
+			t.Fatalf("%d %s", status, answer)
+		}
+		sent := r.backend.Requests("/codex/responses")
+		if got := get(string(sent[len(sent)-1].Body), "reasoning.effort").Str; got != want {
+			t.Errorf("%s went up with the effort %q, want %q", body, got, want)
+		}
+	}
+	if _, _, list, _ := r.do(http.MethodGet, "/v1/models", ""); get(list, `data.#(id=="gpt-5.5").reasoning.default_effort`).Str != "high" {
+		t.Errorf("the list says %s", get(list, `data.#(id=="gpt-5.5").reasoning`).Raw)
+	}
+}
+
 // TestTheListOfModelsTellsWhatEditorsRead, as the backend's own list says it, and nothing that this does not say.
 func TestTheListOfModelsTellsWhatEditorsRead(t *testing.T) {
 	r := newRig(t)

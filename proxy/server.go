@@ -36,9 +36,10 @@ type Config struct {
 
 	WebSocket bool // continue runs of tool calls over WebSocket to the backend; not in a Worker
 
-	Model      string            // for requests that name none; empty for the first of the plan's list
-	Aliases    map[string]string // see codex.Catalogue
-	ModelCache codex.ModelCache  // may be nil
+	Model         string            // for requests that name none; empty for the first of the plan's list
+	DefaultEffort string            // for requests that name none; empty for the model's own
+	Aliases       map[string]string // see codex.Catalogue
+	ModelCache    codex.ModelCache  // may be nil
 
 	// Memory is what all request bodies and WebSocket messages together may take until they are answered, in bytes; 0
 	// for 256 MB.
@@ -110,7 +111,7 @@ func NewServer(cfg Config) *Server {
 		Zstd:         zstdPacker(),
 		Sockets:      upstreamSockets(cfg),
 	}
-	client.Models.Aliases = cfg.Aliases
+	client.Models.Aliases, client.Models.DefaultEffort = cfg.Aliases, cfg.DefaultEffort
 	if cfg.Guard.Advice == nil {
 		cfg.Guard.Advice = cfg.Advice
 	}

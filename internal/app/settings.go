@@ -40,12 +40,13 @@ type Settings struct {
 	AllowOrigin []string `env:"CODEX_PROXY_ALLOW_ORIGIN" placeholder:"ORIGIN" group:"Access" help:"Also answer to pages of this origin, such as http://localhost:3000 or https://chat.example.com. One that is not of this machine needs --api-key (${env})."`
 	SameUser    bool     `env:"CODEX_PROXY_SAME_USER" default:"true" negatable:"" group:"Access" help:"Refuse programs of other users of this machine, where the system tells whose a caller is (${env})."`
 
-	Model       string            `env:"CODEX_PROXY_MODEL" placeholder:"ID" group:"Answers" help:"Model for requests that name none. By default the first of your plan's list (${env})."`
-	ModelAlias  map[string]string `env:"CODEX_PROXY_MODEL_ALIAS" mapsep:"," placeholder:"NAME=ID" group:"Answers" help:"Another name for a model, such as claude-sonnet=gpt-5.5; it also stands for names that begin with it. Names of Claude models mean the default model without one (${env})."`
-	Strict      bool              `env:"CODEX_PROXY_STRICT" group:"Answers" help:"Refuse requests with parameters that the backend does not take, instead of leaving those out (${env})."`
-	WebSocket   bool              `env:"CODEX_PROXY_UPSTREAM_WEBSOCKET" name:"upstream-websocket" group:"Answers" help:"Send runs of tool calls to ChatGPT over WebSocket, where a turn sends its new items alone. Saves time with long conversations over a slow network; what goes wrong is sent as usual (${env})."`
-	IdleTimeout time.Duration     `env:"CODEX_PROXY_IDLE_TIMEOUT" default:"10m" group:"Answers" help:"Give an answer up after this long without a word from ChatGPT (${env})."`
-	KeepAlive   time.Duration     `env:"CODEX_PROXY_KEEP_ALIVE" default:"15s" group:"Answers" help:"Tell the caller of a stream this often that a silent answer is still coming (${env})."`
+	Model         string            `env:"CODEX_PROXY_MODEL" placeholder:"ID" group:"Answers" help:"Model for requests that name none. By default the first of your plan's list (${env})."`
+	DefaultEffort string            `env:"CODEX_PROXY_DEFAULT_EFFORT" default:"" enum:",none,minimal,low,medium,high,xhigh,max" placeholder:"EFFORT" group:"Answers" help:"Effort of reasoning for requests that name none: none, minimal, low, medium, high, xhigh or max; a model that lacks it gets the nearest that it has. By default each model's own (${env})."`
+	ModelAlias    map[string]string `env:"CODEX_PROXY_MODEL_ALIAS" mapsep:"," placeholder:"NAME=ID" group:"Answers" help:"Another name for a model, such as claude-sonnet=gpt-5.5; it also stands for names that begin with it. Names of Claude models mean the default model without one (${env})."`
+	Strict        bool              `env:"CODEX_PROXY_STRICT" group:"Answers" help:"Refuse requests with parameters that the backend does not take, instead of leaving those out (${env})."`
+	WebSocket     bool              `env:"CODEX_PROXY_UPSTREAM_WEBSOCKET" name:"upstream-websocket" group:"Answers" help:"Send runs of tool calls to ChatGPT over WebSocket, where a turn sends its new items alone. Saves time with long conversations over a slow network; what goes wrong is sent as usual (${env})."`
+	IdleTimeout   time.Duration     `env:"CODEX_PROXY_IDLE_TIMEOUT" default:"10m" group:"Answers" help:"Give an answer up after this long without a word from ChatGPT (${env})."`
+	KeepAlive     time.Duration     `env:"CODEX_PROXY_KEEP_ALIVE" default:"15s" group:"Answers" help:"Tell the caller of a stream this often that a silent answer is still coming (${env})."`
 
 	Env      string `env:"ENV" default:"development" placeholder:"NAME" group:"Log" help:"development logs text, production JSON (${env})."`
 	LogLevel string `env:"CODEX_PROXY_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" group:"Log" help:"debug, info, warn or error (${env})."`

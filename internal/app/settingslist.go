@@ -385,6 +385,10 @@ func parseSetting(f field, target reflect.Value, value json.RawMessage, reset bo
 	if json.Unmarshal(value, &text) != nil {
 		return nil, wrong
 	}
-	target.SetString(strings.TrimSpace(text))
-	return strings.TrimSpace(text), nil
+	text = strings.TrimSpace(text)
+	if f.kind == "choice" && !slices.Contains(f.choices, text) {
+		return nil, wrong
+	}
+	target.SetString(text)
+	return text, nil
 }

@@ -75,6 +75,7 @@ func TestASettingIsCheckedKeptAndBroughtBack(t *testing.T) {
 		{"allow-origin", `["http://localhost:3000"]`, true}, {"allow-origin", `["https://evil.example"]`, false}, {"model-alias", `["fast=gpt-5.5"]`, true},
 		{"model-alias", `["nonsense"]`, false}, {"mute", `["limits"]`, true}, {"mute", `["everything"]`, false}, {"listen", `"0.0.0.0"`, false},
 		{"history", `30`, true}, {"history", `-1`, false}, {"log-level", `"debug"`, true}, {"api-key", `["k"]`, true}, {"api-key", `[" "]`, false}, {"no-such", `1`, false},
+		{"default-effort", `"high"`, true}, {"default-effort", `"huge"`, false}, {"default-effort", `""`, true}, {"log-level", `"loud"`, false}, {"creds-store", `"cloud"`, false},
 	} {
 		before, _ := ReadSaved()
 		_, err := p.set(test.name, json.RawMessage(test.value), false)

@@ -63,6 +63,9 @@ type Catalogue struct {
 	// Aliases maps a name, or the family that names begin with, to a model: "claude-sonnet" also stands for
 	// "claude-sonnet-4-5". Empty values mean the default model. Set before use.
 	Aliases map[string]string
+	// DefaultEffort is asked for where a request names no effort, brought to the nearest that the model has; models that
+	// take none are asked for none. Empty for each model's own default. Set before use.
+	DefaultEffort string
 
 	defaultModel string
 	cache        ModelCache
@@ -130,7 +133,19 @@ func (c *Catalogue) Stale() {
 func (c *Catalogue) All() []Model {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return slices.DeleteFunc(slices.Clone(c.models), func(m Model) bool { return m.Visibility != "list" })
+	all := slices.DeleteFunc(slices.Clone(c.models), func(m Model) bool { return m.Visibility != "list" })
+	for i, m := range all {
+		all[i] = c.withDefault(m)
+	}
+	return all
+}
+
+// withDefault is the model with the default effort of the catalogue, where it takes one.
+func (c *Catalogue) withDefault(m Model) Model {
+	if c.DefaultEffort != "" && len(m.Efforts) > 0 {
+		m.DefaultEffort = clamp(c.DefaultEffort, m, true)
+	}
+	return m
 }
 
 // Raw returns the backend's own list, for callers that read it.
@@ -146,7 +161,7 @@ func (c *Catalogue) Find(id string) (Model, bool) {
 	defer c.mu.RUnlock()
 	for _, m := range c.models {
 		if m.ID == id {
-			return m, true
+			return c.withDefault(m), true
 		}
 	}
 	return Model{}, false
@@ -167,7 +182,8 @@ func (c *Catalogue) Default() string {
 var effortOrder = []string{"none", "minimal", "low", "medium", "high", "xhigh", "max"}
 
 // Resolve reads a model name as callers write it and returns the backend's id and the effort to ask for. The effort is
-// the caller's, or the name's suffix, brought to the nearest that the model has; empty for the model's default.
+// the caller's, or the name's suffix, or the catalogue's default, brought to the nearest that the model has; empty for
+// the model's own default.
 func (c *Catalogue) Resolve(name, effort string) (id, clamped string) {
 	if name == "" {
 		name = c.Default()
@@ -189,6 +205,9 @@ func (c *Catalogue) Resolve(name, effort string) (id, clamped string) {
 				}
 			}
 		}
+	}
+	if effort == "" && c.DefaultEffort != "" && len(m.Efforts) > 0 {
+		effort = m.DefaultEffort
 	}
 	return name, clamp(effort, m, known)
 }

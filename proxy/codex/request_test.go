@@ -119,6 +119,34 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+// TestTheDefaultEffortIsForRequestsThatNameNone: it is brought to what the model takes, and a model that takes none gets
+// none.
+func TestTheDefaultEffortIsForRequestsThatNameNone(t *testing.T) {
+	c := NewCatalogue("", nil)
+	c.Aliases = map[string]string{"fast": "gpt-5.5-low"}
+	c.DefaultEffort = "max"
+	for _, x := range []struct{ name, effort, want string }{
+		{"", "", "max"},
+		{"gpt-5.5", "", "xhigh"},
+		{"gpt-5.5-low", "", "low"},
+		{"gpt-5.5", "medium", "medium"},
+		{"gpt-5.5", "nonsense", ""},
+		{"fast", "", "low"},
+		{"claude-opus-4-1", "", "max"},
+		{"unknown", "", ""},
+	} {
+		if _, effort := c.Resolve(x.name, x.effort); effort != x.want {
+			t.Errorf("%q %q: %q, want %q", x.name, x.effort, effort, x.want)
+		}
+	}
+	if err := c.use([]byte(`{"models":[{"slug":"plain","visibility":"list"}]}`), "", ""); err != nil {
+		t.Fatal(err)
+	}
+	if id, effort := c.Resolve("", ""); id != "plain" || effort != "" {
+		t.Errorf("a model without efforts: %q %q", id, effort)
+	}
+}
+
 func TestALimitsWordsHoldNothingThatIsRetried(t *testing.T) {
 	now := time.Date(2026, 11, 23, 14, 0, 0, 0, time.Local)
 	for _, in := range []time.Duration{time.Second, 30 * time.Minute, 5 * time.Hour, 8*time.Hour + 20*time.Minute, 6*24*time.Hour + 5*time.Hour, 300 * 24 * time.Hour} {

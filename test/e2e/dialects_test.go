@@ -342,7 +342,7 @@ func TestResponsesOverAWebSocket(t *testing.T) {
 }
 
 func TestModelAliases(t *testing.T) {
-	p, b := startSignedIn(t, "--model-alias", "fast=gpt-5.5", "--model-alias", "claude-haiku=gpt-5.6-luna", "--model", "gpt-6-luna")
+	p, b := startSignedIn(t, "--model-alias", "fast=gpt-5.5", "--model-alias", "claude-haiku=gpt-5.6-luna", "--model", "gpt-6-luna", "--default-effort", "max")
 	for name, want := range map[string]string{
 		"fast": "gpt-5.5", "claude-haiku-4-5-20251001": "gpt-5.6-luna", "claude-opus-4-1": "gpt-6-luna", "fast-high": "gpt-5.5", "gpt-5.5": "gpt-5.5", "mystery": "mystery",
 	} {
@@ -350,6 +350,12 @@ func TestModelAliases(t *testing.T) {
 		requests := b.Requests("/codex/responses")
 		if got := gjson.ParseBytes(requests[len(requests)-1].Body).Get("model").Str; got != want {
 			t.Errorf("%s went up as %s, want %s", name, got, want)
+		}
+		effort := map[string]string{"fast": "xhigh", "gpt-5.5": "xhigh", "mystery": ""}
+		if want, ok := effort[name]; ok {
+			if got := gjson.ParseBytes(requests[len(requests)-1].Body).Get("reasoning.effort").Str; got != want {
+				t.Errorf("%s went up with the effort %q, want %q", name, got, want)
+			}
 		}
 	}
 	if status, _, body := p.post("/v1/chat/completions", `{"model":"mystery","messages":[{"role":"user","content":"hi"}]}`); status != 404 || !strings.Contains(body, "model_not_found") {

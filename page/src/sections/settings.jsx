@@ -129,7 +129,7 @@ function Control({ setting: x, id, help, fixed, save }) {
   if (x.kind === 'switch') return <input {...common} type="checkbox" role="switch" checked={!!x.value} onChange={(e) => save(e.currentTarget.checked)} />;
   if (x.kind === 'choice') {
     const choices = (x.choices ?? []).includes(x.value) ? x.choices : [x.value, ...(x.choices ?? [])];
-    return <Select {...common} label={x.label} value={x.value} onChange={save} choices={choices.map((c) => [c, c === '' ? 'none' : c])} />;
+    return <Select {...common} label={x.label} value={x.value} onChange={save} choices={choices.map((c) => [c, c === '' ? 'default' : c])} />;
   }
   // Text is saved when it is left or Enter is pressed, and what was typed is given up with Escape.
   const keep = async () => {
