@@ -248,14 +248,12 @@ func (s *Service) Stop() {
 	defer s.life.Unlock()
 	s.mu.Lock()
 	now := s.now
+	s.now = nil // nobody can reach it from here on
 	s.mu.Unlock()
 	if now != nil {
 		s.end(now)
 	}
 	s.retired.Wait()
-	s.mu.Lock()
-	s.now = nil
-	s.mu.Unlock()
 }
 
 // end takes no new requests, and returns when those under way have ended or were cut.

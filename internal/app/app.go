@@ -71,6 +71,7 @@ type App struct {
 	planClient atomic.Pointer[string] // the registration that answered last; see answered
 	planNotice atomic.Bool            // PlanNotice was said for it by this program
 	restarting atomic.Bool            // the program is to start again when it has ended
+	stopping   atomic.Bool            // the proxy is about to take no new requests
 	changes    changes
 	advice     advice
 	origins    *origins

@@ -46,9 +46,11 @@ func (a *App) UseUsualPort() error {
 // seconds to end.
 func (a *App) Stop() error {
 	a.endPause()
+	a.stopping.Store(true)
 	err := a.change(func(s Saved) { s["stopped"] = true }) // first: a start that comes meanwhile has the last word
 	a.page.Disconnect()
 	a.service.Stop()
+	a.stopping.Store(false)
 	a.changed(false)
 	return err
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"codex-proxy/creds"
+	"codex-proxy/internal/atomicfile"
 	"codex-proxy/internal/connect"
 	"codex-proxy/internal/history"
 	"codex-proxy/internal/page"
@@ -120,7 +121,45 @@ func (a *App) OpenPage(section string) error {
 	return nil
 }
 
-// spareDoor serves the page alone on a free loopback port, from the first call until the program ends.
+// spareDoorNote is the file that says at which port the page was last while the proxy did not listen.
+func spareDoorNote() string { return filepath.Join(StateFolder(), "page-port") }
+
+// findSpareDoor opens the spare door again when one was open as the program ended: a page may be waiting there. The next
+// program does so only if this one does not listen either.
+func (a *App) findSpareDoor() {
+	if _, err := os.Stat(spareDoorNote()); err != nil || a.Settings.Demo {
+		return
+	}
+	if _, err := a.spareDoor(); err != nil {
+		a.log.Warnf("⚠️ A page that is open while the proxy is stopped can't go on: %v", err)
+	}
+	if a.service.Addr() != "" {
+		os.Remove(spareDoorNote()) //nolint:errcheck // then a port is open once more without need
+	}
+}
+
+// listenAside listens on the loopback port where the page was the last time, else on a free one that is noted.
+func (a *App) listenAside() (net.Listener, error) {
+	if a.Settings.Demo {
+		return net.Listen("tcp", "127.0.0.1:0")
+	}
+	if raw, _, err := atomicfile.Read(spareDoorNote(), 5); err == nil {
+		var port Port
+		if port.UnmarshalText(raw) == nil {
+			if l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port)))); err == nil {
+				return l, nil
+			}
+		}
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err == nil {
+		atomicfile.Write(spareDoorNote(), []byte(strconv.Itoa(l.Addr().(*net.TCPAddr).Port))) //nolint:errcheck // then a page is not found again after a restart
+	}
+	return l, err
+}
+
+// spareDoor serves the page alone on a loopback port of its own, from the first call until the program ends. What is
+// open there goes to the proxy's port when that listens.
 func (a *App) spareDoor() (string, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -130,11 +169,11 @@ func (a *App) spareDoor() (string, error) {
 	if a.closed {
 		return "", errors.New("the program is ending")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := a.listenAside()
 	if err != nil {
 		return "", fmt.Errorf("no free loopback port for the page: %w", err)
 	}
-	server := &http.Server{Handler: a.withPage(http.NotFoundHandler()), ReadHeaderTimeout: 10 * time.Second, ErrorLog: standardLogger(a.log), ConnContext: a.service.LookAtPeer}
+	server := &http.Server{Handler: page.Aside(a.withPage(http.NotFoundHandler())), ReadHeaderTimeout: 10 * time.Second, ErrorLog: standardLogger(a.log), ConnContext: a.service.LookAtPeer}
 	go server.Serve(l) //nolint:errcheck // ends with Close
 	a.atEnd = append(a.atEnd, func() { server.Close() })
 	a.spareAddr = l.Addr().String()
@@ -356,7 +395,7 @@ func (p *pageApp) do(ctx context.Context, action page.Action, args json.RawMessa
 	}
 	switch action {
 	case page.ActionStart:
-		return p.startFromPage()
+		return page.Message{Message: "The proxy is running."}, p.Start(0)
 	case page.ActionStop:
 		return p.stopFromPage()
 	case page.ActionRefresh:
@@ -413,18 +452,6 @@ func (p *pageApp) do(ctx context.Context, action page.Action, args json.RawMessa
 	return nil, page.ErrUnknownAction
 }
 
-// startFromPage starts the proxy; the page goes on at its port.
-func (p *pageApp) startFromPage() (any, error) {
-	if err := p.Start(0); err != nil {
-		return nil, err
-	}
-	root, err := p.pageRoot()
-	if err != nil {
-		return nil, err
-	}
-	return page.Saved{Message: "The proxy is running.", Open: p.page.Move(root)}, nil
-}
-
 // stopFromPage stops the proxy. The page, which is served from the same port, goes on at one of its own, where the proxy
 // can be started again; that can be reached from this machine only. The stop waits for answers under way, of which this
 // is one.
@@ -437,6 +464,7 @@ func (p *pageApp) stopFromPage() (any, error) {
 		}
 		out.Open = p.page.Move("http://" + display(addr))
 	}
+	p.stopping.Store(true) // the page is not sent back here while the stop begins
 	go func() {
 		if err := p.Stop(); err != nil {
 			p.log.Warnf("⚠️ The proxy is stopped, but would listen again after a restart: %v", err)

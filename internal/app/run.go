@@ -55,6 +55,7 @@ func (a *App) Run(ctx context.Context) error {
 			return err
 		}
 	}
+	a.findSpareDoor()
 	a.warnOfTwins()
 	door, err := control.Open(RunFolder(), a.about(), a.verbs(life.Quit), standardLogger(a.log))
 	if err != nil {

@@ -16,7 +16,11 @@ import (
 // open returns a program as the page sees it, in a home of its own. Nothing runs.
 func open(t *testing.T) *pageApp {
 	t.Helper()
-	home := t.TempDir()
+	return openIn(t, t.TempDir())
+}
+
+func openIn(t *testing.T, home string) *pageApp {
+	t.Helper()
 	t.Setenv("XDG_CONFIG_HOME", filepath.Join(home, "config"))
 	var cl struct {
 		Settings Settings `embed:""`

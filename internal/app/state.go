@@ -98,7 +98,7 @@ func (a *App) State() State {
 	}
 	a.mu.Unlock()
 	out.Proxy.Stopped = a.page != nil && out.Proxy.Problem == "" && out.Proxy.PausedUntil.IsZero()
-	if addr := a.service.Addr(); addr != "" {
+	if addr := a.service.Addr(); addr != "" && !a.stopping.Load() {
 		out.Proxy = ProxyState{Running: true, URL: "http://" + display(addr) + "/v1", PID: os.Getpid()}
 	}
 	if from := a.Settings.From["port"]; a.service.WantedPort() != DefaultPort && from != FromFlag && from != FromEnv {

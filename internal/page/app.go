@@ -30,7 +30,7 @@ type Action string
 
 // The actions, each with its arguments and its result. Actions without arguments get {}.
 const (
-	ActionStart   Action = "start"   // listen again: nothing → Saved
+	ActionStart   Action = "start"   // listen again: nothing → Message
 	ActionStop    Action = "stop"    // stop serving tools: nothing → Saved
 	ActionRestart Action = "restart" // end and start again, so that settings take effect: nothing → Message
 	ActionOpenLog Action = "open-log"

@@ -63,8 +63,14 @@ func (p *Page) serveEvents(w http.ResponseWriter, r *http.Request) {
 		_, err = fmt.Fprintf(w, "event: %s\ndata: %s\n\n", event, raw)
 		return err == nil && control.Flush() == nil
 	}
+	home := ""
 	for {
-		if !send("snapshot", p.snapshot(ctx)) {
+		v := p.snapshot(ctx)
+		if v.Running && home == "" && ctx.Value(asideKey{}) != nil {
+			home = p.Move(v.Root)
+		}
+		v.Home = home
+		if !send("snapshot", v) {
 			return
 		}
 		pause := time.After(settle)
@@ -106,7 +112,8 @@ func (p *Page) Close() {
 // view is the snapshot as it is sent.
 type view struct {
 	Snapshot
-	Bundle  string       `json:"bundle"` // version of what browsers load: a page that has another loads it anew
+	Bundle  string       `json:"bundle"`         // version of what browsers load: a page that has another loads it anew
+	Home    string       `json:"home,omitempty"` // where this page is to go on, without a section
 	History *historyView `json:"history,omitempty"`
 }
 

@@ -101,6 +101,16 @@ func Wants(r *http.Request) bool {
 // page has sent there. root is like http://localhost:9879.
 func (p *Page) Open(root string) string { return root + "/?code=" + p.sessions.newCode(false) }
 
+type asideKey struct{}
+
+// Aside marks requests for the page at another address than the program's own, where it is while the program does not
+// listen there. What is open at such an address goes to the own one, Snapshot.Root, as soon as the program is running.
+func Aside(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), asideKey{}, true)))
+	})
+}
+
 // Move is the address at which an open page goes on: as Open's, but the page itself may go there.
 func (p *Page) Move(root string) string { return root + "/?code=" + p.sessions.newCode(true) }
 

@@ -5,6 +5,7 @@ import { act, listen } from './api.js';
 
 let snapshot = null;
 let connection = 'opening'; // "open", "lost" or "closed"
+let leaving = false;
 let notice = null; // what to tell the user: { text, bad }
 const listeners = new Set();
 const requestListeners = new Set();
@@ -17,6 +18,10 @@ export const reconnect = listen(
       if (snapshot && snapshot.bundle !== data.bundle) { // the program was updated
         location.reload();
         return;
+      }
+      if (data.home && !leaving) { // the program is at its own address again
+        leaving = true;
+        location.assign(data.home + location.hash);
       }
       snapshot = data;
       changed();

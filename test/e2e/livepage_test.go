@@ -178,6 +178,46 @@ func TestThePageGoesOnAtAnotherPort(t *testing.T) {
 	}
 }
 
+// TestAPageBesideTheProxyIsFoundAgain: while the proxy is stopped the page is at a port of its own. It goes home when the
+// proxy is started elsewhere, and outlives a restart of the program.
+func TestAPageBesideTheProxyIsFoundAgain(t *testing.T) {
+	port := freePort(t)
+	p, _ := startSignedIn(t, "--port", port)
+	b := openPage(t, p)
+	stop := func() (aside string) {
+		t.Helper()
+		b.click("Stop")
+		b.until("document.querySelector('dialog')")
+		b.click("Stop")
+		b.shows("Stopped")
+		b.until("location.port !== '" + port + "'")
+		return b.host()
+	}
+	stop()
+	b.section("doctor")
+	if out, code := command(t, p.home, at(p.backend), "start"); code != 0 {
+		t.Fatalf("%d %s", code, out)
+	}
+	b.until("location.port === '" + port + "'")
+	b.until("document.querySelector('h1')?.innerText === 'Doctor'") // at the section where it was
+	b.section("overview")
+	b.shows("Running at")
+
+	stop()
+	backend := p.backend
+	if err := p.stop(); err != nil {
+		t.Error(err)
+	}
+	b.shows("does not answer")
+	p = start(t, p.home, at(backend), "--port", port)
+	p.backend = backend
+	b.until("location.port === '" + port + "'")
+	b.shows("Running at")
+	if err := p.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAnOpenPageComesBackAfterARestartUntilItIsForgotten(t *testing.T) {
 	port := freePort(t)
 	p, _ := startSignedIn(t, "--port", port)
