@@ -67,6 +67,7 @@ func (a *App) openHistory() {
 		if problem != "" {
 			a.log.Warn("⚠️ " + problem)
 		}
+		a.changed(false)
 	}})
 	if a.Settings.Demo {
 		history.FillDemo(a.history, time.Now()) //nolint:errcheck // then the demo has an empty week
@@ -284,9 +285,8 @@ func (p *pageApp) addProblems(out *page.Snapshot, t tray.State, now time.Time) {
 		}
 		out.Problem = problem
 	}
-	if origin := t.AskedOrigin; origin != "" && out.Problem == nil {
-		out.Problem = &page.Problem{Title: "A page wants to use your plan", Detail: "A page at " + origin + " asks for answers. Allow it only if you know it.",
-			Action: page.ActionAllowOrigin, Label: "Allow", Args: page.OriginArgs{Origin: origin}, Mild: true}
+	if _, err := ReadSaved(); err != nil {
+		out.Notes = append(out.Notes, sentenceOf(err))
 	}
 	if p.history != nil {
 		if problem := p.history.Problem(); problem != "" {

@@ -2,14 +2,98 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/adrg/xdg"
+
+	"codex-proxy/internal/history"
+	"codex-proxy/internal/page"
 )
+
+// TestThePageSaysEachThingOnce: what has a place of its own on the page is not a problem or a note besides.
+func TestThePageSaysEachThingOnce(t *testing.T) {
+	p := open(t)
+	p.pageAsked("http://localhost:3000")
+	s := p.Snapshot()
+	if s.Problem != nil || len(s.Notes) > 0 || len(s.Origins) != 1 || s.Origins[0].State != "asks" {
+		t.Errorf("a page asks: %+v %v %v", s.Problem, s.Notes, s.Origins)
+	}
+}
+
+// TestAHistoryThatCantBeKeptIsSaidOnceAndAtOnce: open pages are told of it.
+func TestAHistoryThatCantBeKeptIsSaidOnceAndAtOnce(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("XDG_STATE_HOME", filepath.Join(home, "state"))
+	xdg.Reload()
+	t.Cleanup(xdg.Reload)
+	p := openIn(t, home)
+	if err := os.MkdirAll(filepath.Join(StateFolder(), "history.db"), 0o700); err != nil { // no file can be there
+		t.Fatal(err)
+	}
+	changes, cancel := p.Watch()
+	defer cancel()
+	p.openHistory()
+	defer p.history.Close()
+	p.history.Add(history.Record{Time: time.Now(), Client: "x", Status: 200})
+	select {
+	case <-changes:
+	case <-time.After(10 * time.Second):
+		t.Error("open pages are not told")
+	}
+	if problem := p.history.Problem(); problem == "" || !slices.Equal(p.Snapshot().Notes, []string{problem}) {
+		t.Errorf("the problem is %q, the notes are %q", problem, p.Snapshot().Notes)
+	}
+}
+
+// TestASettingsFileThatIsBrokenIsSaidAndChangesNothing, and the page is not left where nobody listens.
+func TestASettingsFileThatIsBrokenIsSaidAndChangesNothing(t *testing.T) {
+	p := open(t)
+	p.page = page.New(page.Config{App: p})
+	p.service.SetPort(0)
+	if err := p.Start(0); err != nil {
+		t.Fatal(err)
+	}
+	defer p.service.Stop()
+	const broken = `{"port": nope`
+	if err := os.WriteFile(SettingsFile(), []byte(broken), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if notes := p.Snapshot().Notes; len(notes) != 1 || !strings.Contains(notes[0], SettingsFile()) {
+		t.Errorf("notes: %v", notes)
+	}
+	for name, value := range map[string]string{"icon-meter": "true", "mute": `["limits"]`, "allow-origin": `["http://localhost:3000"]`, "strict": "true"} {
+		if _, err := p.set(name, json.RawMessage(value), false); err == nil {
+			t.Errorf("%s is kept in a broken file", name)
+		}
+	}
+	if s := p.App.State(); s.Meter || len(s.Mute) > 0 || len(p.origins.allowed()) > 0 {
+		t.Errorf("what is not kept holds all the same: %+v", s)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	l.Close()
+	before := p.service.Addr()
+	out, err := p.set("port", json.RawMessage(strconv.Itoa(port)), false)
+	if saved, ok := out.(page.Saved); p.service.Addr() != before && (err != nil || !ok || !strings.Contains(saved.Open, ":"+strconv.Itoa(port)+"/") || !strings.Contains(saved.Message, SettingsFile())) {
+		t.Errorf("the proxy has moved to %s, and the page hears %+v, %v", p.service.Addr(), out, err)
+	}
+	if raw, _ := os.ReadFile(SettingsFile()); string(raw) != broken {
+		t.Errorf("the user's file is %s now", raw)
+	}
+}
 
 // TestThePageOfAStoppedProxyIsWhereItWasAfterARestart: the menu's program stays stopped over a restart, and a page that
 // is open beside it must find it again.

@@ -272,6 +272,14 @@ func (p *pageApp) setField(f field, value json.RawMessage, reset bool) (any, err
 	if f.name == "port" {
 		return p.movePort(int(changed.Port), reset)
 	}
+	err = p.change(func(s Saved) {
+		if delete(s, f.name); !reset {
+			s[f.name] = keep
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
 	switch f.name {
 	case "icon-meter":
 		p.App.mu.Lock()
@@ -284,17 +292,12 @@ func (p *pageApp) setField(f field, value json.RawMessage, reset bool) (any, err
 		p.App.mute = changed.Mute
 		p.App.mu.Unlock()
 	}
-	err = p.change(func(s Saved) {
-		if delete(s, f.name); !reset {
-			s[f.name] = keep
-		}
-	})
 	p.changed(false)
 	message := ""
 	if f.restart {
 		message = "Kept. It takes effect when Codex Proxy is started again."
 	}
-	return page.Saved{Message: message}, err
+	return page.Saved{Message: message}, nil
 }
 
 // movePort has the proxy listen on another port; the page goes on there.
@@ -306,14 +309,20 @@ func (p *pageApp) movePort(port int, reset bool) (any, error) {
 	case port == 0:
 		return nil, errors.New("tools need a port that stays: choose one from 1 to 65535")
 	}
-	if err := start(); err != nil {
-		return nil, err
+	before := p.service.Addr()
+	kept := start()
+	if now := p.service.Addr(); kept != nil && (now == before || now == "") {
+		return nil, kept
 	}
 	root, err := p.pageRoot()
 	if err != nil {
 		return nil, err
 	}
-	return page.Saved{Message: "The proxy listens on another port now. Tools must be pointed there.", Open: p.page.Move(root) + "#settings"}, nil
+	out := page.Saved{Message: "The proxy listens on another port now. Tools must be pointed there.", Open: p.page.Move(root) + "#settings"}
+	if kept != nil {
+		out.Message = "The proxy listens on another port now, but not after a restart: " + kept.Error() + "."
+	}
+	return out, nil
 }
 
 // parseSetting reads the page's value into a field, and returns it as the settings file keeps it.

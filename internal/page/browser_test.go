@@ -598,6 +598,61 @@ func TestThePageIsUsedByTheKeyboardAlone(t *testing.T) {
 // document says whether a text is not the whole page's: then nothing has the focus.
 func document(text string) bool { return len(text) < 60 }
 
+// TestAFailedRequestIsSeenAtEveryWidth: by more than its color, and with its whole sentence where the window has room.
+func TestAFailedRequestIsSeenAtEveryWidth(t *testing.T) {
+	f := start(t)
+	f.app.update(func(s *Snapshot) { s.Active = []Request{{ID: "1", Since: time.Now(), Client: "Zed"}} })
+	const sentence = "ChatGPT plan usage limit reached. Resets at 06:57 (30 minutes)."
+	f.history.Add(history.Record{Time: time.Now(), Client: "Zed", Route: "/v1/responses", Model: "gpt-5.5", Status: 200})
+	f.history.Add(history.Record{Time: time.Now(), Client: "Zed", Route: "/v1/chat/completions", Model: "gpt-5.5-codex", Effort: "medium", Status: 200, Code: "stream_ended", Error: sentence})
+	f.history.Add(history.Record{Time: time.Now(), Client: "OpenAI Python", Route: "/v1/chat/completions", Model: "gpt-5.5", Status: 200, Dropped: []string{"temperature", "top_p", "frequency_penalty"}})
+	if err := f.history.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c := openChrome(t)
+	c.open(f)
+	c.section("activity", "Activity")
+	for _, width := range []int{360, 1100, 1720, 2560} {
+		c.look(width, 900, "light")
+		c.until("document.querySelectorAll('.requests .row').length === 3")
+		var got struct {
+			Marked      []bool
+			Cut         []string // of results
+			Live, Right bool
+			Nav         float64
+		}
+		c.eval(`(() => {
+			const rows = [...document.querySelectorAll('.requests .row')], result = (row) => row.children[4];
+			const live = document.querySelector('.requests .live'), text = document.createRange();
+			text.selectNodeContents(live);
+			const seen = (e) => !!e && e.getBoundingClientRect().width > 5;
+			return {
+				Marked: rows.map((row) => seen(result(row).querySelector('.icon'))),
+				Cut: rows.map(result).filter((cell) => cell.scrollWidth > cell.clientWidth + 1).map((cell) => cell.innerText),
+				Live: text.getBoundingClientRect().width <= live.clientWidth || getComputedStyle(live).overflow === 'visible',
+				Right: document.documentElement.scrollWidth <= document.documentElement.clientWidth,
+				Nav: document.querySelector('nav').getBoundingClientRect().x,
+			};
+		})()`, &got)
+		if fmt.Sprint(got.Marked) != "[false true false]" {
+			t.Errorf("at %d: marked as failed are %v", width, got.Marked)
+		}
+		if width == 2560 && len(got.Cut) > 0 {
+			t.Errorf("at %d: these results are cut: %q", width, got.Cut)
+		}
+		if !got.Live || !got.Right {
+			t.Errorf("at %d: what is answering is cut: %v; the page is too wide: %v", width, !got.Live, !got.Right)
+		}
+		var other float64
+		c.section("settings", "Settings")
+		c.eval("document.querySelector('nav').getBoundingClientRect().x", &other)
+		if other != got.Nav {
+			t.Errorf("at %d: the sections move by %v", width, got.Nav-other)
+		}
+		c.section("activity", "Activity")
+	}
+}
+
 func TestTenThousandRowsAreDrawnAFewAtATime(t *testing.T) {
 	f := start(t)
 	for i := range 10_000 {

@@ -114,18 +114,13 @@ type view struct {
 	Snapshot
 	Bundle  string       `json:"bundle"`         // version of what browsers load: a page that has another loads it anew
 	Home    string       `json:"home,omitempty"` // where this page is to go on, without a section
-	History *historyView `json:"history,omitempty"`
-}
-
-type historyView struct {
-	Problem string `json:"problem,omitempty"`
-	Lost    int64  `json:"lost,omitempty"`
+	History bool         `json:"history,omitempty"` // one is kept
 }
 
 func (p *Page) snapshot(ctx context.Context) view {
 	v := view{Snapshot: p.config.App.Snapshot(), Bundle: p.bundle().version}
 	if s := p.config.History; s != nil {
-		v.History = &historyView{Problem: s.Problem(), Lost: s.Lost()}
+		v.History = true
 		v.Windows = p.outlook.fill(ctx, s, v.Windows, p.config.Now())
 	}
 	return v

@@ -37,7 +37,7 @@ const current = () => location.hash.slice(1) || 'overview';
 function light(s, connection) {
   if (connection !== 'open') return 'off';
   if (s.problem && !s.problem.mild && !s.first_start) return 'bad';
-  if (s.problem || s.notes?.length) return 'warn';
+  if (s.problem || s.notes?.length || s.origins?.some((o) => o.state === 'asks')) return 'warn';
   return s.running ? 'good' : 'off';
 }
 

@@ -175,7 +175,7 @@ const Row = ({ r, i, open }) => (
     <td>{r.client || 'unknown'}</td>
     <td class="route">{r.route}</td>
     <td class="wide">{model(r)}</td>
-    <td class={failed(r) ? 'bad' : ''} title={said(r)}>{r.status} <span class={failed(r) ? 'more' : 'more dim'}>{said(r)}</span></td>
+    <td class={failed(r) ? 'bad' : ''} title={said(r)}>{failed(r) && <><Icon name="bad" /><span class="hidden">failed </span></>}{r.status} <span class={failed(r) ? 'more' : 'more dim'}>{said(r)}</span></td>
     <td class="n wide">{seconds(r.first_token_ms)}</td>
     <td class="n wider">{speed(r)}</td>
     <td class="n">{count(r.input_tokens)}</td>

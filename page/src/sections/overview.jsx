@@ -54,7 +54,6 @@ export function Overview({ snapshot: s }) {
 // Problems come first: the one to mend, pages that ask, and what is worth knowing.
 export function Problems({ snapshot: s }) {
   const asking = (s.origins ?? []).filter((o) => o.state === 'asks');
-  const notes = [...(s.notes ?? []), s.history?.problem].filter(Boolean);
   return (
     <>
       {s.problem && (
@@ -72,7 +71,7 @@ export function Problems({ snapshot: s }) {
           </div>
         </div>
       ))}
-      {notes.map((text) => <div class="card alert warn" key={text} role="status"><p>{text}</p></div>)}
+      {(s.notes ?? []).map((text) => <div class="card alert warn" key={text} role="status"><p>{text}</p></div>)}
     </>
   );
 }
