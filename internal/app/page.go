@@ -264,10 +264,10 @@ func (p *pageApp) Snapshot() page.Snapshot {
 // addProblems puts the first trouble on top, with the button that mends it, in the words of the menu.
 func (p *pageApp) addProblems(out *page.Snapshot, t tray.State, now time.Time) {
 	for _, trouble := range tray.Troubles(t, now) {
-		if trouble.Key == "signed out" || out.FirstStart && trouble.Action == tray.SignIn {
+		if out.FirstStart && trouble.Action == tray.SignIn {
 			continue // signing in is the first of the three steps
 		}
-		if out.Problem != nil || trouble.Level == tray.Info && trouble.Action != tray.Refresh {
+		if mends := trouble.Action == tray.Refresh || trouble.Action == tray.SignIn; out.Problem != nil || trouble.Level == tray.Info && !mends {
 			out.Notes = append(out.Notes, trouble.Detail)
 			continue
 		}

@@ -519,6 +519,42 @@ func TestASettingIsChangedAndOneFromAFlagIsNot(t *testing.T) {
 	c.accessible("a change that waits")
 }
 
+// TestWhatIsTypedStaysWhenAnotherBrowserChangesASetting: it is saved when it is left, and given up with Escape.
+func TestWhatIsTypedStaysWhenAnotherBrowserChangesASetting(t *testing.T) {
+	f := start(t)
+	change := func(value string) {
+		f.app.update(func(s *Snapshot) {
+			for i := range s.Settings {
+				if s.Settings[i].Name == "own" {
+					s.Settings[i].Value = value
+				}
+			}
+			s.Version = value
+		})
+	}
+	f.app.update(func(s *Snapshot) {
+		s.Settings = append(s.Settings, Setting{Name: "own", Label: "Default model", Group: "Answers", Kind: "text", Value: "first", Source: FromFile})
+	})
+	f.app.actions[ActionSet] = func(args json.RawMessage) (any, error) {
+		change("as-it-is-kept")
+		return Saved{}, nil
+	}
+	c := openChrome(t)
+	c.open(f)
+	c.section("settings", "Settings")
+	c.until("document.querySelector('#set-own')?.value === 'first'")
+	c.run(chromedp.Focus("#set-own", chromedp.ByQuery), chromedp.SendKeys("#set-own", "-typed", chromedp.ByQuery))
+	change("elsewhere")
+	c.shows(".version", "elsewhere")
+	c.until("document.querySelector('#set-own').value === 'first-typed'")
+	c.run(chromedp.KeyEvent("\x1b"))
+	c.until("document.querySelector('#set-own').value === 'elsewhere'")
+	change("again") // nothing was typed since
+	c.until("document.querySelector('#set-own').value === 'again'")
+	c.run(chromedp.SendKeys("#set-own", "-typed\r", chromedp.ByQuery))
+	c.until("document.querySelector('#set-own').value === 'as-it-is-kept'")
+}
+
 func TestAKeyIsMadeToldOnceAndTakenAway(t *testing.T) {
 	f := start(t)
 	f.app.actions[ActionKeyCreate] = func(json.RawMessage) (any, error) {

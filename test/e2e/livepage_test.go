@@ -324,6 +324,9 @@ func TestAUserGoesThroughThePage(t *testing.T) {
 	b.click("Sign out…")
 	b.click("Sign out")
 	b.until("!document.body.innerText.includes('demo@example.com') && !document.querySelector('select[aria-label=Workspace]')")
+	b.section("overview")
+	b.shows("You are signed out")
+	b.until("document.querySelector('main .alert button')?.innerText === 'Sign in…' && !document.querySelector('main').innerText.includes('can use your plan')")
 	if err := p.stop(); err != nil {
 		t.Error(err)
 	}

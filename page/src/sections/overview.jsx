@@ -20,6 +20,7 @@ const headline = (s) => {
 
 const lead = (s) => {
   if (!s.running) return <>Your tools get no answer until you start it: here, in the menu, or with <code>codex-proxy start</code>.</>;
+  if (s.sign_in.status === 'signed-out' || (s.problem && !s.problem.mild)) return 'Your tools get an error at the moment.';
   return s.demo ? 'This is the demo: answers come from a built-in stand-in.' : 'Your tools can use your plan.';
 };
 

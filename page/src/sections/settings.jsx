@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { ago } from '../format.js';
 import { can, run } from '../state.js';
 import { Card, Copy, Dialog, Do, Empty, Page, Select } from '../ui.jsx';
@@ -123,7 +123,10 @@ function Setting({ setting: x }) {
 function Control({ setting: x, id, help, fixed, save }) {
   const value = x.secret ? '' : shown(x, x.value); // what is typed replaces a secret, and is not shown again
   const [draft, setDraft] = useState(value);
-  useEffect(() => setDraft(value), [value]);
+  const typing = useRef(false);
+  useEffect(() => {
+    if (!typing.current) setDraft(value); // else it was changed elsewhere meanwhile
+  }, [value]);
   const common = { id, disabled: fixed, 'aria-describedby': help };
   if (x.secret && fixed) return <span id={id} class="dim">{x.value ? 'set' : 'not set'}</span>;
   if (x.kind === 'switch') return <input {...common} type="checkbox" role="switch" checked={!!x.value} onChange={(e) => save(e.currentTarget.checked)} />;
@@ -133,15 +136,18 @@ function Control({ setting: x, id, help, fixed, save }) {
   }
   // Text is saved when it is left or Enter is pressed, and what was typed is given up with Escape.
   const keep = async () => {
+    typing.current = false;
     if (draft === value) return;
     const typed = x.kind === 'number' ? Number(draft) : x.kind === 'list' ? draft.split(x.secret ? ',' : '\n').map((l) => l.trim()).filter(Boolean) : draft.trim();
     if (!(await save(typed)) || x.secret) setDraft(value);
   };
   const keys = (e) => {
-    if (e.key === 'Escape') setDraft(value);
-    else if (e.key === 'Enter' && (x.kind !== 'list' || x.secret)) e.currentTarget.blur();
+    if (e.key === 'Escape') {
+      typing.current = false;
+      setDraft(value);
+    } else if (e.key === 'Enter' && (x.kind !== 'list' || x.secret)) e.currentTarget.blur();
   };
-  const field = { ...common, value: draft, onInput: (e) => setDraft(e.currentTarget.value), onBlur: keep, onKeyDown: keys, placeholder: shown(x, x.default), spellcheck: false, autocomplete: 'off' };
+  const field = { ...common, value: draft, onInput: (e) => { typing.current = true; setDraft(e.currentTarget.value); }, onBlur: keep, onKeyDown: keys, placeholder: shown(x, x.default), spellcheck: false, autocomplete: 'off' };
   if (x.secret) return <input {...field} type="password" autocomplete="new-password" placeholder={x.value ? 'set: type another' : 'not set'} />;
   if (x.kind === 'list') return <textarea {...field} rows={Math.min(6, Math.max(2, draft.split('\n').length))} />;
   return <input {...field} type={x.kind === 'number' ? 'number' : 'text'} class={x.kind === 'number' ? 'short' : ''} />;
