@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -568,7 +569,7 @@ func (a *App) onStart(s proxy.Start) {
 		return
 	}
 	a.view.mu.Lock()
-	a.view.active[s.ID] = page.Request{ID: strconv.FormatUint(s.ID, 10), Since: s.Time, Client: s.Client, Route: s.Route, Model: s.Model}
+	a.view.active[s.ID] = page.Request{ID: strconv.FormatUint(s.ID, 10), Since: s.Time, Client: s.Client, Route: s.Route, Model: cmp.Or(s.Model, a.client.Models.Default())}
 	a.view.mu.Unlock()
 	a.changed(false)
 }

@@ -18,6 +18,7 @@ import (
 
 	"codex-proxy/internal/history"
 	"codex-proxy/internal/page"
+	"codex-proxy/proxy"
 )
 
 // TestThePageSaysEachThingOnce: what has a place of its own on the page is not a problem or a note besides.
@@ -27,6 +28,22 @@ func TestThePageSaysEachThingOnce(t *testing.T) {
 	s := p.Snapshot()
 	if s.Problem != nil || len(s.Notes) > 0 || len(s.Origins) != 1 || s.Origins[0].State != "asks" {
 		t.Errorf("a page asks: %+v %v %v", s.Problem, s.Notes, s.Origins)
+	}
+}
+
+func TestARequestUnderWayIsShownWithTheModelThatIsAsked(t *testing.T) {
+	p := open(t)
+	p.view = p
+	for id, model := range map[uint64]string{1: "", 2: "gpt-5.5-high"} {
+		p.onStart(proxy.Start{ID: id, Time: time.Unix(int64(id), 0), Client: "Zed", Route: "/v1/responses", Model: model})
+	}
+	shown := p.Snapshot().Active
+	if len(shown) != 2 || shown[0].Model != "gpt-5.5-high" || shown[1].Model != p.client.Models.Default() || shown[1].Client != "Zed" || shown[1].Route != "/v1/responses" {
+		t.Errorf("%+v", shown)
+	}
+	p.onRequest(proxy.Record{Start: proxy.Start{ID: 1}})
+	if shown := p.Snapshot().Active; len(shown) != 1 {
+		t.Errorf("one has been answered: %+v", shown)
 	}
 }
 

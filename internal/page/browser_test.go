@@ -387,7 +387,7 @@ func TestAnAnswerIsWatchedLive(t *testing.T) {
 	c.section("activity", "Activity")
 	c.shows("main", "No requests yet")
 	f.app.update(func(s *Snapshot) {
-		s.Active = []Request{{ID: "r", Since: time.Now(), Client: "<b>Claude</b>", Model: "gpt-5.5", Effort: "high", Tokens: 17}}
+		s.Active = []Request{{ID: "r", Since: time.Now(), Client: "<b>Claude</b>", Model: "gpt-5.5-high"}}
 	})
 	c.shows(".requests", "answering")
 	c.shows(".requests", "<b>Claude</b>")

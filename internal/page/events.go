@@ -112,9 +112,9 @@ func (p *Page) Close() {
 // view is the snapshot as it is sent.
 type view struct {
 	Snapshot
-	Bundle  string       `json:"bundle"`         // version of what browsers load: a page that has another loads it anew
-	Home    string       `json:"home,omitempty"` // where this page is to go on, without a section
-	History bool         `json:"history,omitempty"` // one is kept
+	Bundle  string `json:"bundle"`            // version of what browsers load: a page that has another loads it anew
+	Home    string `json:"home,omitempty"`    // where this page is to go on, without a section
+	History bool   `json:"history,omitempty"` // one is kept
 }
 
 func (p *Page) snapshot(ctx context.Context) view {

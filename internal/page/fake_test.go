@@ -108,7 +108,7 @@ func healthy(now time.Time, root string) Snapshot {
 			{Name: "5-hour", Used: 61, Length: 5 * time.Hour, ResetsAt: now.Add(2*time.Hour + 40*time.Minute)},
 			{Name: "weekly", Used: 32, Length: 7 * 24 * time.Hour, ResetsAt: now.Add(43 * time.Hour)},
 		},
-		Active: []Request{{ID: "a", Since: now.Add(-4 * time.Second), Client: "Claude Code", Route: "/v1/messages", Model: "gpt-5.5", Effort: "high", Tokens: 212}},
+		Active: []Request{{ID: "a", Since: now.Add(-4 * time.Second), Client: "Claude Code", Route: "/v1/messages", Model: "gpt-5.5"}},
 		Tools: []Tool{
 			{ID: "claude", Name: "Claude Code", Found: true, Connected: true, HasFile: true, Recipe: "ANTHROPIC_BASE_URL=" + root, Run: "codex-proxy run claude", LastUsed: now.Add(-3 * time.Minute).Format(time.RFC3339)},
 			{ID: "codex", Name: "Codex CLI", Found: true, HasFile: true, Recipe: "model_provider = \"codex-proxy\"", Run: "codex-proxy run codex"},

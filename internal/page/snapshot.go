@@ -115,9 +115,7 @@ type Request struct {
 	Since  time.Time `json:"since"`
 	Client string    `json:"client"`
 	Route  string    `json:"route"`
-	Model  string    `json:"model"`
-	Effort string    `json:"effort,omitempty"`
-	Tokens int64     `json:"tokens,omitempty"` // out so far, about
+	Model  string    `json:"model"` // as it was asked for, perhaps with an effort behind it
 }
 
 // Origin is a web page that asked to use the plan.

@@ -156,8 +156,8 @@ const time = (t) => (isToday(t) ? clockWithSeconds(t) : `${day(t).slice(4)} ${cl
 
 const Answering = ({ r, i }) => (
   <tr aria-rowindex={i + 2}>
-    <td class="time">{time(r.since)}</td><td>{r.client}</td><td class="route">{r.route}</td><td class="wide">{model(r)}</td><td class="live">answering</td>
-    <td class="n wide" /><td class="n wider" /><td class="n" /><td class="n wide" /><td class="n wide">{r.tokens > 0 && count(r.tokens)}</td>
+    <td class="time">{time(r.since)}</td><td>{r.client}</td><td class="route">{r.route}</td><td class="wide">{r.model}</td><td class="live">answering</td>
+    <td class="n wide" /><td class="n wider" /><td class="n" /><td class="n wide" /><td class="n wide" />
   </tr>
 );
 

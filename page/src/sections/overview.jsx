@@ -202,9 +202,9 @@ function Now({ active }) {
           <tbody>
             {active.slice(0, 4).map((r) => (
               <tr key={r.id}>
-                <td>{clockWithSeconds(r.since)}</td><td>{r.client}</td><td class="wide">{model(r)}</td>
+                <td>{clockWithSeconds(r.since)}</td><td>{r.client}</td><td class="wide">{r.model}</td>
                 <td class="live">answering</td>
-                <td class="n wide">{r.tokens > 0 && `${brief(r.tokens)} out`}</td>
+                <td class="wide" />
               </tr>
             ))}
             {rows.map((r) => (
