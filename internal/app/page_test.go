@@ -155,6 +155,30 @@ func TestThePageOfAStoppedProxyIsWhereItWasAfterARestart(t *testing.T) {
 		return err == nil && resp.StatusCode == http.StatusOK
 	}
 
+	// The answer to the stop brings the page aside: there it must not hear that the proxy is running, and go back.
+	life(func(a *App) {
+		a.Settings.Listen = "localhost"
+		if err := a.Start(0); err != nil {
+			t.Error(err)
+		}
+		a.saving.Lock() // as long as this is held, the stop can't begin
+		out, err := a.view.Do(t.Context(), page.ActionStop, json.RawMessage("{}"))
+		running := a.view.Snapshot().Running
+		a.saving.Unlock()
+		if saved, ok := out.(page.Saved); err != nil || !ok || saved.Open == "" || running {
+			t.Errorf("%+v, %v; running: %v", out, err, running)
+		}
+		for a.stopping.Load() {
+			time.Sleep(time.Millisecond)
+		}
+		if err := os.Remove(spareDoorNote()); err != nil {
+			t.Error(err)
+		}
+		if err := a.Start(0); err != nil || !a.view.Snapshot().Running {
+			t.Errorf("started again: %v", err)
+		}
+	})
+
 	var aside string
 	life(func(a *App) {
 		if a.spareAddr != "" {
