@@ -168,8 +168,10 @@ func TestThePageOfAStoppedProxyIsWhereItWasAfterARestart(t *testing.T) {
 		if saved, ok := out.(page.Saved); err != nil || !ok || saved.Open == "" || running {
 			t.Errorf("%+v, %v; running: %v", out, err, running)
 		}
-		for a.stopping.Load() {
-			time.Sleep(time.Millisecond)
+		for end := time.Now().Add(10 * time.Second); a.stopping.Load(); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("the stop does not end")
+			}
 		}
 		if err := os.Remove(spareDoorNote()); err != nil {
 			t.Error(err)
