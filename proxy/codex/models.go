@@ -192,7 +192,7 @@ func (c *Catalogue) Resolve(name, effort string) (id, clamped string) {
 		name = rest
 	}
 	if !c.offers(name) {
-		name = c.alias(name)
+		name, effort = c.aliased(name, effort)
 	}
 	m, known := c.Find(name)
 	if !known {
@@ -227,6 +227,16 @@ func (c *Catalogue) offers(name string) bool {
 	}
 	_, ok := c.Find(name[:i])
 	return ok
+}
+
+// aliased follows an alias with an effort behind it, which wins over one of the alias's own: "fast-high".
+func (c *Catalogue) aliased(name, effort string) (target, asked string) {
+	target = c.alias(name)
+	i := strings.LastIndexByte(name, '-')
+	if _, exact := c.Aliases[name]; exact || target == name || effort != "" || i < 0 || name[i+1:] == "max" || effortRank(name[i+1:]) < 0 {
+		return target, effort
+	}
+	return target, name[i+1:]
 }
 
 // alias follows the longest alias that name is or begins with.

@@ -102,6 +102,7 @@ func TestHostedToolsAreRenamedOrRefused(t *testing.T) {
 
 func TestResolve(t *testing.T) {
 	c := NewCatalogue("", nil)
+	c.Aliases = map[string]string{"fast": "gpt-5.5", "slow": "gpt-5.5-low", "exact-high": "gpt-5.5-low"}
 	for _, x := range []struct{ name, effort, id, clamped string }{
 		{"", "", "gpt-6.1-sol", ""},
 		{"gpt-5.5", "", "gpt-5.5", ""},
@@ -112,6 +113,14 @@ func TestResolve(t *testing.T) {
 		{"gpt-5.1-codex-max", "", "gpt-5.1-codex-max", ""},
 		{"unknown", "none", "unknown", "low"},
 		{"gpt-5.5", "nonsense", "gpt-5.5", ""},
+		{"fast", "", "gpt-5.5", ""},
+		{"fast-high", "", "gpt-5.5", "high"},
+		{"fast-high", "low", "gpt-5.5", "low"},
+		{"slow", "", "gpt-5.5", "low"},
+		{"slow-high", "", "gpt-5.5", "high"},
+		{"exact-high", "", "gpt-5.5", "low"},
+		{"claude-opus-4-1-high", "", "gpt-6.1-sol", "high"},
+		{"claude-opus-4-1-max", "", "gpt-6.1-sol", ""},
 	} {
 		if id, effort := c.Resolve(x.name, x.effort); id != x.id || effort != x.clamped {
 			t.Errorf("%q %q: %q %q", x.name, x.effort, id, effort)
