@@ -215,6 +215,10 @@ func (p *parts) measure(r *report, overTLS bool, rounds int) error {
 		if err := each(func(t *target, p *process) error {
 			before := p.cpu()
 			watches, err := t.crowd(p, c.streams, fast(c.pieces, c.size, c.pause), c.pause == "20")
+			for tries := 0; err != nil && t.isReference() && tries < 5; tries++ { // it cuts some short answers
+				before = p.cpu()
+				watches, err = t.crowd(p, c.streams, fast(c.pieces, c.size, c.pause), c.pause == "20")
+			}
 			cpu.add(t, float64(p.cpu()-before)/float64(time.Microsecond)/float64(c.streams*c.pieces))
 			if c.pause == "20" {
 				var gaps []time.Duration
@@ -410,7 +414,7 @@ func (p *parts) memories(r *report, all []*target) error {
 		if err != nil {
 			return err
 		}
-		time.Sleep(3 * time.Second)
+		time.Sleep(30 * time.Second) // what the start took is given back after 20
 		now, _ := proxy.memory()
 		proxy.stop()
 		r.verdict(c.name, now, c.most, "MB", "")
