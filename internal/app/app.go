@@ -72,6 +72,7 @@ type App struct {
 	planNotice atomic.Bool            // PlanNotice was said for it by this program
 	restarting atomic.Bool            // the program is to start again when it has ended
 	stopping   atomic.Bool            // the proxy is about to take no new requests
+	power      sync.Mutex             // held while the proxy is started, stopped or paused: who comes last has the last word
 	changes    changes
 	advice     advice
 	origins    *origins

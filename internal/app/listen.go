@@ -24,6 +24,8 @@ func (a *App) Start(port int) error {
 }
 
 func (a *App) start(port int, keep func(Saved)) error {
+	a.power.Lock()
+	defer a.power.Unlock()
 	a.endPause()
 	if err := a.listen(port); err != nil {
 		return err
@@ -45,9 +47,11 @@ func (a *App) UseUsualPort() error {
 // Stop ends the listening, also after a restart, until the proxy is started by hand. Answers under way have a few
 // seconds to end.
 func (a *App) Stop() error {
+	a.power.Lock()
+	defer a.power.Unlock()
 	a.endPause()
 	a.stopping.Store(true)
-	err := a.change(func(s Saved) { s["stopped"] = true }) // first: a start that comes meanwhile has the last word
+	err := a.change(func(s Saved) { s["stopped"] = true })
 	a.page.Disconnect()
 	a.service.Stop()
 	a.stopping.Store(false)
@@ -57,6 +61,8 @@ func (a *App) Stop() error {
 
 // Pause ends the listening for a while. A program that is started anew meanwhile listens again.
 func (a *App) Pause(d time.Duration) error {
+	a.power.Lock()
+	defer a.power.Unlock()
 	a.endPause()
 	a.page.Disconnect()
 	a.service.Stop()

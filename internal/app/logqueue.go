@@ -31,8 +31,8 @@ type LogQueue struct {
 	closed bool
 }
 
-// NewLogQueue returns one that writes to the program's standard error. That nobody reads it any more does not end the
-// program from now on.
+// NewLogQueue returns one that writes to the program's standard error. From now on it does not end the program that nobody
+// is there to read what it writes.
 func NewLogQueue(to io.Writer) *LogQueue {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // and not Ignore, which programs that are started would inherit
 	q := &LogQueue{to: to, more: make(chan struct{}, 1), done: make(chan struct{})}

@@ -140,7 +140,7 @@ func (a *App) findSpareDoor() {
 	}
 }
 
-// listenAside listens on the loopback port where the page was the last time, else on a free one that is noted.
+// listenAside listens on the loopback port where the page was the last time, else on a free one.
 func (a *App) listenAside() (net.Listener, error) {
 	if a.Settings.Demo {
 		return net.Listen("tcp", "127.0.0.1:0")
@@ -153,16 +153,23 @@ func (a *App) listenAside() (net.Listener, error) {
 			}
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err == nil {
-		atomicfile.Write(spareDoorNote(), []byte(strconv.Itoa(l.Addr().(*net.TCPAddr).Port))) //nolint:errcheck // then a page is not found again after a restart
-	}
-	return l, err
+	return net.Listen("tcp", "127.0.0.1:0")
 }
 
-// spareDoor serves the page alone on a loopback port of its own, from the first call until the program ends. What is
-// open there goes to the proxy's port when that listens.
+// spareDoor serves the page alone on a loopback port of its own, from the first call until the program ends, and notes it
+// for the next. What is open there goes to the proxy's port when that listens.
 func (a *App) spareDoor() (string, error) {
+	addr, err := a.openSpareDoor()
+	if err != nil || a.Settings.Demo {
+		return addr, err
+	}
+	if _, port, err := net.SplitHostPort(addr); err == nil {
+		atomicfile.Write(spareDoorNote(), []byte(port)) //nolint:errcheck // then a page is not found again after a restart
+	}
+	return addr, nil
+}
+
+func (a *App) openSpareDoor() (string, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.spareAddr != "" {

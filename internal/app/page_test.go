@@ -220,4 +220,29 @@ func TestThePageOfAStoppedProxyIsWhereItWasAfterARestart(t *testing.T) {
 			t.Error("the second port stays open though nobody needs it")
 		}
 	})
+
+	// A page that goes to a second port which was open already is found again, too.
+	life(func(a *App) {
+		addr, err := a.spareDoor()
+		if err != nil {
+			t.Error(err)
+		}
+		aside = addr
+	})
+	life(func(a *App) {
+		out, err := a.view.Do(t.Context(), page.ActionStop, json.RawMessage("{}"))
+		if err != nil {
+			t.Errorf("%+v, %v", out, err)
+		}
+		for end := time.Now().Add(10 * time.Second); a.stopping.Load(); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("the stop does not end")
+			}
+		}
+	})
+	life(func(a *App) {
+		if a.service.Addr() != "" || !answers(aside) {
+			t.Errorf("the proxy is at %q, and the page not where it was", a.service.Addr())
+		}
+	})
 }

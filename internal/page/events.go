@@ -52,6 +52,7 @@ func (p *Page) serveEvents(w http.ResponseWriter, r *http.Request) {
 		defer unwatch()
 		newest = watch
 	}
+	keepCookie(w, r, cookie(r))
 	w.Header().Set("Content-Type", "text/event-stream")
 	control := http.NewResponseController(w)
 	send := func(event string, data any) bool {

@@ -160,6 +160,11 @@ func cookie(r *http.Request) string {
 	return c.Value
 }
 
+// keepCookie has the browser keep it for as long as its session is kept when it is not used.
+func keepCookie(w http.ResponseWriter, r *http.Request, value string) {
+	http.SetCookie(w, &http.Cookie{Name: cookieName(r), Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: int(sessionLife / time.Second)})
+}
+
 // serveShell answers with the page for who has a code or the cookie, and says to everybody else how to open it.
 func (p *Page) serveShell(w http.ResponseWriter, r *http.Request) {
 	b := p.bundle()
@@ -170,16 +175,20 @@ func (p *Page) serveShell(w http.ResponseWriter, r *http.Request) {
 	// A code is for a window, not for a frame, and for one that the program sent here, unless this page moves.
 	site, dest := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Sec-Fetch-Dest")
 	byPage := site != "" && site != "none" && site != "same-origin"
-	if code := r.URL.Query().Get("code"); code != "" && (dest == "" || dest == "document") && r.Method == http.MethodGet {
+	code := r.URL.Query().Get("code")
+	if code != "" && (dest == "" || dest == "document") && r.Method == http.MethodGet {
 		cookie, token, ok := p.sessions.redeem(code, cookie(r), byPage)
 		if ok {
-			http.SetCookie(w, &http.Cookie{Name: cookieName(r), Value: cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: int(sessionLife / time.Second)})
+			keepCookie(w, r, cookie)
 			view.In, view.Token = true, token
 		}
 		view.Spent = !ok
 	}
 	if !view.In && p.sessions.known(cookie(r)) {
 		view.In = true
+		if code == "" {
+			keepCookie(w, r, cookie(r))
+		}
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	if !view.In {
@@ -291,8 +300,11 @@ func (p *Page) do(ctx context.Context, action Action, args json.RawMessage, cook
 		}
 		return Message{"The history is deleted."}, nil
 	case ActionForgetBrowsers:
-		p.sessions.forgetOthers(cookie)
+		err := p.sessions.forgetOthers(cookie)
 		p.Disconnect() // this browser comes back by itself
+		if err != nil {
+			return nil, err
+		}
 		return Message{"Only this browser is let in now."}, nil
 	}
 	return p.config.App.Do(ctx, action, args)

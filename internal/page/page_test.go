@@ -107,6 +107,29 @@ func TestACodeOpensThePageOnceAndItsCookieIsForThisBrowserOnly(t *testing.T) {
 	}
 }
 
+// TestACookieIsKeptFromItsLastUseOn: the browser must not drop it 30 days after the code.
+func TestACookieIsKeptFromItsLastUseOn(t *testing.T) {
+	f := start(t)
+	b := enter(t, f)
+	resp, _ := b.ask("GET", "/", "", "Accept", "text/html")
+	if got := resp.Cookies(); len(got) != 1 || got[0].Value != b.cookie.Value || got[0].MaxAge != int(sessionLife/time.Second) || !got[0].HttpOnly {
+		t.Errorf("the page brings %v", got)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	req, _ := http.NewRequestWithContext(ctx, "GET", b.root+"/page/api/events", nil)
+	req.AddCookie(b.cookie)
+	req.Header.Set("X-Page-Token", b.token)
+	stream, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Body.Close()
+	if got := stream.Cookies(); stream.StatusCode != 200 || len(got) != 1 || got[0].Value != b.cookie.Value || got[0].MaxAge != int(sessionLife/time.Second) {
+		t.Errorf("the stream brings %d %v", stream.StatusCode, got)
+	}
+}
+
 func TestACodeEndsAfterThirtySecondsAndASessionWhenItIsNotUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSessions(time.Now, "")

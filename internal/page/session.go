@@ -5,6 +5,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -158,16 +161,30 @@ func (s *sessions) note(cookie secret) {
 	os.Chtimes(s.file(cookie), o.used, o.used) //nolint:errcheck // see sessions
 }
 
-// forgetOthers ends all sessions but that of a cookie.
-func (s *sessions) forgetOthers(cookie string) {
+// forgetOthers ends all sessions but that of a cookie, those too that only the folder knows: another program may have
+// written them. The error says that some are left there.
+func (s *sessions) forgetOthers(cookie string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for c := range s.open {
-		if c != hash(cookie) {
-			s.end(c)
+	kept := hash(cookie)
+	maps.DeleteFunc(s.open, func(c secret, _ *session) bool { return c != kept })
+	clear(s.codes)
+	if s.folder == "" {
+		return nil
+	}
+	entries, err := os.ReadDir(s.folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		if path := filepath.Join(s.folder, e.Name()); path != s.file(kept) {
+			err = errors.Join(err, os.Remove(path))
 		}
 	}
-	clear(s.codes)
+	if err != nil {
+		return fmt.Errorf("some browsers would be let in again after a restart. Delete the folder %s: %w", s.folder, err)
+	}
+	return nil
 }
 
 // tidy ends the sessions that nobody used for long, and then the oldest until no more than most are left.

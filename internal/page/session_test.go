@@ -106,7 +106,10 @@ func TestABrowserHasOneSessionAndOthersCanBeForgotten(t *testing.T) {
 	}
 	other, otherToken := letIn(t, s)
 	waiting := s.newCode(false)
-	s.forgetOthers(mine)
+	letIn(t, newSessions(time.Now, folder)) // by another program with this folder
+	if err := s.forgetOthers(mine); err != nil {
+		t.Error(err)
+	}
 	if _, _, ok := s.redeem(waiting, "", false); ok {
 		t.Error("a link that is under way lets somebody in")
 	}
@@ -114,6 +117,15 @@ func TestABrowserHasOneSessionAndOthersCanBeForgotten(t *testing.T) {
 		if s.check(other, otherToken) || !s.check(mine, token) {
 			t.Error("the wrong one was forgotten")
 		}
+		if len(s.open) != 1 {
+			t.Errorf("%d browsers are let in", len(s.open))
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(folder, "held", "x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.forgetOthers(mine); err == nil || !strings.Contains(err.Error(), "Delete the folder "+folder) {
+		t.Errorf("what can't be forgotten is told as %v", err)
 	}
 }
 
@@ -152,7 +164,7 @@ func TestAFolderThatCannotBeWrittenCostsNoSession(t *testing.T) {
 		if !s.check(cookie, token) {
 			t.Error("the browser is not let in")
 		}
-		s.forgetOthers("")
+		s.forgetOthers("") //nolint:errcheck // there is no folder to forget in
 		if s.check(cookie, token) {
 			t.Error("it is not forgotten")
 		}
