@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,6 +16,12 @@ import (
 
 // openChromium starts a headless Chromium, for at most 90 seconds. It ends with the test.
 func openChromium(t *testing.T) context.Context {
+	t.Helper()
+	return openChromiumAs(t, uint32(os.Getuid()))
+}
+
+// openChromiumAs starts it for another user of the machine.
+func openChromiumAs(t *testing.T, user uint32) context.Context {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
@@ -25,7 +32,16 @@ func openChromium(t *testing.T) context.Context {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(profile) })
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.UserDataDir(profile),
+	another := chromedp.ModifyCmdFunc(func(cmd *exec.Cmd) {
+		if user != uint32(os.Getuid()) {
+			cmd.Env = append(os.Environ(), "HOME="+profile, "XDG_RUNTIME_DIR="+profile)
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
+		}
+	})
+	if err := os.Chown(profile, int(user), -1); err != nil {
+		t.Fatal(err)
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:], another, chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.UserDataDir(profile),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("proxy-server", "direct://"))
 	ctx, end := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(end)

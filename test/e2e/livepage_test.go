@@ -331,3 +331,31 @@ func TestAUserGoesThroughThePage(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestAnotherUserOfTheMachineGetsNothing, not even with the code of a link: that stays good for the user it was made for.
+func TestAnotherUserOfTheMachineGetsNothing(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can be another user")
+	}
+	p, _ := startSignedIn(t)
+	writeFile(t, filepath.Join(p.home, ".config", "codex-proxy", "settings.json"), []byte(`{"first-start-done":true}`))
+	out, code := command(t, p.home, at(p.backend), "open", "--print")
+	if code != 0 {
+		t.Fatalf("open: %d %s", code, out)
+	}
+	address := strings.TrimSpace(out)
+	const somebody = 65534
+	other := &tab{t, openChromiumAs(t, somebody)}
+	other.run(chromedp.Navigate(address))
+	var text string
+	other.run(chromedp.Evaluate("document.documentElement.innerText", &text))
+	if !strings.Contains(text, "another user") || strings.Contains(text, "demo@example.com") {
+		t.Errorf("another user's browser shows %q", text)
+	}
+	b := &tab{t, openChromium(t)}
+	b.run(chromedp.Navigate(address))
+	b.shows("Running at")
+	if err := p.stop(); err != nil {
+		t.Error(err)
+	}
+}
