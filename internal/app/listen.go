@@ -26,6 +26,11 @@ func (a *App) Start(port int) error {
 func (a *App) start(port int, keep func(Saved)) error {
 	a.power.Lock()
 	defer a.power.Unlock()
+	return a.powerOn(port, keep)
+}
+
+// powerOn is called with power held.
+func (a *App) powerOn(port int, keep func(Saved)) error {
 	a.endPause()
 	if err := a.listen(port); err != nil {
 		return err
@@ -68,10 +73,22 @@ func (a *App) Pause(d time.Duration) error {
 	a.service.Stop()
 	a.mu.Lock()
 	a.pausedUntil = time.Now().Add(d)
-	a.pause = time.AfterFunc(d, func() { a.Start(0) }) //nolint:errcheck // the state says why not
+	a.pause = time.AfterFunc(d, a.resume)
 	a.mu.Unlock()
 	a.changed(false)
 	return nil
+}
+
+// resume ends a pause whose time is over, unless the user has ended it meanwhile.
+func (a *App) resume() {
+	a.power.Lock()
+	defer a.power.Unlock()
+	a.mu.Lock()
+	over := a.pause != nil && !time.Now().Before(a.pausedUntil)
+	a.mu.Unlock()
+	if over {
+		a.powerOn(0, func(Saved) {}) //nolint:errcheck // the state says why not
+	}
 }
 
 func (a *App) endPause() {
