@@ -464,8 +464,11 @@ func TestASettingIsChangedAndOneFromAFlagIsNot(t *testing.T) {
 		if err := json.Unmarshal(args, &a); err != nil {
 			return nil, err
 		}
-		if string(a.Value) == "1" {
+		switch string(a.Value) {
+		case "1":
 			return nil, fmt.Errorf("Port 1 can't be used. Choose one from 1024 to 65535") //nolint:staticcheck // a sentence for the user
+		case `["short"]`:
+			return nil, fmt.Errorf("An API key is too short. Use 16 characters or more") //nolint:staticcheck // a sentence for the user
 		}
 		f.app.update(func(s *Snapshot) {
 			for i := range s.Settings {
@@ -498,6 +501,9 @@ func TestASettingIsChangedAndOneFromAFlagIsNot(t *testing.T) {
 	c.until("document.querySelector('#set-strict').checked")
 	typed("#set-aliases", "a=b\rc=d")
 	c.run(chromedp.Blur("#set-aliases", chromedp.ByQuery))
+	typed("#set-api-key", "short")
+	c.shows(".notice.bad", "An API key is too short")
+	c.until("document.querySelector('#set-api-key').value === 'short'") // what was typed can't be seen, so it is not to be typed again
 	typed("#set-api-key", "first, second")
 	c.until("document.querySelector('#set-api-key').value === '' && document.querySelector('#set-api-key').type === 'password'")
 	c.lacks("body", "second")

@@ -139,7 +139,8 @@ function Control({ setting: x, id, help, fixed, save }) {
     typing.current = false;
     if (draft === value) return;
     const typed = x.kind === 'number' ? Number(draft) : x.kind === 'list' ? draft.split(x.secret ? ',' : '\n').map((l) => l.trim()).filter(Boolean) : draft.trim();
-    if (!(await save(typed)) || x.secret) setDraft(value);
+    const saved = await save(typed);
+    if (x.secret ? saved : !saved) setDraft(value); // a secret that was refused is mended where it stands
   };
   const keys = (e) => {
     if (e.key === 'Escape') {
