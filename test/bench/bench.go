@@ -147,7 +147,7 @@ func (p *parts) firstOverLink(text string) (time.Duration, error) {
 		return 0, err
 	}
 	defer proxy.stop()
-	t := targets(p.said.Tokens)[1]
+	t := targets(p.said.Tokens)[responses]
 	body := t.body(fast(3, 20, "0"), "", true)
 	body = strings.Replace(body, `"input":[`, `"input":[`+fmt.Sprintf(upItem, text)+",", 1)
 	var all []time.Duration
@@ -169,15 +169,11 @@ func (p *parts) measure(r *report, overTLS bool, rounds int) error {
 		most = map[string]float64{"/v1/responses": 1.05, "/v1/chat/completions": 1.25, "/v1/messages": 1.5, "/api/chat": 1.5}
 	}
 	r.say("\n## %s", title)
-	plain, err := p.reference()
+	plain, ours, err := p.pair()
 	if err != nil {
 		return err
 	}
 	defer plain.stop()
-	ours, err := p.ours()
-	if err != nil {
-		return err
-	}
 	defer ours.stop()
 	all := targets(p.said.Tokens)
 	of := func(t *target) *process {
@@ -298,7 +294,7 @@ func (p *parts) measure(r *report, overTLS bool, rounds int) error {
 		}
 		r.table("a conversation of "+c.name+": CPU a request", "ms", all, bodies, nil)
 		if c.size > 1<<20 {
-			raw := []byte(all[1].body("x", history, true))
+			raw := []byte(all[responses].body("x", history, true))
 			begin := time.Now()
 			for range 5 {
 				json.Valid(raw)
@@ -333,7 +329,7 @@ func (p *parts) memories(r *report, all []*target) error {
 	} {
 		peaks, settled := samples{}, map[string]string{}
 		for range 3 {
-			for _, t := range all[:3] {
+			for _, t := range all[:chat+1] {
 				proxy, err := fresh(t)
 				if err != nil {
 					return err
@@ -353,13 +349,13 @@ func (p *parts) memories(r *report, all []*target) error {
 				proxy.stop()
 			}
 		}
-		for _, t := range all[1:3] {
+		for _, t := range all[responses : chat+1] {
 			if most, _ := peaks.of(t); c.limit > 0 && most > c.limit {
 				r.missed = append(r.missed, fmt.Sprintf("%s, %s: %.0f MB, not %.0f", c.title, t.name, most, c.limit))
 			}
 		}
 		r.table(c.title, "MB", all, peaks, c.most)
-		for _, t := range all[1:3] {
+		for _, t := range all[responses : chat+1] {
 			if text := settled[t.name]; text != "" {
 				r.say("\n%s", text)
 			}
@@ -389,7 +385,7 @@ func (p *parts) memories(r *report, all []*target) error {
 	}
 	history := samples{}
 	for range 5 {
-		for _, t := range all[:2] {
+		for _, t := range all[:responses+1] {
 			path := p.binary
 			if t == all[reference] {
 				path = p.self
@@ -402,7 +398,7 @@ func (p *parts) memories(r *report, all []*target) error {
 		}
 	}
 	r.say("\n| the program | | at most |\n| --- | --- | --- |")
-	begin, _ := history.of(all[1])
+	begin, _ := history.of(all[responses])
 	anchor, _ := history.of(all[reference])
 	r.verdict("from start to /health", begin, 15, "ms", fmt.Sprintf(" (ReverseProxy %.0f)", anchor))
 	for _, c := range []struct {

@@ -78,7 +78,13 @@ func targets(tokens fakebackend.Tokens) []*target {
 	}
 }
 
-const reference = 0 // its index
+// Where the targets are that are named.
+const (
+	reference = iota
+	responses
+	chat
+	messages
+)
 
 // isReference reports whether it is a ReverseProxy, which cuts some answers that are short.
 func (t *target) isReference() bool { return t.name == t.beside }

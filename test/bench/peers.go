@@ -38,13 +38,13 @@ const overChat = "ReverseProxy, chat completions"
 
 // peers are those that the npm registry has whole, and that stream answers as they come from it.
 func peers(all []*target) []peer {
-	messages := *all[3]
-	messages.name, messages.beside = "Claude Code Router 2.0.0, /v1/messages", overChat
-	messages.header = http.Header{"Anthropic-Version": {"2023-06-01"}, "Content-Type": {"application/json"}}
+	row := *all[messages]
+	row.name, row.beside = "Claude Code Router 2.0.0, /v1/messages", overChat
+	row.header = http.Header{"Anthropic-Version": {"2023-06-01"}, "Content-Type": {"application/json"}}
 	return []peer{{
 		name: "Claude Code Router 2.0.0", install: "@musistudio/claude-code-router@2.0.0",
 		command: []string{"node", "node_modules/@musistudio/claude-code-router/dist/cli.js", "start"},
-		ready:   "Loaded JSON config", configure: configureCCR, target: &messages,
+		ready:   "Loaded JSON config", configure: configureCCR, target: &row,
 	}}
 }
 
@@ -120,7 +120,7 @@ func (p *peer) start(folder, upstream string) (*process, error) {
 
 // chatTarget is the reference for who speaks chat completions to the backend.
 func chatTarget(all []*target) *target {
-	return &target{overChat, chatPath, http.Header{"Content-Type": {"application/json"}}, `"content":"w`, all[2].body, overChat}
+	return &target{overChat, chatPath, http.Header{"Content-Type": {"application/json"}}, `"content":"w`, all[chat].body, overChat}
 }
 
 // row is one line of the tables: a way through a program that runs.
@@ -150,18 +150,14 @@ func comparePeers(binary, write string, rounds int) error {
 		return err
 	}
 	defer p.stop()
-	plain, err := p.reference()
+	plain, ours, err := p.pair()
 	if err != nil {
 		return err
 	}
 	defer plain.stop()
-	ours, err := p.ours()
-	if err != nil {
-		return err
-	}
 	defer ours.stop()
 	all := targets(p.said.Tokens)
-	rows := []row{{all[reference], plain}, {all[1], ours}, {all[2], ours}, {all[3], ours}, {chatTarget(all), plain}}
+	rows := []row{{all[reference], plain}, {all[responses], ours}, {all[chat], ours}, {all[messages], ours}, {chatTarget(all), plain}}
 	measured := 0
 	for i, other := range peers(all) {
 		home := filepath.Join(folder, fmt.Sprint(i))

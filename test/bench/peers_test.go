@@ -18,7 +18,7 @@ import (
 
 func TestRatiosAreToTheRowBesideRoundByRound(t *testing.T) {
 	all := targets(fakebackend.Tokens{})
-	ours, other := all[3], peers(all)[0].target
+	ours, other := all[messages], peers(all)[0].target
 	s := samples{direct: {2, 4, 1}, overChat: {10, 0, 5}, ours.name: {4, 4, 4}, other.name: {30, 30, 10}}
 	if median, ratios := s.of(ours); median != 4 || !slices.Equal(ratios, []float64{1, 2, 4}) {
 		t.Errorf("ours: %v %v", median, ratios)

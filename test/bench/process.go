@@ -4,7 +4,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"crypto/tls"
 	"encoding/json"
 	"encoding/pem"
@@ -119,18 +118,21 @@ func (p *process) stop() {
 	p.cmd.Wait()         //nolint:errcheck // killed
 }
 
-const clockTick = 100 // a second, in /proc/PID/stat on Linux
-
-// cpu is the time used so far.
+// cpu is the time used so far, by all threads. Source: man 5 proc_pid_schedstat, whose first figure is in nanoseconds, where
+// /proc/PID/stat counts hundredths of a second.
 func (p *process) cpu() time.Duration {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.cmd.Process.Pid))
 	if err != nil {
 		return 0
 	}
-	fields := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+2:]))
-	user, _ := strconv.Atoi(fields[11])
-	system, _ := strconv.Atoi(fields[12])
-	return time.Duration(user+system) * time.Second / clockTick
+	var used time.Duration
+	for _, file := range threads {
+		raw, _ := os.ReadFile(file) // a thread may have ended
+		first, _, _ := strings.Cut(string(raw), " ")
+		ns, _ := strconv.ParseInt(first, 10, 64)
+		used += time.Duration(ns)
+	}
+	return used
 }
 
 // memory is the resident set now and the most that it was, in MB.
@@ -218,6 +220,18 @@ func (p *parts) ours(more ...string) (*process, error) {
 func (p *parts) reference() (*process, error) {
 	proxy, _, err := spawn(p.self, []string{"-reverse-proxy", p.said.URL}, p.env, strings.TrimSpace)
 	return proxy, err
+}
+
+// pair starts both.
+func (p *parts) pair() (plain, ours *process, err error) {
+	if plain, err = p.reference(); err != nil {
+		return nil, nil, err
+	}
+	if ours, err = p.ours(); err != nil {
+		plain.stop()
+		return nil, nil, err
+	}
+	return plain, ours, nil
 }
 
 // startTime is the time from the start of a process to its answer of /health.
