@@ -85,7 +85,7 @@ func (c *claim) release() {
 
 // readAll reads to the end and claims what that takes, growing with what comes. At most limit bytes are read; more is
 // an *http.MaxBytesError. size is what the sender says that there is, 0 or less for nothing: it is believed
-// when a quarter of it has come.
+// when a sixteenth of it has come, since each growth is a copy.
 func (c *claim) readAll(r io.Reader, limit, size int) ([]byte, error) {
 	if err := c.grow(bodyFirst); err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func (c *claim) readAll(r io.Reader, limit, size int) ([]byte, error) {
 			}
 			bigger := 2 * cap(buf)
 			if size > len(buf) {
-				bigger = min(2*bigger, size+1)
+				bigger = min(8*bigger, size+1)
 			}
 			bigger = min(bigger, limit+1)
 			if err := c.grow(int64(bigger - cap(buf))); err != nil {

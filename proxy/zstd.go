@@ -9,11 +9,15 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
+// packWindow is how far back, in bytes, the packer looks for what it has seen: twice as much packs source code by 0.2 % better
+// and takes a quarter longer.
+const packWindow = 512 << 10
+
 // zstdPacker returns what packs request bodies, which come in pieces, on their way up. It is safe for concurrent use, and
 // what it needs for it is given back with the next garbage.
 func zstdPacker() func(body [][]byte) []byte {
 	idle := sync.Pool{New: func() any {
-		w, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true))
+		w, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(packWindow), zstd.WithLowerEncoderMem(true))
 		if err != nil {
 			panic(err) // the options are constant
 		}

@@ -139,7 +139,7 @@ func readMessages(v json.RawMessage) ([]message, bool) {
 // readBlocks reads a content: a text, or a list of blocks.
 func readBlocks(raw json.RawMessage) ([]inputBlock, error) {
 	if rawjson.IsString(raw) {
-		return []inputBlock{{kind: "text", text: rawjson.NotEmpty(rawjson.String(raw))}}, nil
+		return []inputBlock{{kind: "text", text: rawjson.NotEmpty(raw)}}, nil
 	}
 	list, ok := rawjson.Elements(raw)
 	blocks := make([]inputBlock, len(list))
@@ -179,7 +179,7 @@ func (b *inputBlock) read(object json.RawMessage) bool {
 		case "data":
 			text = &b.data
 		case "text":
-			b.text, right = rawjson.NotEmpty(rawjson.String(value)), rawjson.IsString(value)
+			b.text, right = rawjson.NotEmpty(value), rawjson.IsString(value)
 		case "source":
 			b.source = &source{}
 			right = json.Unmarshal(value, b.source) == nil

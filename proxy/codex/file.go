@@ -90,9 +90,6 @@ func DataURL(kind, data string) (url string, ok bool) {
 // fixFiles checks the files and pictures of an item, where path is, in the fields that may hold some. What needs no change
 // stays as it came.
 func fixFiles(item json.RawMessage, path string) (json.RawMessage, error) {
-	if !bytes.Contains(item, []byte(`"input_file"`)) && !bytes.Contains(item, []byte(`"file_id"`)) {
-		return item, nil
-	}
 	for _, field := range []string{"content", "output"} {
 		list := gjson.GetBytes(item, field)
 		if !list.IsArray() {

@@ -63,8 +63,10 @@ func (r *Request) normalizeInput() error {
 		if err != nil {
 			return Invalid("input", "input[%d] can't be read", i)
 		}
-		if item, err = fixFiles(item, "input["+strconv.Itoa(i)+"]"); err != nil {
-			return err
+		if heads[i].files {
+			if item, err = fixFiles(item, "input["+strconv.Itoa(i)+"]"); err != nil {
+				return err
+			}
 		}
 		out = append(out, item)
 		if output := outputKinds[kind]; output != "" && !answered[id] {
@@ -85,9 +87,10 @@ type itemHead struct {
 	kind, role, callID string
 	id                 bool // it has one
 	sealed             bool // it has encrypted content
+	files, breakpoints bool // there may be some in its parts
 }
 
-// headOf reads it in one go over the item.
+// headOf reads it.
 func headOf(item json.RawMessage) (h itemHead) {
 	rawjson.Each(item, func(name string, value json.RawMessage) bool {
 		switch name {
@@ -101,6 +104,15 @@ func headOf(item json.RawMessage) (h itemHead) {
 			h.id = true
 		case "encrypted_content":
 			h.sealed = rawjson.IsString(value) && len(value) > 2
+		}
+		return true
+	})
+	rawjson.Strings(item, func(s []byte) bool {
+		switch string(s) {
+		case `"input_file"`, `"file_id"`:
+			h.files = true
+		case `"prompt_cache_breakpoint"`:
+			h.breakpoints = true
 		}
 		return true
 	})
@@ -129,7 +141,7 @@ func fixItem(item json.RawMessage, head itemHead) (json.RawMessage, error) {
 	if len(head.callID) > maxCallID {
 		edit("call_id", shortID(head.callID))
 	}
-	if bytes.Contains(item, []byte("_cache_breakpoint")) {
+	if head.breakpoints {
 		if parts, changed := withoutBreakpoints(gjson.GetBytes(item, "content").Array()); changed && err == nil {
 			item, err = sjson.SetRawBytes(bytes.Clone(item), "content", parts)
 		}

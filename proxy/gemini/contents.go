@@ -30,14 +30,14 @@ type converter struct {
 
 // convert turns the contents into items.
 func (r *request) convert(cache *codex.ReasoningCache, model string) error {
-	contents := r.contents.Array()
+	contents := elements(r.contents)
 	if len(contents) == 0 {
 		return codex.Invalid("contents", "contents is missing or empty. Send at least one content")
 	}
 	c := converter{r: r, cache: cache, model: model, waiting: codex.NewUnanswered()}
 	for i, content := range contents {
-		role := strings.ToLower(field(content, "role").String())
-		for j, p := range parts(content) {
+		parts, role := partsOf(content)
+		for j, p := range parts {
 			err := c.part(role, p)
 			if e, ok := err.(*codex.Error); ok { //nolint:errorlint // made right here
 				return codex.Invalid("contents", "contents[%d].parts[%d]: %s", i, j, e.Message)
@@ -261,10 +261,10 @@ func resultText(response gjson.Result) string {
 
 // stringOf is a value that should be a string as one.
 func stringOf(value json.RawMessage) json.RawMessage {
-	if !rawjson.IsString(value) {
-		return reply.Encode(gjson.Parse(rawjson.View(value)).String())
+	if rawjson.IsString(value) {
+		return value
 	}
-	return rawjson.String(value)
+	return reply.Encode(gjson.Parse(rawjson.View(value)).String())
 }
 
 func inputText(text string) json.RawMessage {

@@ -35,7 +35,8 @@ type request struct {
 var params = map[string]func(*request, json.RawMessage) error{
 	"contents": func(r *request, v json.RawMessage) error { r.contents = gjson.Parse(rawjson.View(v)); return nil },
 	"systemInstruction": func(r *request, v json.RawMessage) error {
-		r.Instructions = joinText(parts(gjson.ParseBytes(v)))
+		parts, _ := partsOf(gjson.ParseBytes(v))
+		r.Instructions = joinText(parts)
 		return nil
 	},
 	"tools":            (*request).takeTools,
@@ -145,16 +146,33 @@ func field(object gjson.Result, name string) (found gjson.Result) {
 	return found
 }
 
-// parts are those of a content, which may also be a string.
-func parts(content gjson.Result) []gjson.Result {
+// partsOf are those of a content, which may also be a string, and whose they are.
+func partsOf(content gjson.Result) (parts []gjson.Result, role string) {
 	if content.Type == gjson.String {
-		return []gjson.Result{gjson.Parse(`{"text":` + content.Raw + `}`)}
+		return []gjson.Result{gjson.Parse(`{"text":` + content.Raw + `}`)}, ""
 	}
-	list := field(content, "parts")
-	if list.IsObject() {
-		return []gjson.Result{list}
+	each(content, func(name string, v gjson.Result) {
+		switch name {
+		case "parts":
+			parts = elements(v)
+		case "role":
+			role = strings.ToLower(v.String())
+		}
+	})
+	return parts, role
+}
+
+// elements are those of a list; anything else is a list of itself.
+func elements(list gjson.Result) []gjson.Result {
+	if !list.IsArray() {
+		return list.Array()
 	}
-	return list.Array()
+	values, _ := rawjson.Elements(rawjson.Raw(list.Raw))
+	out := make([]gjson.Result, len(values))
+	for i, v := range values {
+		out[i] = gjson.Parse(rawjson.View(v))
+	}
+	return out
 }
 
 func joinText(parts []gjson.Result) string {

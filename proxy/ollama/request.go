@@ -63,7 +63,7 @@ func readMessages(v json.RawMessage) ([]message, bool) {
 			case "name":
 				text = &m.name
 			case "content":
-				m.content, ok = rawjson.NotEmpty(rawjson.String(value)), rawjson.IsString(value)
+				m.content, ok = rawjson.NotEmpty(value), rawjson.IsString(value)
 			case "images":
 				ok = json.Unmarshal(value, &m.images) == nil
 			case "tool_calls":

@@ -257,7 +257,7 @@ func (c *chatRequest) assistant(m chatMessage, index int, cache *codex.Reasoning
 		return err
 	}
 	if text == nil && m.refusal != nil {
-		text = rawjson.NotEmpty(rawjson.String(m.refusal))
+		text = rawjson.NotEmpty(m.refusal)
 	}
 	var calls []json.RawMessage
 	first := ""
@@ -303,7 +303,7 @@ func stringOf(v gjson.Result) json.RawMessage {
 	if v.Type != gjson.String {
 		return encode(v.String())
 	}
-	return rawjson.String(json.RawMessage(v.Raw))
+	return json.RawMessage(v.Raw)
 }
 
 // arguments are those of a call; an empty object where there are none.
@@ -317,7 +317,7 @@ func arguments(v gjson.Result) gjson.Result {
 // textOrNone reports whether a value is a string, null or not there.
 func textOrNone(v gjson.Result) bool { return v.Type == gjson.String || v.Type == gjson.Null }
 
-// textOf is a string as rawjson.String has it; nil for an empty one and for null. ok is false for anything else.
+// textOf is a string; nil for an empty one and for null. ok is false for anything else.
 func textOf(value json.RawMessage) (text json.RawMessage, ok bool) {
 	switch {
 	case rawjson.IsNull(value):
@@ -325,7 +325,7 @@ func textOf(value json.RawMessage) (text json.RawMessage, ok bool) {
 	case !rawjson.IsString(value):
 		return nil, false
 	}
-	return rawjson.NotEmpty(rawjson.String(value)), true
+	return rawjson.NotEmpty(value), true
 }
 
 // contentPart is a part of a message in Chat Completions.
@@ -354,7 +354,7 @@ func readContent(raw json.RawMessage) (text json.RawMessage, parts []contentPart
 	case rawjson.IsNull(raw):
 		return nil, nil, nil
 	case rawjson.IsString(raw):
-		return rawjson.String(raw), nil, nil
+		return raw, nil, nil
 	}
 	list, ok := rawjson.Elements(raw)
 	if !ok {
@@ -461,7 +461,7 @@ func (p contentPart) input() (json.RawMessage, error) {
 		if !rawjson.IsString(url) || len(url) <= 2 {
 			return nil, codex.Invalid("image_url", "image_url must hold a url: a data: address, or https")
 		}
-		item := slices.Concat([]byte(`{"type":"input_image","image_url":`), rawjson.String(url))
+		item := slices.Concat([]byte(`{"type":"input_image","image_url":`), url)
 		if detail.Str != "" {
 			item = append(append(item, `,"detail":`...), encode(detail.Str)...)
 		}

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
-	"unicode/utf8"
 	"unsafe"
 
 	"github.com/tidwall/gjson"
@@ -17,35 +16,6 @@ func View(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // Raw is a string as bytes, which must not be written to.
 func Raw(s string) json.RawMessage { return unsafe.Slice(unsafe.StringData(s), len(s)) }
-
-// depthMost is how many values may stand in one another, as encoding/json takes it: gjson goes into each by a call, and a
-// stack that is too large ends the program.
-const depthMost = 10_000
-
-// Valid reports what [encoding/json.Valid] does, in a fifth of the time.
-func Valid(document []byte) bool {
-	if len(document) > depthMost && !shallow(document) {
-		return false
-	}
-	return gjson.ValidBytes(document)
-}
-
-func shallow(document []byte) bool {
-	depth := 0
-	for at := 0; at < len(document); at++ {
-		switch document[at] {
-		case '"':
-			at = stringEnd(document, at) - 1
-		case '{', '[':
-			if depth++; depth > depthMost {
-				return false
-			}
-		case '}', ']':
-			depth--
-		}
-	}
-	return true
-}
 
 // Get is the value at a path of gjson's, as gjson.GetBytes gives it, but for the copy.
 func Get(document []byte, path string) gjson.Result { return gjson.Get(View(document), path) }
@@ -99,6 +69,21 @@ func Elements(list []byte) ([]json.RawMessage, bool) {
 	return elements, true
 }
 
+// Strings calls f for each string in a value, with its quotation marks, names among them, until f returns false.
+func Strings(value []byte, f func(s []byte) bool) {
+	for at := 0; ; {
+		i := bytes.IndexByte(value[at:], '"')
+		if i < 0 {
+			return
+		}
+		begin := at + i
+		at = stringEnd(value, begin)
+		if !f(value[begin:at]) {
+			return
+		}
+	}
+}
+
 // IsString reports whether a value is a string.
 func IsString(value json.RawMessage) bool { return len(value) > 0 && value[0] == '"' }
 
@@ -107,23 +92,6 @@ func IsNull(value json.RawMessage) bool { return len(value) == 0 || string(value
 
 // Text is the text of a string; empty for another value.
 func Text(value json.RawMessage) string { return gjson.Parse(View(value)).Str }
-
-// String returns a string as JSON that other readers take, too: the same where it can be, without half characters, which
-// JSON can spell and text can't have.
-func String(s json.RawMessage) json.RawMessage {
-	if utf8.Valid(s) && !spellsHalves(s) {
-		return s
-	}
-	var text string
-	if json.Unmarshal(s, &text) != nil {
-		return json.RawMessage(`""`)
-	}
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	enc.Encode(text) //nolint:errcheck // a string
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
-}
 
 // NotEmpty is a string, or nil for an empty one.
 func NotEmpty(s json.RawMessage) json.RawMessage {
@@ -166,20 +134,6 @@ func AppendList(b []byte, values []json.RawMessage) []byte {
 		b = append(b, v...)
 	}
 	return append(b, ']')
-}
-
-// spellsHalves reports whether a string spells a character in two, or half of one.
-func spellsHalves(s []byte) bool {
-	for {
-		i := bytes.IndexByte(s, '\\')
-		if i < 0 || i+2 >= len(s) {
-			return false
-		}
-		if s[i+1] == 'u' && s[i+2]|0x20 == 'd' {
-			return true
-		}
-		s = s[i+2:]
-	}
 }
 
 // space is where, from at on, something else than white space is.

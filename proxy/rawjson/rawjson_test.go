@@ -1,8 +1,10 @@
 package rawjson
 
 import (
+	"bytes"
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,9 +24,20 @@ func FuzzAgainstEncodingJSON(f *testing.F) {
 		if Valid(document) != json.Valid(document) {
 			t.Fatalf("%q: valid %t, not %t", document, Valid(document), json.Valid(document))
 		}
-		if !json.Valid(document) || !utf8.Valid(document) { // of names that are no text there are none
+		clean, valid := Clean(document)
+		if valid != json.Valid(document) || !valid && string(clean) != string(document) {
+			t.Fatalf("%q: valid %t, clean %q", document, valid, clean)
+		}
+		if !valid {
 			return
 		}
+		if !utf8.Valid(clean) || !reflect.DeepEqual(meaning(t, document), meaning(t, clean)) {
+			t.Fatalf("%q: clean %q says something else", document, clean)
+		}
+		if again, _ := Clean(clean); string(again) != string(clean) {
+			t.Fatalf("%q: clean %q, and then %q", document, clean, again)
+		}
+		document = clean
 		var wantFields map[string]json.RawMessage
 		isObject := json.Unmarshal(document, &wantFields) == nil && wantFields != nil
 		fields, ok := Fields(document)
@@ -47,13 +60,17 @@ func FuzzAgainstEncodingJSON(f *testing.F) {
 				t.Errorf("element %d of %q: %q, not %q", i, document, got[i], want[i])
 			}
 		}
-		var text, again string
-		if json.Unmarshal(document, &text) == nil && document[0] == '"' && document[len(document)-1] == '"' {
-			if err := json.Unmarshal(String(document), &again); err != nil || again != text {
-				t.Errorf("string %q: %q %v, not %q", document, again, err, text)
-			}
-		}
 	})
+}
+
+// meaning is a document as encoding/json understands it.
+func meaning(t *testing.T, document []byte) (v any) {
+	dec := json.NewDecoder(bytes.NewReader(document))
+	dec.UseNumber() // of any size
+	if err := dec.Decode(&v); err != nil {
+		t.Fatalf("%q: %v", document, err)
+	}
+	return v
 }
 
 // TestDepthIsBounded: a document that is all brackets would take more stack than a program may have.
@@ -70,13 +87,19 @@ func TestDepthIsBounded(t *testing.T) {
 	}
 }
 
-func TestAStringIsTakenAsItIsWhereItCanBe(t *testing.T) {
+func TestADocumentIsTakenAsItIsWhereItCanBe(t *testing.T) {
 	for in, want := range map[string]string{
-		`"plain <&>"`: `"plain <&>"`, `"é\n\u00e9"`: `"é\n\u00e9"`, `"\ud83d"`: `"�"`, `"\ud83d\ude00"`: `"😀"`, "\"\xff\"": `"�"`,
+		`"plain <&>"`: "", `"é\n\u00e9"`: "", `"\ud83d\ude00"`: "", `["\\ud83d"]`: "", `"\ud83d"`: `"�"`, "\"\xff\"": `"�"`, `"\ude00\ud83d"`: `"��"`, `"\ud83d\u0041<"`: `"�A<"`,
+		`{"a\udc00":[1, "b", "c\ud800"] ,"d":"\ud83d\ude00"}`: `{"a�":[1, "b", "c�"] ,"d":"\ud83d\ude00"}`,
 	} {
-		if got := string(String(json.RawMessage(in))); got != want {
-			t.Errorf("%s: %s, not %s", in, got, want)
+		document := []byte(in)
+		got, valid := Clean(document)
+		if want == "" && &got[0] != &document[0] || want != "" && string(got) != want || !valid {
+			t.Errorf("%s: %s %t, not %s", in, got, valid, want)
 		}
+	}
+	if got, valid := Clean([]byte("[\"\xff")); valid || string(got) != "[\"\xff" {
+		t.Errorf("%q %t", got, valid)
 	}
 }
 
@@ -93,6 +116,37 @@ func TestNothingIsCopied(t *testing.T) {
 	}
 }
 
+func TestStringsAreFoundWhereverTheyStand(t *testing.T) {
+	var found []string
+	Strings([]byte(`{"a":["b\"c","",{"d\\":"\u0022"}],"e":1}`), func(s []byte) bool {
+		found = append(found, string(s))
+		return string(s) != `"\u0022"`
+	})
+	if want := []string{`"a"`, `"b\"c"`, `""`, `"d\\"`, `"\u0022"`}; !slices.Equal(found, want) {
+		t.Errorf("%q, not %q", found, want)
+	}
+	Strings([]byte(`[1]`), func([]byte) bool { t.Error("a string where there is none"); return true })
+}
+
+// TestSpecialBytesAreFoundAtAnyPlace looks at each byte at each place of eight.
+func TestSpecialBytesAreFoundAtAnyPlace(t *testing.T) {
+	for c := range 256 {
+		for place := range 20 {
+			text := []byte(strings.Repeat("\xff\x80 a", 5))
+			text[place] = byte(c)
+			want := len(text)
+			if c < ' ' || c == '"' || c == '\\' {
+				want = place
+			}
+			for from := range place + 1 {
+				if got := special(text, from); got != want {
+					t.Fatalf("%q from %d: %d, not %d", text, from, got, want)
+				}
+			}
+		}
+	}
+}
+
 // TestWorkIsLinear: what is quadratic takes minutes for a megabyte of marks, and what is linear some milliseconds.
 func TestWorkIsLinear(t *testing.T) {
 	begin := time.Now()
@@ -101,9 +155,9 @@ func TestWorkIsLinear(t *testing.T) {
 		if !json.Valid(document) {
 			t.Fatal("no JSON")
 		}
-		fields, _ := Fields(document)
-		list, _ := Elements(fields["a"])
-		String(list[0])
+		clean, _ := Clean(append(bytes.TrimSuffix(document, []byte(`"]}`)), "\xff\"]}"...))
+		fields, _ := Fields(clean)
+		Elements(fields["a"])
 	}
 	if took := time.Since(begin); took > 10*time.Second {
 		t.Errorf("it takes %s", took)

@@ -12,10 +12,11 @@ import (
 	"codex-proxy/proxy/rawjson"
 )
 
-// Object reads a request's body, which must be a JSON object. Its fields are parts of the body. The error is an *codex.Error.
+// Object reads a request's body, which must be a JSON object. Its fields are parts of the body, or of a copy in which all
+// strings are text. The error is an *codex.Error.
 func Object(body []byte) (map[string]json.RawMessage, error) {
-	if rawjson.Valid(body) {
-		if fields, ok := rawjson.Fields(body); ok {
+	if clean, valid := rawjson.Clean(body); valid {
+		if fields, ok := rawjson.Fields(clean); ok {
 			return fields, nil
 		}
 	}
