@@ -260,19 +260,13 @@ func (r *Request) Estimate() int64 {
 	size, n := len(r.Instructions)+len(r.Text), 0
 	for _, item := range r.Input {
 		size += len(item)
-		rawjson.Each(item, func(name string, value json.RawMessage) bool {
-			if name == "content" || name == "output" {
-				parts, _ := rawjson.Elements(value)
-				for _, part := range parts {
-					rawjson.Each(part, func(name string, value json.RawMessage) bool {
-						if name == "image_url" || name == "file_data" {
-							size -= len(value)
-							n++
-						}
-						return true
-					})
-				}
+		attachment := false // comes next
+		rawjson.Strings(item, func(s []byte) bool {
+			if attachment {
+				size -= len(s)
+				n++
 			}
+			attachment = !attachment && (string(s) == `"image_url"` || string(s) == `"file_data"`)
 			return true
 		})
 	}

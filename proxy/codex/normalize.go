@@ -36,6 +36,9 @@ func (r *Request) normalizeInput() error {
 		if len(item) == 0 || item[0] != '{' {
 			return Invalid("input", "input[%d] must be an object", i)
 		}
+		if heads[i].made = r.Translated && bytes.HasPrefix(item, []byte(messageHead)); heads[i].made {
+			continue
+		}
 		heads[i] = headOf(item)
 		switch kind, id := heads[i].kind, heads[i].callID; {
 		case outputKinds[kind] != "":
@@ -48,6 +51,9 @@ func (r *Request) normalizeInput() error {
 	for i, item := range r.Input {
 		kind, id := heads[i].kind, heads[i].callID
 		switch {
+		case heads[i].made:
+			out = append(out, item)
+			continue
 		case kind == "item_reference":
 			return Invalid("input", "input[%d] refers to an item by id, and the ChatGPT backend stores none. Send the item itself (in OpenAI's SDKs: store false)", i)
 		case kind == "reasoning":
@@ -84,6 +90,7 @@ func isOutput(kind string) bool {
 
 // itemHead is what decides about an item.
 type itemHead struct {
+	made               bool // by a translator: nothing else is known, and there is nothing to mend
 	kind, role, callID string
 	id                 bool // it has one
 	sealed             bool // it has encrypted content

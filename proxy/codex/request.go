@@ -33,6 +33,8 @@ type Request struct {
 	Text              json.RawMessage // verbosity and format
 	ClientMetadata    json.RawMessage
 
+	// Translated means that each message of Input was made by Message, MessageOf or MessageParts: there is nothing to mend in it.
+	Translated bool
 	// Native means that the caller is the Codex CLI itself: it speaks the backend's own dialect, so its items are
 	// passed as they are and it gets the backend's errors as they come.
 	Native bool
@@ -318,14 +320,17 @@ func MessageOf(role string, text json.RawMessage) json.RawMessage {
 		kind = "output_text"
 	}
 	b := make([]byte, 0, len(text)+100)
-	b = append(append(append(b, `{"type":"message","role":"`...), role...), `","content":[{"type":"`...)
+	b = append(append(append(b, messageHead...), role...), `","content":[{"type":"`...)
 	b = append(append(append(b, kind...), `","text":`...), text...)
 	return append(b, "}]}"...)
 }
 
+// messageHead is how an item of Message, MessageOf and MessageParts begins.
+const messageHead = `{"type":"message","role":"`
+
 // MessageParts is an input item with parts, which go up as they are.
 func MessageParts(role string, parts []json.RawMessage) json.RawMessage {
-	b := append(append([]byte(`{"type":"message","role":"`), role...), `","content":`...)
+	b := append(append([]byte(messageHead), role...), `","content":`...)
 	return append(rawjson.AppendList(b, parts), '}')
 }
 

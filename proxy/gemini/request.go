@@ -74,6 +74,7 @@ var configParams = map[string]func(*request, json.RawMessage) error{
 // parse reads a request's body. The address has named the model.
 func (h *Handler) parse(model string, body []byte) (*request, error) {
 	r := &request{names: codex.Names{}}
+	r.Translated = true
 	r.Model = model
 	fields, err := reply.Object(body)
 	if err == nil {

@@ -110,6 +110,7 @@ var params = map[string]func(*request, json.RawMessage) error{
 
 func (h *Handler) parse(body []byte, chat bool) (*request, error) {
 	r := &request{stream: true, names: codex.Names{}}
+	r.Translated = true
 	fields, err := reply.Object(body)
 	if err == nil {
 		err = reply.ReadParams(r, fields, params, r.Drop)

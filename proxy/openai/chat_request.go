@@ -135,6 +135,7 @@ func passed(name string) func(*chatRequest, json.RawMessage) error {
 // parseChat reads the request and builds the one for the backend. On an error the request is as far as it got.
 func (h *Handler) parseChat(body []byte) (*chatRequest, error) {
 	c := &chatRequest{choices: 1, names: codex.Names{}}
+	c.Translated = true
 	params, err := reply.Object(body)
 	if err == nil {
 		err = reply.ReadParams(c, params, chatParams, c.Drop)
