@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 
-	"github.com/tidwall/gjson"
 	"github.com/tidwall/sjson"
+
+	"codex-proxy/proxy/rawjson"
 )
 
 // Items collects the finished output items of an answer, since the event that ends it often comes with an empty list.
@@ -18,8 +19,8 @@ func (it *Items) Add(ev Event) {
 	if ev.Type != TypeItemDone {
 		return
 	}
-	if item := gjson.GetBytes(ev.Data, "item"); item.IsObject() {
-		it.items = append(it.items, json.RawMessage(item.Raw))
+	if item := rawjson.Get(ev.Data, "item"); item.IsObject() {
+		it.items = append(it.items, bytes.Clone(rawjson.Raw(item.Raw)))
 	}
 }
 
@@ -28,19 +29,21 @@ func (it *Items) All() []json.RawMessage { return it.items }
 
 // Complete returns the data of the event that ends an answer with its output filled in where it came empty.
 func (it *Items) Complete(data []byte) []byte {
-	if len(it.items) == 0 || len(gjson.GetBytes(data, "response.output").Array()) > 0 {
+	output := rawjson.Get(data, "response.output")
+	if came, _ := rawjson.Elements(rawjson.Raw(output.Raw)); len(it.items) == 0 || len(came) > 0 {
 		return data
 	}
-	b := bodyWriter{buf: []byte("[")}
-	for i, item := range it.items {
-		if i > 0 {
-			b.buf = append(b.buf, ',')
+	if output.Index == 0 { // there is none
+		out, err := sjson.SetRawBytes(bytes.Clone(data), "response.output", rawjson.AppendList(nil, it.items))
+		if err != nil {
+			return data
 		}
-		b.buf = append(b.buf, item...)
+		return out
 	}
-	out, err := sjson.SetRawBytes(bytes.Clone(data), "response.output", append(b.buf, ']'))
-	if err != nil {
-		return data
+	size := len(data)
+	for _, item := range it.items {
+		size += len(item) + 1
 	}
-	return out
+	out := append(make([]byte, 0, size), data[:output.Index]...)
+	return append(rawjson.AppendList(out, it.items), data[output.Index+len(output.Raw):]...)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -95,49 +96,54 @@ func (t *turn) complete(kind string, data []byte) []byte {
 	if t.req.Native || !response.IsObject() || response.Index == 0 {
 		return data
 	}
-	object := t.described([]byte(response.Raw), kind == codex.TypeCompleted)
-	out := make([]byte, 0, len(data)+len(object)-len(response.Raw))
-	out = append(append(out, data[:response.Index]...), object...)
+	out := append(make([]byte, 0, len(data)+1024), data[:response.Index]...)
+	out = t.describe(out, rawjson.Raw(response.Raw), kind == codex.TypeCompleted)
 	return append(out, data[response.Index+len(response.Raw):]...)
 }
 
-func (t *turn) described(object []byte, ended bool) []byte {
-	there := make([]bool, len(responseFields))
-	gjson.Parse(rawjson.View(object)).ForEach(func(name, _ gjson.Result) bool {
-		if i, known := fieldIndex[name.Str]; known {
-			there[i] = true
-		}
-		return true
-	})
+// describe adds a response object to out, with the fields that it lacks. The backend stores nothing and knows of no answer
+// before, whatever it says of that.
+func (t *turn) describe(out []byte, object json.RawMessage, ended bool) []byte {
 	if t.asked == nil {
 		for _, field := range responseFields {
 			t.asked = append(t.asked, given(field.value(t), "null"))
 		}
 	}
-	out := append(make([]byte, 0, len(object)+1024), object[:bytes.LastIndexByte(object, '}')]...)
-	for i, field := range responseFields {
-		if there[i] {
-			continue
-		}
-		value := t.asked[i]
-		if field.name == completedAt && ended {
-			value = now()
-		}
-		if out[len(out)-1] != '{' {
+	begin := len(out)
+	add := func(name string, value json.RawMessage) {
+		if len(out) == begin {
+			out = append(out, '{')
+		} else {
 			out = append(out, ',')
 		}
-		out = append(append(append(out, '"'), field.name...), '"', ':')
+		if strings.ContainsFunc(name, func(c rune) bool { return c < ' ' || c == '"' || c == '\\' }) {
+			out = append(append(out, encode(name)...), ':')
+		} else {
+			out = append(append(append(out, '"'), name...), `":`...)
+		}
 		out = append(out, value...)
 	}
-	out = append(out, '}')
-	// The backend stores nothing and knows of no answer before.
-	if there[fieldIndex["store"]] {
-		out, _ = sjson.SetBytes(out, "store", t.store)
+	there := make([]bool, len(responseFields))
+	rawjson.Each(object, func(name string, value json.RawMessage) bool {
+		if i, known := fieldIndex[name]; known {
+			there[i] = true
+			if name == "store" || name == "previous_response_id" && t.previous != "" {
+				value = t.asked[i]
+			}
+		}
+		add(name, value)
+		return true
+	})
+	for i, field := range responseFields {
+		switch {
+		case there[i]:
+		case field.name == completedAt && ended:
+			add(field.name, now())
+		default:
+			add(field.name, t.asked[i])
+		}
 	}
-	if there[fieldIndex["previous_response_id"]] && t.previous != "" {
-		out, _ = sjson.SetBytes(out, "previous_response_id", t.previous)
-	}
-	return out
+	return append(out, '}')
 }
 
 // toolsAsked are the tools of a request as a response tells them: a function's fields are all there.

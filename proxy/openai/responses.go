@@ -2,6 +2,7 @@
 package openai
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"maps"
@@ -12,6 +13,7 @@ import (
 	"github.com/tidwall/sjson"
 
 	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/rawjson"
 	"codex-proxy/proxy/reply"
 )
 
@@ -97,33 +99,25 @@ func readTurn(t *turn, params map[string]json.RawMessage, store storeScope) erro
 	return err
 }
 
-// remember keeps a finished answer, and returns its object as the caller gets it.
-func (h *Handler) remember(t *turn, items *codex.Items, data []byte) (object string) {
-	object = finalResponse(data)
-	if t.previous != "" {
-		if out, err := sjson.Set(object, "previous_response_id", t.previous); err == nil {
-			object = out
-		}
-	}
+// remember keeps a finished answer, if the caller may come back to it.
+func (h *Handler) remember(t *turn, items *codex.Items, object []byte) {
 	if t.store {
-		storeScope{ResponseStore: h.Store}.keep(t, items.All(), []byte(object))
+		storeScope{ResponseStore: h.Store}.keep(t, items.All(), object)
 	}
-	return object
 }
 
 func (h *Handler) streamResponses(w http.ResponseWriter, t *turn, s *codex.Stream, out reply.Outcome) reply.Outcome {
 	to := streamTo(w, t.req, s)
 	var items codex.Items
-	var pending []byte // events that were not sent yet
-	telling := false   // one of them says something: the status waits for the first that does
+	var held heldEvents
+	telling := false // one of them says something: the status waits for the first that does
 	events := 0
 	send := func(more bool) error {
-		if !telling && !to.Began() || len(pending) == 0 {
+		if !telling && !to.Began() {
+			held.keep()
 			return nil
 		}
-		err := to.Send(pending, more)
-		pending = pending[:0]
-		return err
+		return held.send(to, more)
 	}
 	s.BeforeWait(func() error { return send(false) })
 	for {
@@ -138,7 +132,7 @@ func (h *Handler) streamResponses(w http.ResponseWriter, t *turn, s *codex.Strea
 			if gone := send(true); gone != nil {
 				err = gone
 			}
-			return h.breakResponses(w, t.req, to, out, err, pending, events)
+			return h.breakResponses(w, t.req, to, out, err, bytes.Join(held, nil), events)
 		}
 		data := ev.Data
 		switch ev.Type {
@@ -158,18 +152,55 @@ func (h *Handler) streamResponses(w http.ResponseWriter, t *turn, s *codex.Strea
 		case codex.TypeCompleted, codex.TypeIncomplete:
 			out.Tokens = codex.TokensOf(ev)
 			data = t.complete(ev.Type, items.Complete(data))
-			h.remember(t, &items, data)
+			if t.store {
+				h.remember(t, &items, t.final(data))
+			}
 		case codex.TypeCreated, codex.TypeInProgress:
 			data = t.complete(ev.Type, data)
 		}
 		events++
 		if same(data, ev.Data) {
-			pending = append(pending, ev.Raw...)
+			held.add(ev.Raw)
 		} else {
-			pending = append(append(append(append(append(pending, "event: "...), ev.Type...), "\ndata: "...), data...), "\n\n"...)
+			held.add([]byte("event: " + ev.Type + "\ndata: "))
+			held.add(data)
+			held.add([]byte("\n\n"))
 		}
 		telling = telling || !ev.Prelude()
 	}
+}
+
+// heldEvents are events that were not sent yet. Those that came in one read, and need no change, are one piece: a part of what
+// was read, which is valid until the backend is waited for.
+type heldEvents [][]byte
+
+func (h *heldEvents) add(p []byte) {
+	if n := len(*h); n > 0 {
+		last := (*h)[n-1]
+		if longer := len(last) + len(p); cap(last) >= longer && same(last[len(last):longer], p) {
+			(*h)[n-1] = last[:longer]
+			return
+		}
+	}
+	*h = append(*h, p)
+}
+
+// keep has them outlive what was read.
+func (h *heldEvents) keep() {
+	if len(*h) > 0 {
+		*h = append((*h)[:0], bytes.Join(*h, nil))
+	}
+}
+
+// send sends them. With more set the last bytes may wait for what follows.
+func (h *heldEvents) send(to *reply.Stream, more bool) error {
+	for i, p := range *h {
+		if err := to.Send(p, more || i < len(*h)-1); err != nil {
+			return err
+		}
+	}
+	*h = (*h)[:0]
+	return nil
 }
 
 // same reports whether two slices are one.
@@ -223,22 +254,33 @@ func (h *Handler) bufferResponses(w http.ResponseWriter, t *turn, s *codex.Strea
 			out.Tokens = codex.TokensOf(ev)
 			reply.Announce(w.Header(), t.req.Dropped, s.Header)
 			w.Header().Set("Content-Type", "application/json")
-			_, err := w.Write([]byte(h.remember(t, &items, t.complete(ev.Type, items.Complete(ev.Data)))))
+			object := t.final(t.complete(ev.Type, items.Complete(ev.Data)))
+			h.remember(t, &items, object)
+			_, err := w.Write(object)
 			out.Gone = err != nil
 			return out
 		}
 	}
 }
 
-// finalResponse is the response object of the last event, with the fields that SDKs read filled in.
-func finalResponse(data []byte) string {
-	object := gjson.GetBytes(data, "response").Raw
-	for _, field := range []struct{ name, value string }{{"object", `"response"`}, {"output", `[]`}} {
-		if !gjson.Get(object, field.name).Exists() {
-			if out, err := sjson.SetRaw(object, field.name, field.value); err == nil {
-				object = out
-			}
+// final is the response object of the last event, with the fields that SDKs read filled in.
+func (t *turn) final(data []byte) []byte {
+	object := []byte(gjson.GetBytes(data, "response").Raw)
+	there := map[string]bool{}
+	rawjson.Each(object, func(name string, _ json.RawMessage) bool { there[name] = true; return true })
+	set := func(name, value string) {
+		if out, err := sjson.SetRawBytes(object, name, []byte(value)); err == nil {
+			object = out
 		}
+	}
+	if !there["object"] {
+		set("object", `"response"`)
+	}
+	if !there["output"] {
+		set("output", `[]`)
+	}
+	if t.previous != "" && t.req.Native { // else it is there
+		set("previous_response_id", string(encode(t.previous)))
 	}
 	return object
 }

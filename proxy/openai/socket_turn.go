@@ -126,7 +126,9 @@ func (k *socketSession) answer(m *socketTurn, t *turn, out *reply.Outcome) error
 		case codex.TypeCompleted, codex.TypeIncomplete:
 			out.Tokens = codex.TokensOf(ev)
 			data = t.complete(ev.Type, items.Complete(data))
-			k.store.keep(t, items.All(), []byte(k.h.remember(t, &items, data)))
+			object := t.final(data)
+			k.h.remember(t, &items, object)
+			k.store.keep(t, items.All(), object)
 		}
 		if err := k.write(m, data); err != nil {
 			return err
@@ -146,7 +148,7 @@ func (k *socketSession) unanswered(m *socketTurn, t *turn, out *reply.Outcome, i
 	}
 	object["status"], object["incomplete_details"] = "incomplete", map[string]string{"reason": "cancelled"}
 	data := t.complete(codex.TypeIncomplete, items.Complete(encode(map[string]any{"type": codex.TypeIncomplete, "sequence_number": n, "response": object})))
-	k.store.keep(t, items.All(), []byte(finalResponse(data)))
+	k.store.keep(t, items.All(), t.final(data))
 	return k.write(m, data)
 }
 
