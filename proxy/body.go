@@ -26,7 +26,7 @@ const (
 	// bodiesMost is the memory of all bodies and messages together that callers have sent and that are not answered yet,
 	// where Config says nothing else.
 	bodiesMost = 256 << 20
-	// bodyFirst is what is taken for a body before anything of it has come; from there it grows with what comes.
+	// bodyFirst is the most that is taken for a body before anything of it has come; from there it grows with what comes.
 	bodyFirst = 4 << 10
 	// zstdWindow is the largest window of a zstd body, which its sender chooses and the decoder allocates. Source: RFC
 	// 8878, 3.1.1.1.2 recommends that decoders take this much.
@@ -87,10 +87,14 @@ func (c *claim) release() {
 // an *http.MaxBytesError. size is what the sender says that there is, 0 or less for nothing: it is believed
 // when a sixteenth of it has come, since each growth is a copy.
 func (c *claim) readAll(r io.Reader, limit, size int) ([]byte, error) {
-	if err := c.grow(bodyFirst); err != nil {
+	first := bodyFirst
+	if size > 0 {
+		first = min(first, size+1)
+	}
+	if err := c.grow(int64(first)); err != nil {
 		return nil, err
 	}
-	buf := make([]byte, 0, bodyFirst)
+	buf := make([]byte, 0, first)
 	for {
 		if len(buf) == cap(buf) {
 			if len(buf) > limit {

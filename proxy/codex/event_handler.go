@@ -106,7 +106,11 @@ func (h *EventHandler) Event(ev Event) *End {
 			h.arguments(call, deltaOf(ev))
 		}
 	case TypeItemDone:
-		h.done(gjson.GetBytes(ev.Data, "output_index").Int(), gjson.GetBytes(ev.Data, "item"))
+		item := rawjson.Get(ev.Data, "item")
+		if !h.pieces || item.Get("type").Str != "message" { // else all of it was told already, and it is as long as the answer
+			item = gjson.Parse(strings.Clone(item.Raw))
+		}
+		h.done(rawjson.Get(ev.Data, "output_index").Int(), item)
 	case TypeCompleted, TypeIncomplete:
 		return h.end(ev)
 	}
@@ -179,7 +183,7 @@ func (h *EventHandler) done(index int64, item gjson.Result) {
 				h.refuse(part.Get("refusal").Raw)
 			}
 			if !h.annotated {
-				part.Get("annotations").ForEach(func(_, a gjson.Result) bool { h.annotate(a); return true })
+				part.Get("annotations").ForEach(func(_, a gjson.Result) bool { h.annotate(gjson.Parse(strings.Clone(a.Raw))); return true })
 			}
 		}
 		h.pieces, h.annotated = false, false
