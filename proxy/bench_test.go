@@ -5,10 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +20,7 @@ import (
 
 	"codex-proxy/creds"
 	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/reply"
 )
 
 // replay is a backend that answers each request with the same events.
@@ -134,17 +139,37 @@ func BenchmarkAnswer(b *testing.B) {
 	}
 }
 
-// history is a conversation of about so many bytes.
+// sourceCode is this program's.
+var sourceCode = sync.OnceValue(func() string {
+	var all strings.Builder
+	filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error { //nolint:errcheck // what can't be read is left out
+		if err == nil && d.Type().IsRegular() && strings.HasSuffix(path, ".go") {
+			raw, _ := os.ReadFile(path)
+			all.Write(raw)
+		}
+		return nil
+	})
+	return all.String()
+})
+
+// history is a conversation about source code of about so many bytes.
 func history(user, assistant string, size int) string {
-	text := strings.Repeat(`The quick \"brown\" fox, \u00e9t\u00e9.\n`, 100)
+	const turn = 3500
+	code := sourceCode()
 	var items []string
-	for n := 0; n < size; n += len(text) {
-		items = append(items, fmt.Sprintf([]string{user, assistant}[len(items)%2], text))
+	for at := 0; size > 0; at += turn {
+		if at+turn > len(code) {
+			at = 0
+		}
+		text := reply.Encode(strings.ToValidUTF8(code[at:at+turn], ""))
+		items = append(items, fmt.Sprintf([]string{user, assistant}[len(items)%2], text[1:len(text)-1]))
+		size -= len(text)
 	}
 	return strings.Join(append(items, fmt.Sprintf(user, "x")), ",")
 }
 
-// BenchmarkHistory is what a long conversation costs on its way up; "valid" is the reference, json.Valid of the same.
+// BenchmarkHistory is what a long conversation costs on its way up; "valid" is the reference, json.Valid of the same, and
+// "pack" the part that is for packing.
 func BenchmarkHistory(b *testing.B) {
 	for _, size := range []int{10 << 10, 1 << 20, 10 << 20} {
 		for _, d := range benchDialects {
@@ -154,6 +179,13 @@ func BenchmarkHistory(b *testing.B) {
 					b.SetBytes(int64(len(body)))
 					for b.Loop() {
 						json.Valid([]byte(body))
+					}
+				})
+				b.Run(fmt.Sprintf("pack/%dkB", size>>10), func(b *testing.B) {
+					pack := zstdPacker()
+					b.SetBytes(int64(len(body)))
+					for b.Loop() {
+						pack([][]byte{[]byte(body)})
 					}
 				})
 			}

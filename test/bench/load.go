@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 
 	"codex-proxy/internal/fakebackend"
 	"codex-proxy/proxy/codex"
+	"codex-proxy/proxy/reply"
 )
 
 // target is a way to the stand-in, in one dialect.
@@ -21,11 +23,11 @@ type target struct {
 	path   string
 	header http.Header
 	first  string // what the first token looks like
-	body   func(said, history string, stream bool) string
+	body   func(said string, history []string, stream bool) string
 	beside string // the row that its ratios are to
 }
 
-// user is one message in a dialect's words; said and history are the text of a JSON string.
+// user is one message in a dialect's words; what is said is the text of a JSON string.
 const (
 	upItem   = `{"type":"message","role":"user","content":[{"type":"input_text","text":"%s"}]}`
 	upAnswer = `{"type":"message","role":"assistant","content":[{"type":"output_text","text":"%s"}]}`
@@ -33,19 +35,31 @@ const (
 	answered = `{"role":"assistant","content":"%s"}`
 )
 
-// sentence is text of a history, as it stands in JSON.
-const sentence = `The quick \"brown\" fox.\n`
-
-// conversation is a history of sentences, in turns, and then what is said.
-func conversation(user, assistant, said, history string) string {
-	const piece = 150 * len(sentence)
+// conversation is a history in turns, and then what is said.
+func conversation(user, assistant, said string, history []string) string {
 	var items []string
-	for i := 0; len(history) > 0; i++ {
-		n := min(piece, len(history))
-		items = append(items, fmt.Sprintf([]string{user, assistant}[i%2], history[:n]))
-		history = history[n:]
+	for i, text := range history {
+		items = append(items, fmt.Sprintf([]string{user, assistant}[i%2], text))
 	}
 	return strings.Join(append(items, fmt.Sprintf(user, said)), ",")
+}
+
+// turnsOf are the turns of a conversation about source code, as JSON has them, of so many bytes together.
+func turnsOf(code string, size int) (turns []string) {
+	const turn = 3500 // bytes, which JSON makes some 4 kB of
+	for at := 0; size > 0; at += turn {
+		if at+turn > len(code) {
+			at = 0
+		}
+		quoted := reply.Encode(strings.ToValidUTF8(code[at:at+turn], ""))
+		quoted = quoted[1:min(len(quoted)-1, size+1)]
+		for !json.Valid(slices.Concat([]byte{'"'}, quoted, []byte{'"'})) { // an escape was cut
+			quoted = quoted[:len(quoted)-1]
+		}
+		turns = append(turns, string(quoted))
+		size -= turn
+	}
+	return turns
 }
 
 const direct = "ReverseProxy"
@@ -56,22 +70,22 @@ func targets(tokens fakebackend.Tokens) []*target {
 		{direct, "/backend-api/codex/responses", http.Header{
 			"Authorization": {"Bearer " + tokens.Access}, "Chatgpt-Account-Id": {fakebackend.AccountID}, "Originator": {"bench"}, "User-Agent": {"bench/1"},
 			"Version": {codex.ProtocolVersion}, "Content-Type": {"application/json"}, "Accept": {"text/event-stream"},
-		}, "output_text.delta", func(said, history string, _ bool) string {
+		}, "output_text.delta", func(said string, history []string, _ bool) string {
 			return `{"model":"gpt-5.5","instructions":"x","input":[` + conversation(upItem, upAnswer, said, history) + `],"store":false,"stream":true}`
 		}, direct},
-		{"/v1/responses", "/v1/responses", http.Header{}, "output_text.delta", func(said, history string, stream bool) string {
+		{"/v1/responses", "/v1/responses", http.Header{}, "output_text.delta", func(said string, history []string, stream bool) string {
 			return fmt.Sprintf(`{"model":"gpt-5.5","instructions":"x","input":[%s],"store":false,"stream":%t}`, conversation(upItem, upAnswer, said, history), stream)
 		}, direct},
-		{"/v1/chat/completions", "/v1/chat/completions", http.Header{}, `"content":"w`, func(said, history string, stream bool) string {
+		{"/v1/chat/completions", "/v1/chat/completions", http.Header{}, `"content":"w`, func(said string, history []string, stream bool) string {
 			return fmt.Sprintf(`{"model":"gpt-5.5","messages":[%s],"stream":%t}`, conversation(message, answered, said, history), stream)
 		}, direct},
-		{"/v1/messages", "/v1/messages", http.Header{"Anthropic-Version": {"2023-06-01"}}, `"text_delta","text":"w`, func(said, history string, stream bool) string {
+		{"/v1/messages", "/v1/messages", http.Header{"Anthropic-Version": {"2023-06-01"}}, `"text_delta","text":"w`, func(said string, history []string, stream bool) string {
 			return fmt.Sprintf(`{"model":"gpt-5.5","max_tokens":100000,"messages":[%s],"stream":%t}`, conversation(message, answered, said, history), stream)
 		}, direct},
-		{"/api/chat", "/api/chat", http.Header{}, `"content":"w`, func(said, history string, stream bool) string {
+		{"/api/chat", "/api/chat", http.Header{}, `"content":"w`, func(said string, history []string, stream bool) string {
 			return fmt.Sprintf(`{"model":"gpt-5.5","messages":[%s],"stream":%t}`, conversation(message, answered, said, history), stream)
 		}, direct},
-		{"/v1beta streamGenerateContent", "/v1beta/models/gpt-5.5:streamGenerateContent?alt=sse", http.Header{}, `"text":"w`, func(said, history string, _ bool) string {
+		{"/v1beta streamGenerateContent", "/v1beta/models/gpt-5.5:streamGenerateContent?alt=sse", http.Header{}, `"text":"w`, func(said string, history []string, _ bool) string {
 			item := `{"role":"%s","parts":[{"text":"%%s"}]}`
 			return `{"contents":[` + conversation(fmt.Sprintf(item, "user"), fmt.Sprintf(item, "model"), said, history) + `]}`
 		}, direct},
@@ -152,7 +166,7 @@ func (t *target) crowd(p *process, n int, said string, keepGaps bool) ([]*watch,
 		w   *watch
 		err error
 	}
-	body := t.body(said, "", true)
+	body := t.body(said, nil, true)
 	all := make(chan result, n)
 	for range n {
 		go func() {

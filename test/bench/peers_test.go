@@ -31,11 +31,24 @@ func TestRatiosAreToTheRowBesideRoundByRound(t *testing.T) {
 	}
 }
 
+func TestTurnsAreOfTheSizeThatIsAskedFor(t *testing.T) {
+	code := strings.Repeat("if a < b {\n\treturn \"é\"\n}\n", 500)
+	for _, size := range []int{10 << 10, 100 << 10} {
+		turns := turnsOf(code, size)
+		for _, target := range targets(fakebackend.Tokens{}) {
+			body := target.body("x", turns, true)
+			if !json.Valid([]byte(body)) || len(body) < size*9/10 || len(body) > size*3/2 {
+				t.Errorf("%s, %d: %d bytes, valid %t", target.name, size, len(body), json.Valid([]byte(body)))
+			}
+		}
+	}
+}
+
 func TestTheChatBackendStreamsWhatItIsTold(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(chatCompletions))
 	defer server.Close()
 	ask := func(said string) (int, string) {
-		resp, err := http.Post(server.URL, "application/json", strings.NewReader(chatTarget(targets(fakebackend.Tokens{})).body(said, "", true)))
+		resp, err := http.Post(server.URL, "application/json", strings.NewReader(chatTarget(targets(fakebackend.Tokens{})).body(said, nil, true)))
 		if err != nil {
 			t.Fatal(err)
 		}
