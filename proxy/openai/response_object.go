@@ -3,6 +3,7 @@ package openai
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,7 +41,7 @@ var responseFields = []struct {
 	{"top_logprobs", literal(`0`)},
 	{"temperature", literal(`1`)},
 	{"reasoning", func(t *turn) []byte {
-		return encode(map[string]json.RawMessage{"effort": given(textOrNull(t.req.Effort), `null`), "summary": given(t.req.Summary, `null`)})
+		return slices.Concat([]byte(`{"effort":`), given(textOrNull(t.req.Effort), `null`), []byte(`,"summary":`), given(t.req.Summary, `null`), []byte(`}`))
 	}},
 	{"usage", null},
 	{"max_output_tokens", null},
