@@ -106,9 +106,10 @@ func (p *pageApp) Snapshot() page.Snapshot {
 	now := time.Now()
 	s := p.State()
 	t := s.tray(now)
+	saved, unreadable := ReadSaved()
 	out := page.Snapshot{
 		Version: s.Version, Demo: s.Demo, Running: s.Proxy.Running, Paused: s.Proxy.PausedUntil, Root: strings.TrimSuffix(s.Proxy.URL, "/v1"),
-		Ways: ways, Settings: p.settingsList(), Origins: p.originsList(), Keys: p.keysList(),
+		Ways: ways, Settings: p.settingsList(saved), Origins: p.originsList(), Keys: p.keysList(),
 		SignIn: page.SignIn{
 			Status: pageStatus(t), Email: s.SignIn.Email, Plan: s.SignIn.Plan, ExpiresAt: s.SignIn.ExpiresAt,
 			LastRefresh: s.SignIn.LastRefresh, NextAttempt: s.SignIn.NextAttempt, Store: s.SignIn.Store,
@@ -137,8 +138,11 @@ func (p *pageApp) Snapshot() page.Snapshot {
 	} else {
 		out.Can = append(out.Can, page.ActionStart)
 	}
-	out.FirstStart = !s.Demo && !p.firstStartDone()
+	out.FirstStart = !s.Demo && !saved.firstStartDone() && unreadable == nil
 	p.addProblems(&out, t, now)
+	if unreadable != nil {
+		out.Notes = append(out.Notes, sentenceOf(unreadable))
+	}
 	for _, w := range s.Usage.Windows {
 		out.Windows = append(out.Windows, page.Window{Name: w.Name, Used: w.UsedPercent, Length: w.Length, ResetsAt: w.ResetsAt})
 	}
@@ -176,9 +180,6 @@ func (p *pageApp) addProblems(out *page.Snapshot, t tray.State, now time.Time) {
 			problem.Action, problem.Label, problem.Args = page.ActionSignIn, trouble.Button, page.SignInArgs{Way: string(ByBrowser)}
 		}
 		out.Problem = problem
-	}
-	if _, err := ReadSaved(); err != nil {
-		out.Notes = append(out.Notes, sentenceOf(err))
 	}
 	if p.history != nil {
 		if problem := p.history.Problem(); problem != "" {
@@ -499,11 +500,4 @@ func (a *App) onUsage(u codex.Usage) {
 		windows[i] = history.Window{Name: w.Name, Time: time.Now(), Used: w.UsedPercent, ResetsAt: w.ResetsAt}
 	}
 	a.history.AddWindows(windows)
-}
-
-// firstStartDone reports whether the user has seen the three steps of a first start.
-func (a *App) firstStartDone() bool {
-	s, err := ReadSaved()
-	done, _ := s["first-start-done"].(bool)
-	return done || err != nil
 }

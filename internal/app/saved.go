@@ -41,6 +41,9 @@ func ReadSaved() (Saved, error) {
 // Stopped reports whether the user stopped the proxy.
 func (s Saved) Stopped() bool { stopped, _ := s["stopped"].(bool); return stopped }
 
+// firstStartDone reports whether the user has seen the three steps of a first start.
+func (s Saved) firstStartDone() bool { done, _ := s["first-start-done"].(bool); return done }
+
 // DeniedOrigins are the pages of this machine that the user does not want to be asked about.
 func (s Saved) DeniedOrigins() (out []string) {
 	list, _ := s["denied-origins"].([]any)

@@ -123,9 +123,9 @@ func (f field) usual(t reflect.Type) any {
 // secret settings are not shown.
 func (f field) secret() bool { return strings.HasSuffix(f.name, "api-key") }
 
-func (p *pageApp) settingsList() []page.Setting {
+// settingsList is all that can be set, with what the settings file says of it.
+func (p *pageApp) settingsList(saved Saved) []page.Setting {
 	v := reflect.ValueOf(&p.Settings).Elem()
-	saved, _ := ReadSaved()
 	out := []page.Setting{}
 	if entry := p.life.Login; entry != nil {
 		one := page.Setting{Name: startAtLogin, Label: "Start at login", Help: "Start with the icon when you log in to this machine.", Group: "General", Kind: "switch", Value: entry.Enabled(), Default: false, Source: page.FromDefault}

@@ -91,7 +91,8 @@ func TestASettingIsCheckedKeptAndBroughtBack(t *testing.T) {
 			t.Errorf("%s = %s was kept", test.name, test.value)
 		}
 	}
-	for _, s := range p.settingsList() {
+	saved, _ := ReadSaved()
+	for _, s := range p.settingsList(saved) {
 		switch s.Name {
 		case "model":
 			if s.Value != "gpt-5.5" || !s.Waiting || s.Source != page.FromFile {
@@ -122,7 +123,8 @@ func TestASettingIsCheckedKeptAndBroughtBack(t *testing.T) {
 func TestStartAtLoginIsASettingWhereTheProgramHasAnIcon(t *testing.T) {
 	p := open(t)
 	value := func() any {
-		for _, s := range p.settingsList() {
+		saved, _ := ReadSaved()
+		for _, s := range p.settingsList(saved) {
 			if s.Name == startAtLogin {
 				return s.Value
 			}

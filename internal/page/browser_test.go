@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -20,6 +19,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"codex-proxy/internal/history"
+	"codex-proxy/test/chromium"
 )
 
 // chrome is a tab of headless Chromium, and what its console said.
@@ -33,28 +33,7 @@ func openChrome(t *testing.T) *chrome {
 	if testing.Short() {
 		t.Skip("needs a browser")
 	}
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Fatal("chromium is missing: run test/tools")
-	}
-	profile, err := os.MkdirTemp("", "chromium") // t.TempDir can't be removed while Chromium still writes
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(profile) })
-	quiet := chromedp.WithErrorf(func(format string, args ...any) {
-		if !strings.Contains(format, "unhandled") { // events that the library is too old for
-			t.Logf(format, args...)
-		}
-	})
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.UserDataDir(profile),
-		chromedp.Flag("disable-quic", true), chromedp.Flag("proxy-server", "direct://"), chromedp.Flag("lang", "en"))
-	ctx, stop := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(stop)
-	ctx, cancel := chromedp.NewContext(ctx, quiet)
-	t.Cleanup(func() { chromedp.Cancel(ctx); cancel() }) //nolint:errcheck // it may have ended
-	ctx, timeout := context.WithTimeout(ctx, 3*time.Minute)
-	t.Cleanup(timeout)
+	ctx := chromium.Open(t, chromium.Profile(t), 3*time.Minute, chromedp.Flag("lang", "en"))
 	c := &chrome{t, ctx}
 	chromedp.ListenTarget(ctx, func(ev any) {
 		switch e := ev.(type) {

@@ -59,13 +59,13 @@ type Client struct {
 	HTTP         Doer
 	Tokens       TokenSource
 	Models       *Catalogue
-	UsageTracker *UsageTracker         // hears how much of the plan is used; may be nil
-	Router       *WorkspaceRouter      // may be nil
-	IdleTimeout  time.Duration         // silence after which a stream is given up
-	KeepAlive    time.Duration         // silence after which the caller is told that the answer is still coming
-	Strict       bool                  // a parameter that would be dropped is an error that names it
-	Advice       Advice                // what errors tell people to do; nil for the words of a terminal
-	Zstd         func([][]byte) []byte // packs a request's body, which comes in pieces; nil for bodies as they are
+	UsageTracker *UsageTracker           // hears how much of the plan is used; may be nil
+	Router       *WorkspaceRouter        // may be nil
+	IdleTimeout  time.Duration           // silence after which a stream is given up
+	KeepAlive    time.Duration           // silence after which the caller is told that the answer is still coming
+	Strict       bool                    // a parameter that would be dropped is an error that names it
+	Advice       Advice                  // what errors tell people to do; nil for the words of a terminal
+	Zstd         func([][]byte) [][]byte // packs a request's body, which comes in pieces; nil for bodies as they are
 	// Sockets may send a turn over WebSocket; nil for POST only.
 	Sockets Continuer
 	// OnAnswer hears, before each answer, which kind of sign-in it came for. It must be fast and safe for concurrent
@@ -301,7 +301,7 @@ func (c *Client) observe(h http.Header, reached bool) {
 func (c *Client) send(ctx context.Context, r *Request, sent encoded, token creds.Token) (*http.Response, error) {
 	body := sent.body
 	if sent.packed != nil {
-		body = pieces{sent.packed}
+		body = sent.packed
 	}
 	req, err := c.request(ctx, http.MethodPost, func(u Upstream) string { return u.ResponsesURL }, body, token)
 	if err != nil {

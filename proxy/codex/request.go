@@ -357,7 +357,7 @@ const includeReasoning = "reasoning.encrypted_content"
 // encoded is a request as it goes up.
 type encoded struct {
 	body          pieces
-	packed        []byte // the same, by zstd; nil when it goes up as it is
+	packed        pieces // the same, by zstd; nil when it goes up as it is
 	session       string // that the turn belongs to
 	model, effort string
 }

@@ -57,7 +57,7 @@ func turnsOf(code string, size int) (turns []string) {
 			quoted = quoted[:len(quoted)-1]
 		}
 		turns = append(turns, string(quoted))
-		size -= turn
+		size -= len(quoted)
 	}
 	return turns
 }

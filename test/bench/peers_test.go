@@ -37,7 +37,7 @@ func TestTurnsAreOfTheSizeThatIsAskedFor(t *testing.T) {
 		turns := turnsOf(code, size)
 		for _, target := range targets(fakebackend.Tokens{}) {
 			body := target.body("x", turns, true)
-			if !json.Valid([]byte(body)) || len(body) < size*9/10 || len(body) > size*3/2 {
+			if !json.Valid([]byte(body)) || len(body) < size || len(body) > size*6/5 {
 				t.Errorf("%s, %d: %d bytes, valid %t", target.name, size, len(body), json.Valid([]byte(body)))
 			}
 		}

@@ -2,7 +2,7 @@
 // agent's own tool, so that the whole loop runs.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -24,7 +24,7 @@ async function agent(proxy, { setup, toolPrompt, image, schema, id, program, onc
   const work = join(home, "work");
   await mkdir(work);
   await writeFile(join(work, "pixel.png"), Buffer.from(pixel, "base64"));
-  process.on("exit", () => rm(home, { recursive: true, force: true }, () => {}));
+  process.on("exit", () => rmSync(home, { recursive: true, force: true }));
   const command = await setup(home);
   const run = (prompt, options = {}) =>
     new Promise((resolve, reject) => {

@@ -12,48 +12,31 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"codex-proxy/test/chromium"
 )
 
 // openChromium starts a headless Chromium, for at most 90 seconds. It ends with the test.
 func openChromium(t *testing.T) context.Context {
 	t.Helper()
-	return openChromiumAs(t, uint32(os.Getuid()))
+	return runChromium(t, chromium.Profile(t))
 }
 
 // openChromiumAs starts it for another user of the machine.
 func openChromiumAs(t *testing.T, user uint32) context.Context {
 	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Fatal("chromium is missing: run test/tools")
-	}
-	profile, err := os.MkdirTemp("", "chromium") // t.TempDir can't be removed while Chromium still writes
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(profile) })
-	another := chromedp.ModifyCmdFunc(func(cmd *exec.Cmd) {
-		if user != uint32(os.Getuid()) {
-			cmd.Env = append(os.Environ(), "HOME="+profile, "XDG_RUNTIME_DIR="+profile)
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
-		}
-	})
+	profile := chromium.Profile(t)
 	if err := os.Chown(profile, int(user), -1); err != nil {
 		t.Fatal(err)
 	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], another, chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.UserDataDir(profile),
-		chromedp.Flag("disable-quic", true), chromedp.Flag("proxy-server", "direct://"))
-	ctx, end := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(end)
-	quiet := chromedp.WithErrorf(func(format string, args ...any) {
-		if !strings.Contains(format, "unhandled") { // events that the library is too old for
-			t.Logf(format, args...)
-		}
-	})
-	ctx, cancel := chromedp.NewContext(ctx, quiet)
-	t.Cleanup(func() { chromedp.Cancel(ctx); cancel() }) //nolint:errcheck // it may have ended
-	ctx, timeout := context.WithTimeout(ctx, 90*time.Second)
-	t.Cleanup(timeout)
+	return runChromium(t, profile, chromedp.Env("HOME="+profile, "XDG_RUNTIME_DIR="+profile), chromedp.ModifyCmdFunc(func(cmd *exec.Cmd) {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
+	}))
+}
+
+func runChromium(t *testing.T, profile string, more ...chromedp.ExecAllocatorOption) context.Context {
+	t.Helper()
+	ctx := chromium.Open(t, profile, 90*time.Second, more...)
 	if err := chromedp.Run(ctx); err != nil { // the browser ends with the context that started it
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"encoding/pem"
 	"fmt"
@@ -28,6 +27,7 @@ import (
 
 	"codex-proxy/internal/fakebackend"
 	"codex-proxy/proxy/codex"
+	"codex-proxy/test/chromium"
 )
 
 // tried notes a property, how often it was tried and how often it failed, for the table that make torture writes.
@@ -231,10 +231,6 @@ func TestEveryUpstreamFaultIsToldInEveryDialect(t *testing.T) {
 
 // TestAPageGetsNothingInARealBrowser has Chromium try what a hostile page can.
 func TestAPageGetsNothingInARealBrowser(t *testing.T) {
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Fatal("chromium is missing: run test/tools")
-	}
 	p, b := startSignedIn(t)
 	port := p.url[strings.LastIndexByte(p.url, ':')+1:]
 	asked := b.Counts().Responses
@@ -244,20 +240,8 @@ func TestAPageGetsNothingInARealBrowser(t *testing.T) {
 	}))
 	defer evil.Close()
 	evilPort := evil.URL[strings.LastIndexByte(evil.URL, ':')+1:]
-	profile, err := os.MkdirTemp("", "chromium")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(profile)
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.UserDataDir(profile),
-		chromedp.Flag("disable-quic", true), chromedp.Flag("proxy-server", "direct://"), chromedp.Flag("host-resolver-rules", "MAP evil.test 127.0.0.1"),
+	ctx := chromium.Open(t, chromium.Profile(t), time.Minute, chromedp.Flag("host-resolver-rules", "MAP evil.test 127.0.0.1"),
 		chromedp.Flag("disable-features", "LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests,PrivateNetworkAccessSendPreflights")) // the proxy must hold without the browser's help
-	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
-	defer cancel()
-	ctx, cancel = chromedp.NewContext(ctx)
-	defer cancel()
-	ctx, cancel = context.WithTimeout(ctx, time.Minute)
-	defer cancel()
 	if err := chromedp.Run(ctx, chromedp.Navigate("http://evil.test:"+evilPort+"/")); err != nil {
 		t.Fatal(err)
 	}
