@@ -46,3 +46,24 @@ func TestEventsArePassedOnAsTheyCame(t *testing.T) {
 		}
 	}
 }
+
+// TestEventsThatAreCutAreAnError: those that are taken apart, whatever is missing.
+func TestEventsThatAreCutAreAnError(t *testing.T) {
+	const whole = `{"type":"response.output_item.done","item":{"type":"message","content":[{"type":"output_text","text":"a\"b"}]},"response":{"id":"resp_1","status":null}}`
+	for _, kind := range []string{"response.created", "response.in_progress", "response.output_item.done", "response.completed", "response.failed"} {
+		for n := 1; n < len(whole); n++ {
+			for _, path := range []string{"/v1/responses", "/v1/chat/completions"} {
+				s := benchServer(replay("event: " + kind + "\ndata: " + whole[:n] + "\n\n"))
+				r := httptest.NewRequest(http.MethodPost, "http://localhost"+path, strings.NewReader(`{"model":"gpt-5.5","input":"x","messages":[{"role":"user","content":"x"}],"stream":true}`))
+				w := httptest.NewRecorder()
+				func() {
+					defer func() { recover() }() //nolint:errcheck // how net/http is told to cut the connection
+					s.ServeHTTP(w, r)
+				}()
+				if body := w.Body.String(); !strings.Contains(body, "upstream_disconnected") {
+					t.Fatalf("%s, %s cut after %d bytes: %d %s", path, kind, n, w.Code, body)
+				}
+			}
+		}
+	}
+}

@@ -53,6 +53,15 @@ func (ev Event) Prelude() bool {
 	return false
 }
 
+// ends reports whether the event is the last of an answer.
+func (ev Event) ends() bool {
+	switch ev.Type {
+	case TypeCompleted, TypeIncomplete, TypeFailed, TypeError:
+		return true
+	}
+	return false
+}
+
 // Decoder splits a stream into events. It understands LF, CRLF and CR, data over several lines, and events of any
 // size up to 64 MB, and holds no more than the event it is reading.
 // Source: WHATWG HTML, server-sent events, 9.2.5.

@@ -70,11 +70,11 @@ func (s *Stream) Next() (Event, error) {
 	}
 	switch ev.Type {
 	case TypeTextDelta:
-	case TypeCompleted, TypeIncomplete, TypeFailed, TypeError:
+	case TypeCreated, TypeInProgress, TypeItemDone, TypeCompleted, TypeIncomplete, TypeFailed, TypeError: // they are taken apart
 		if !rawjson.Valid(ev.Data) {
 			return Event{}, Broken()
 		}
-		s.done = true
+		s.done = ev.ends()
 	}
 	if s.first.IsZero() && !ev.Prelude() {
 		s.first = time.Now()
