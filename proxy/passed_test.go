@@ -1,11 +1,15 @@
 package proxy
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/tidwall/gjson"
 )
 
 // inReads is a backend whose answer comes in so many reads.
@@ -65,5 +69,97 @@ func TestEventsThatAreCutAreAnError(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// slowCaller takes a while for each large write, as one whose connection is full.
+type slowCaller struct{ *httptest.ResponseRecorder }
+
+func (s slowCaller) Write(p []byte) (int, error) {
+	if len(p) > 500 {
+		time.Sleep(60 * time.Millisecond)
+	}
+	return s.ResponseRecorder.Write(p)
+}
+
+// dataOf are the lines of data of an event stream. Everything that is no JSON there is an error.
+func dataOf(t *testing.T, stream string) (all []string) {
+	t.Helper()
+	for line := range strings.Lines(stream) {
+		line = strings.TrimSuffix(line, "\n")
+		data, isData := strings.CutPrefix(line, "data: ")
+		switch {
+		case isData && json.Valid([]byte(data)):
+			all = append(all, data)
+		case isData, line != "" && line[0] != ':' && !strings.HasPrefix(line, "event: "):
+			t.Errorf("in the stream: %.60q … %.60q", line, line[max(0, len(line)-60):])
+		}
+	}
+	return all
+}
+
+// TestAKeepAliveStandsBetweenEvents: a caller that reads slowly holds a write up for longer than the keep-alive's time.
+func TestAKeepAliveStandsBetweenEvents(t *testing.T) {
+	delta := "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"" + strings.Repeat("x", 200) + "\"}\n\n"
+	end := "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"id\":\"resp_1\",\"status\":\"completed\",\"output\":[],\"fill\":\"" + strings.Repeat("y", 2000) + "\"}}\n\n"
+	for range 3 {
+		s := benchServer("")
+		s.Client.HTTP, s.Client.KeepAlive = inReads{strings.Repeat(delta, 300), strings.Repeat(delta, 10) + end}, 5*time.Millisecond
+		w := slowCaller{httptest.NewRecorder()}
+		s.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "http://localhost/v1/responses", strings.NewReader(`{"model":"gpt-5.5","input":"x","store":false,"stream":true}`)))
+		if all := dataOf(t, w.Body.String()); len(all) != 311 || !strings.Contains(all[310], "resp_1") {
+			t.Errorf("%d events", len(all))
+		}
+	}
+}
+
+// TestWhatWasAskedIsToldOnOneLine, also when it came on many.
+func TestWhatWasAskedIsToldOnOneLine(t *testing.T) {
+	asked := `{"model":"gpt-5.5","input":"x","stream":true,"tools":[
+		{"type":"function",
+		"name":"f","parameters":{}}],"tool_choice":{
+		"type":"function","name":"f"},"text":{
+		"format":{"type":"json_schema","name":"n","schema":{
+		"type":"object"}}}, "reasoning": {
+		"effort":"low","summary":"auto"}}`
+	s := benchServer(answerOf(1, false))
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "http://localhost/v1/responses", strings.NewReader(asked)))
+	if all := dataOf(t, w.Body.String()); len(all) != 3 || !strings.Contains(all[2], `"name":"f"`) {
+		t.Errorf("%d events: %s", len(all), w.Body)
+	}
+}
+
+// TestAPictureOutlivesTheReadThatBroughtIt: the next one is as large, and comes before the picture is given to the caller.
+func TestAPictureOutlivesTheReadThatBroughtIt(t *testing.T) {
+	picture := strings.Repeat("iVBO", 300)
+	s := benchServer("")
+	s.Client.HTTP = inReads{
+		"event: response.output_item.done\ndata: {\"type\":\"response.output_item.done\",\"output_index\":0,\"item\":{\"type\":\"image_generation_call\",\"id\":\"ig_1\",\"result\":\"" + picture + "\"}}\n\n",
+		"event: response.some_day\ndata: {\"type\":\"response.some_day\",\"fill\":\"" + strings.Repeat("#", 1300) + "\"}\n\n",
+		"event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"id\":\"resp_1\",\"status\":\"completed\",\"output\":[]}}\n\n",
+	}
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "http://localhost/v1/images/generations", strings.NewReader(`{"prompt":"x"}`)))
+	if !strings.Contains(w.Body.String(), `"b64_json":"`+picture+`"`) {
+		t.Errorf("%d %.200s", w.Code, w.Body)
+	}
+}
+
+// TestAnEstimateCountsAPictureOnce, in whatever shape it comes, and a text for what it is.
+func TestAnEstimateCountsAPictureOnce(t *testing.T) {
+	data := `"data:image/png;base64,` + strings.Repeat("iVBO", 100_000) + `"`
+	count := func(content string) int64 {
+		w := httptest.NewRecorder()
+		benchServer("").ServeHTTP(w, httptest.NewRequest(http.MethodPost, "http://localhost/v1/responses/input_tokens", strings.NewReader(`{"model":"gpt-5.5","input":[{"role":"user","content":[`+content+`]}]}`)))
+		return gjson.Get(w.Body.String(), "input_tokens").Int()
+	}
+	for _, content := range []string{`{"type":"input_image","image_url":` + data + `}`, `{"type":"input_image","image_url":{"url":` + data + `}}`, `{"type":"image_url","image_url":{"url":` + data + `}}`, `{"type":"input_file","file_data":` + data + `}`} {
+		if n := count(content); n < 800 || n > 900 {
+			t.Errorf("%.60s: %d", content, n)
+		}
+	}
+	if n := count(`{"type":"input_text","text":"image_url"},{"type":"input_text","text":"file_data"}`); n < 20 || n > 100 {
+		t.Errorf("two short texts: %d", n)
 	}
 }

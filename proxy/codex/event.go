@@ -35,7 +35,8 @@ const maxEvent = 64 << 20
 // errEventTooLarge ends a stream whose event does not fit in maxEvent.
 var errEventTooLarge = errors.New("event is too large")
 
-// Event is one server-sent event. Its slices are valid until the next call of Next.
+// Event is one server-sent event. Its slices are valid until the next call of Next; Raw, which is a part of what was read, until
+// more is read, which BeforeRead tells.
 type Event struct {
 	Type string // the event's name, or the "type" of its data where the stream does not name events
 	Data []byte // the JSON

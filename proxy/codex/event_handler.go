@@ -264,13 +264,22 @@ func (r *Request) Estimate() int64 {
 	size, n := len(r.Instructions)+len(r.Text), 0
 	for _, item := range r.Input {
 		size += len(item)
-		attachment := false // comes next
-		rawjson.Strings(item, func(s []byte) bool {
-			if attachment {
-				size -= len(s)
-				n++
+		if !mentionsAttachment(item) {
+			continue
+		}
+		rawjson.Each(item, func(name string, value json.RawMessage) bool {
+			if name == "content" || name == "output" {
+				parts, _ := rawjson.Elements(value)
+				for _, part := range parts {
+					rawjson.Each(part, func(name string, value json.RawMessage) bool {
+						if name == "image_url" || name == "file_data" {
+							size -= len(value)
+							n++
+						}
+						return true
+					})
+				}
 			}
-			attachment = !attachment && (string(s) == `"image_url"` || string(s) == `"file_data"`)
 			return true
 		})
 	}
@@ -278,4 +287,13 @@ func (r *Request) Estimate() int64 {
 		size += len(tool)
 	}
 	return estimate(size) + int64(n*attached)
+}
+
+// mentionsAttachment reports whether a picture or a file may be in an item, in one look at it: most have none, and are long.
+func mentionsAttachment(item json.RawMessage) (found bool) {
+	rawjson.Strings(item, func(s []byte) bool {
+		found = string(s) == `"image_url"` || string(s) == `"file_data"`
+		return !found
+	})
+	return found
 }

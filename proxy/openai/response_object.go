@@ -107,7 +107,7 @@ func (t *turn) complete(kind string, data []byte) []byte {
 func (t *turn) describe(out []byte, object json.RawMessage, ended bool) []byte {
 	if t.asked == nil {
 		for _, field := range responseFields {
-			t.asked = append(t.asked, given(field.value(t), "null"))
+			t.asked = append(t.asked, oneLine(given(field.value(t), "null")))
 		}
 	}
 	begin := len(out)
@@ -145,6 +145,15 @@ func (t *turn) describe(out []byte, object json.RawMessage, ended bool) []byte {
 		}
 	}
 	return append(out, '}')
+}
+
+// oneLine is a value without line breaks, which would end the data of an event.
+func oneLine(value json.RawMessage) json.RawMessage {
+	var line bytes.Buffer
+	if !bytes.ContainsAny(value, "\r\n") || json.Compact(&line, value) != nil {
+		return value
+	}
+	return line.Bytes()
 }
 
 // toolsAsked are the tools of a request as a response tells them: a function's fields are all there.

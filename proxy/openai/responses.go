@@ -194,13 +194,9 @@ func (h *heldEvents) keep() {
 
 // send sends them. With more set the last bytes may wait for what follows.
 func (h *heldEvents) send(to *reply.Stream, more bool) error {
-	for i, p := range *h {
-		if err := to.Send(p, more || i < len(*h)-1); err != nil {
-			return err
-		}
-	}
+	err := to.SendAll(*h, more)
 	*h = (*h)[:0]
-	return nil
+	return err
 }
 
 // same reports whether two slices are one.
@@ -265,7 +261,7 @@ func (h *Handler) bufferResponses(w http.ResponseWriter, t *turn, s *codex.Strea
 
 // final is the response object of the last event, with the fields that SDKs read filled in.
 func (t *turn) final(data []byte) []byte {
-	object := []byte(gjson.GetBytes(data, "response").Raw)
+	object := bytes.Clone(rawjson.Raw(rawjson.Get(data, "response").Raw))
 	there := map[string]bool{}
 	rawjson.Each(object, func(name string, _ json.RawMessage) bool { there[name] = true; return true })
 	set := func(name, value string) {

@@ -1,5 +1,5 @@
 // Package rawjson takes JSON apart without copying it: what it returns are parts of what it was given, which must not be
-// changed as long as they are in use. What it is given must be valid, which Valid tells.
+// changed as long as they are in use; only Clean makes a copy, of what is no text. What it is given must be valid, which Valid tells.
 package rawjson
 
 import (
@@ -69,7 +69,8 @@ func Elements(list []byte) ([]json.RawMessage, bool) {
 	return elements, true
 }
 
-// Strings calls f for each string in a value, with its quotation marks, names among them, until f returns false.
+// Strings calls f for each string in a value, with its quotation marks, names among them, until f returns false. An s has the
+// capacity of all that follows it, which tells where it is.
 func Strings(value []byte, f func(s []byte) bool) {
 	for at := 0; ; {
 		i := bytes.IndexByte(value[at:], '"')

@@ -28,7 +28,8 @@ func Clean(document []byte) (clean []byte, valid bool) {
 	}
 	from := 0
 	Strings(document, func(s []byte) bool {
-		if _, halves := check(s); !halves && utf8.Valid(s) {
+		halves := false
+		if validString(s, 0, &halves); !halves && utf8.Valid(s) {
 			return true
 		}
 		var text string

@@ -140,6 +140,18 @@ func (s *Stream) Send(p []byte, more bool) error {
 	return s.send(p, more)
 }
 
+// SendAll is Send for bytes that come in pieces: nothing gets between them, such as a keep-alive.
+func (s *Stream) SendAll(pieces [][]byte, more bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, p := range pieces {
+		if err := s.send(p, more || i < len(pieces)-1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // SendAfter is Send, with opening before the first bytes of all.
 func (s *Stream) SendAfter(opening, p []byte, more bool) error {
 	s.mu.Lock()

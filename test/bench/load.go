@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"codex-proxy/internal/fakebackend"
 	"codex-proxy/proxy/codex"
@@ -53,7 +54,7 @@ func turnsOf(code string, size int) (turns []string) {
 		}
 		quoted := reply.Encode(strings.ToValidUTF8(code[at:at+turn], ""))
 		quoted = quoted[1:min(len(quoted)-1, size+1)]
-		for !json.Valid(slices.Concat([]byte{'"'}, quoted, []byte{'"'})) { // an escape was cut
+		for !utf8.Valid(quoted) || !json.Valid(slices.Concat([]byte{'"'}, quoted, []byte{'"'})) { // a character was cut, or an escape
 			quoted = quoted[:len(quoted)-1]
 		}
 		turns = append(turns, string(quoted))

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -230,6 +231,11 @@ func (p *parts) pair() (plain, ours *process, err error) {
 	if ours, err = p.ours(); err != nil {
 		plain.stop()
 		return nil, nil, err
+	}
+	if ours.cpu() == 0 {
+		plain.stop()
+		ours.stop()
+		return nil, nil, errors.New("this kernel does not tell the CPU time of threads: there is no /proc/PID/task/*/schedstat")
 	}
 	return plain, ours, nil
 }

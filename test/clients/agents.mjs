@@ -24,7 +24,7 @@ async function agent(proxy, { setup, toolPrompt, image, schema, id, program, onc
   const work = join(home, "work");
   await mkdir(work);
   await writeFile(join(work, "pixel.png"), Buffer.from(pixel, "base64"));
-  process.on("exit", () => rmSync(home, { recursive: true, force: true }));
+  process.on("exit", () => rmSync(home, { recursive: true, force: true, maxRetries: 10 }));
   const command = await setup(home);
   const run = (prompt, options = {}) =>
     new Promise((resolve, reject) => {
