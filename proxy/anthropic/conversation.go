@@ -232,6 +232,10 @@ func joinText(blocks []inputBlock) json.RawMessage {
 
 // user writes results of tools as items of their own, and the rest between them as messages.
 func (r *request) user(blocks []inputBlock) error {
+	if len(blocks) == 1 && blocks[0].kind == "text" && blocks[0].text != nil { // most of them
+		r.Input = append(r.Input, codex.MessageOf("user", blocks[0].text))
+		return nil
+	}
 	var parts []json.RawMessage
 	flush := func() {
 		if len(parts) > 0 {

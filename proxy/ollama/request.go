@@ -291,6 +291,9 @@ func orEmpty(text json.RawMessage) json.RawMessage {
 
 // user is a message with a text, a JSON string, and pictures, which come as bare base64.
 func user(text json.RawMessage, images []string) (json.RawMessage, error) {
+	if len(images) == 0 {
+		return codex.MessageOf("user", orEmpty(text)), nil
+	}
 	parts := []json.RawMessage{codex.InputText(orEmpty(text))}
 	for i, image := range images {
 		url, ok := codex.DataURL("", image)
