@@ -100,11 +100,10 @@ func (c *claim) readAll(r io.Reader, limit, size int) ([]byte, error) {
 			if len(buf) > limit {
 				return nil, &http.MaxBytesError{Limit: int64(limit)}
 			}
-			bigger := 2 * cap(buf)
-			if size > len(buf) {
-				bigger = min(8*bigger, size+1)
+			bigger := min(2*cap(buf), limit+1)
+			if size > len(buf) && size <= 16*len(buf) {
+				bigger = min(size, limit) + 1
 			}
-			bigger = min(bigger, limit+1)
 			if err := c.grow(int64(bigger - cap(buf))); err != nil {
 				return nil, err
 			}

@@ -542,7 +542,7 @@ func (b *bodyWriter) list(name string, items []json.RawMessage) {
 	b.buf = append(b.buf, ']')
 }
 
-func quote(s string) []byte { return mustJSON(s) }
+func quote(s string) []byte { return rawjson.Quote(s) }
 
 // mustJSON encodes what can't fail to encode: strings, and structs of them.
 func mustJSON(v any) json.RawMessage {

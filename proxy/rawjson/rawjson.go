@@ -5,7 +5,9 @@ package rawjson
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"slices"
+	"strings"
 	"unsafe"
 
 	"github.com/tidwall/gjson"
@@ -93,6 +95,30 @@ func IsNull(value json.RawMessage) bool { return len(value) == 0 || string(value
 
 // Text is the text of a string; empty for another value.
 func Text(value json.RawMessage) string { return gjson.Parse(View(value)).Str }
+
+// Quote is a text as a JSON string, made in one go: it may be as long as a conversation. Bytes that are no text are U+FFFD.
+func Quote(text string) json.RawMessage {
+	raw := Raw(strings.ToValidUTF8(text, "\uFFFD"))
+	quoted := append(make([]byte, 0, len(raw)+len(raw)/16+2), '"')
+	for from := 0; ; {
+		at := special(raw, from)
+		quoted = append(quoted, raw[from:at]...)
+		if at == len(raw) {
+			return append(quoted, '"')
+		}
+		switch c := raw[at]; c {
+		case '"', '\\':
+			quoted = append(quoted, '\\', c)
+		case '\n':
+			quoted = append(quoted, `\n`...)
+		case '\t':
+			quoted = append(quoted, `\t`...)
+		default:
+			quoted = fmt.Appendf(quoted, `\u%04x`, c)
+		}
+		from = at + 1
+	}
+}
 
 // NotEmpty is a string, or nil for an empty one.
 func NotEmpty(s json.RawMessage) json.RawMessage {

@@ -116,6 +116,21 @@ func TestNothingIsCopied(t *testing.T) {
 	}
 }
 
+func TestATextIsQuotedAsAnyReaderTakesIt(t *testing.T) {
+	for c := range 256 {
+		for _, text := range []string{string(rune(c)), "long enough for eight " + string([]byte{byte(c)}) + " more, 世界 👋\u2028", strings.Repeat(string(rune(c)), 40)} {
+			var got string
+			quoted := Quote(text)
+			if err := json.Unmarshal(quoted, &got); err != nil || got != strings.ToValidUTF8(text, "\uFFFD") || !utf8.Valid(quoted) {
+				t.Errorf("%q: %s %v", text, quoted, err)
+			}
+		}
+	}
+	if got := Quote(""); string(got) != `""` {
+		t.Errorf("nothing: %s", got)
+	}
+}
+
 func TestStringsAreFoundWhereverTheyStand(t *testing.T) {
 	var found []string
 	Strings([]byte(`{"a":["b\"c","",{"d\\":"\u0022"}],"e":1}`), func(s []byte) bool {

@@ -1,7 +1,6 @@
 package rawjson
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"math/bits"
@@ -35,19 +34,11 @@ func Clean(document []byte) (clean []byte, valid bool) {
 		var text string
 		json.Unmarshal(s, &text) //nolint:errcheck // a string
 		begin := cap(document) - cap(s)
-		clean = append(append(clean, document[from:begin]...), encoded(text)...)
+		clean = append(append(clean, document[from:begin]...), Quote(text)...)
 		from = begin + len(s)
 		return true
 	})
 	return append(clean, document[from:]...), true
-}
-
-func encoded(text string) []byte {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	enc.Encode(text) //nolint:errcheck // a string
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 }
 
 // check reports whether a document is valid, and if so whether a string spells half a character.
