@@ -1,20 +1,13 @@
 package app
 
 import (
-	"path/filepath"
 	"testing"
 	"time"
-
-	"github.com/adrg/xdg"
 )
 
 // TestTheEndOfAPauseDoesNotUndoAStop that came while it waited for its turn.
 func TestTheEndOfAPauseDoesNotUndoAStop(t *testing.T) {
-	home := t.TempDir()
-	t.Setenv("XDG_STATE_HOME", filepath.Join(home, "state"))
-	t.Setenv("XDG_RUNTIME_DIR", filepath.Join(home, "run"))
-	xdg.Reload()
-	t.Cleanup(xdg.Reload)
+	home := ownHome(t)
 	p := openIn(t, home)
 	p.Prepare(t.Context(), Life{Quit: func() {}})
 	defer p.Close()

@@ -112,14 +112,21 @@ func TestASettingsFileThatIsBrokenIsSaidAndChangesNothing(t *testing.T) {
 	}
 }
 
-// TestThePageOfAStoppedProxyIsWhereItWasAfterARestart: the menu's program stays stopped over a restart, and a page that
-// is open beside it must find it again.
-func TestThePageOfAStoppedProxyIsWhereItWasAfterARestart(t *testing.T) {
+// ownHome is a home in which state and sockets are the test's own.
+func ownHome(t *testing.T) string {
+	t.Helper()
 	home := t.TempDir()
 	t.Setenv("XDG_STATE_HOME", filepath.Join(home, "state"))
 	t.Setenv("XDG_RUNTIME_DIR", filepath.Join(home, "run"))
 	xdg.Reload()
 	t.Cleanup(xdg.Reload)
+	return home
+}
+
+// TestThePageOfAStoppedProxyIsWhereItWasAfterARestart: the menu's program stays stopped over a restart, and a page that
+// is open beside it must find it again.
+func TestThePageOfAStoppedProxyIsWhereItWasAfterARestart(t *testing.T) {
+	home := ownHome(t)
 	life := func(work func(*App)) {
 		t.Helper()
 		p := openIn(t, home)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -117,12 +116,7 @@ func (t *turn) describe(out []byte, object json.RawMessage, ended bool) []byte {
 		} else {
 			out = append(out, ',')
 		}
-		if strings.ContainsFunc(name, func(c rune) bool { return c < ' ' || c == '"' || c == '\\' }) {
-			out = append(append(out, encode(name)...), ':')
-		} else {
-			out = append(append(append(out, '"'), name...), `":`...)
-		}
-		out = append(out, value...)
+		out = append(append(append(out, rawjson.Quote(name)...), ':'), value...)
 	}
 	there := make([]bool, len(responseFields))
 	rawjson.Each(object, func(name string, value json.RawMessage) bool {

@@ -1,5 +1,6 @@
 // Package rawjson takes JSON apart without copying it: what it returns are parts of what it was given, which must not be
-// changed as long as they are in use; only Clean makes a copy, of what is no text. What it is given must be valid, which Valid tells.
+// changed as long as they are in use. What it is given must be valid, which Valid and Clean tell; a document that holds what is no
+// text is the one that is copied, by Clean.
 package rawjson
 
 import (
