@@ -38,7 +38,6 @@ func (a *App) Prepare(ctx context.Context, life Life) {
 // Run serves until ctx ends, then lets the answers under way end, and then waits for what the sign-in is doing. A port
 // that can't be listened on is an error without the icon.
 func (a *App) Run(ctx context.Context) error {
-	collectOften()
 	life := a.life
 	defer a.history.Close()
 	defer a.page.Close()
@@ -90,6 +89,7 @@ func (a *App) Run(ctx context.Context) error {
 		}
 		a.manager.Run(keep)
 	})
+	collectOften() // not before: it collects at once, which would double the time to the first answer
 	<-ctx.Done()
 	a.endPause()
 	a.log.Info("👋 Stopping: answers under way have a few seconds to end")

@@ -33,35 +33,68 @@ type Process struct {
 	Hurry <-chan struct{}
 }
 
-// commandLine is what can be typed.
+// commandLine is what can be typed beside a command.
 type commandLine struct {
-	Settings   app.Settings      `embed:""`
-	Menu       menuCommand       `cmd:"" default:"withargs" help:"Run the proxy with its icon and menu (this is what happens without a command)."`
-	Serve      serveCommand      `cmd:"" help:"Run the proxy without an icon."`
-	Login      loginCommand      `cmd:"" help:"Sign in: in the browser, or with --device by a code."`
-	Logout     logoutCommand     `cmd:"" help:"End the sign-in and delete it here. The Codex CLI's own stays."`
-	Status     statusCommand     `cmd:"" help:"Say who is signed in, for how long, and how much of the plan is used."`
-	Refresh    refreshCommand    `cmd:"" help:"Refresh the tokens now."`
-	Import     importCommand     `cmd:"" help:"Take the Codex CLI's sign-in."`
-	Workspace  workspaceCommand  `cmd:"" help:"List the workspaces of the sign-in, or choose one."`
-	Doctor     doctorCommand     `cmd:"" help:"Look at everything and say what to do. The report can be copied into an issue."`
-	Open       openCommand       `cmd:"" help:"Open the page: what the proxy does, and where everything is set."`
-	Usage      usageCommand      `cmd:"" help:"Say how many requests and tokens were used, by day, hour, client or model."`
-	Start      startCommand      `cmd:"" help:"Start the proxy of the running program again."`
-	Stop       stopCommand       `cmd:"" help:"Stop the proxy; the program and its icon stay."`
-	Connect    connectCommand    `cmd:"" help:"Point a tool at the proxy: shows the change and asks. Without a tool, list them; --undo puts the settings back."`
-	Autostart  autostartCommand  `cmd:"" help:"Start at login, or no longer."`
-	Log        logCommand        `cmd:"" help:"Print the log of the program with the icon."`
-	Worker     workerCommand     `cmd:"" help:"For the proxy as a Cloudflare Worker."`
-	Quit       quitCommand       `cmd:"" help:"End the running program."`
-	Completion completionCommand `cmd:"" help:"Print what bash, zsh or fish needs to complete this program's commands."`
-	Man        manCommand        `cmd:"" hidden:"" help:"Print the manual page."`
-	Uninstall  uninstallCommand  `cmd:"" help:"Undo what this program set up for you: the start at login, the service, the tools that are connected. With --purge also the sign-in and the settings."`
-	Run        runCommand        `cmd:"" passthrough:"" help:"Start a tool that uses the proxy; its settings stay as they are. Such as: run claude."`
-	Keys       keysCommand       `cmd:"" help:"List the API keys that have names, make one, or take one away."`
-	Version    versionCommand    `cmd:"" help:"Print the version."`
-	Help       helpCommand       `cmd:"" help:"Say what a command does."`
-	ShowThe    kong.VersionFlag  `name:"version" short:"v" help:"Print the version and exit."`
+	Settings app.Settings     `embed:""`
+	ShowThe  kong.VersionFlag `name:"version" short:"v" help:"Print the version and exit."`
+}
+
+// command is a word that can be typed.
+type command struct {
+	name string
+	does any    // its flags, with a method Run
+	tags string // for kong
+	help string
+}
+
+// commands are all of them, in the order in which help shows them.
+func commands() []command {
+	return []command{
+		{"menu", &menuCommand{}, `default:"withargs"`, "Run the proxy with its icon and menu (this is what happens without a command)."},
+		{"serve", &serveCommand{}, "", "Run the proxy without an icon."},
+		{"login", &loginCommand{}, "", "Sign in: in the browser, or with --device by a code."},
+		{"logout", &logoutCommand{}, "", "End the sign-in and delete it here. The Codex CLI's own stays."},
+		{"status", &statusCommand{}, "", "Say who is signed in, for how long, and how much of the plan is used."},
+		{"refresh", &refreshCommand{}, "", "Refresh the tokens now."},
+		{"import", &importCommand{}, "", "Take the Codex CLI's sign-in."},
+		{"workspace", &workspaceCommand{}, "", "List the workspaces of the sign-in, or choose one."},
+		{"doctor", &doctorCommand{}, "", "Look at everything and say what to do. The report can be copied into an issue."},
+		{"open", &openCommand{}, "", "Open the page: what the proxy does, and where everything is set."},
+		{"usage", &usageCommand{}, "", "Say how many requests and tokens were used, by day, hour, client or model."},
+		{"start", &startCommand{}, "", "Start the proxy of the running program again."},
+		{"stop", &stopCommand{}, "", "Stop the proxy; the program and its icon stay."},
+		{"connect", &connectCommand{}, "", "Point a tool at the proxy: shows the change and asks. Without a tool, list them; --undo puts the settings back."},
+		{"autostart", &autostartCommand{}, "", "Start at login, or no longer."},
+		{"log", &logCommand{}, "", "Print the log of the program with the icon."},
+		{"worker", &workerCommand{}, "", "For the proxy as a Cloudflare Worker."},
+		{"quit", &quitCommand{}, "", "End the running program."},
+		{"completion", &completionCommand{}, "", "Print what bash, zsh or fish needs to complete this program's commands."},
+		{"man", &manCommand{}, `hidden:""`, "Print the manual page."},
+		{"uninstall", &uninstallCommand{}, "", "Undo what this program set up for you: the start at login, the service, the tools that are connected. With --purge also the sign-in and the settings."},
+		{"run", &runCommand{}, `cmd:"" passthrough:""`, "Start a tool that uses the proxy; its settings stay as they are. Such as: run claude."},
+		{"keys", &keysCommand{}, "", "List the API keys that have names, make one, or take one away."},
+		{"version", &versionCommand{}, "", "Print the version."},
+		{"help", &helpCommand{}, "", "Say what a command does."},
+	}
+}
+
+// needed are the commands that kong must know for a command line: the one that it begins with, where that tells of no other.
+// To describe them all to kong takes a tenth of the program's start.
+func needed(args []string, all []command) []command {
+	name := "menu"
+	if len(args) > 0 {
+		name = args[0]
+	}
+	for i, c := range all {
+		switch c.does.(type) {
+		case *completionCommand, *manCommand, *helpCommand:
+		default:
+			if c.name == name && !shellAsks() {
+				return all[i : i+1]
+			}
+		}
+	}
+	return all
 }
 
 const description = `Answers the OpenAI API on this machine from your ChatGPT plan. Point your editor or agent at http://localhost:9879/v1; any text will do as its API key.
@@ -75,14 +108,19 @@ A flag wins over its environment variable, which wins over what was chosen in th
 func Run(ctx context.Context, p Process) int {
 	var cl commandLine
 	code := -1
-	parser, err := kong.New(&cl,
+	options := []kong.Option{
 		kong.Name("codex-proxy"),
 		kong.Description(description),
 		kong.Vars{"version": "codex-proxy " + p.Version},
 		kong.Writers(p.Out, p.Err),
 		kong.Exit(func(c int) { code = c }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, NoExpandSubcommands: true, WrapUpperBound: 110}),
-	)
+	}
+	all := commands()
+	for _, c := range needed(p.Args, all) {
+		options = append(options, kong.DynamicCommand(c.name, c.help, "", c.does, c.tags))
+	}
+	parser, err := kong.New(&cl, options...)
 	if err != nil {
 		fmt.Fprintln(p.Err, "codex-proxy:", err)
 		return 2
@@ -104,7 +142,7 @@ func Run(ctx context.Context, p Process) int {
 		err = cl.Settings.Check()
 	}
 	if err != nil {
-		fmt.Fprintf(p.Err, "codex-proxy: %s\nRun codex-proxy --help for what can be set.\n", plainError(parser, err))
+		fmt.Fprintf(p.Err, "codex-proxy: %s\nRun codex-proxy --help for what can be set.\n", plainError(all, err))
 		return 2
 	}
 	err = parsed.Run(&console{ctx: ctx, settings: cl.Settings, process: p, parser: parser})
@@ -130,14 +168,18 @@ type exitCode int
 func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // plainError is kong's error without its grammar's words, and with a guess at a command that was mistyped.
-func plainError(parser *kong.Kong, err error) string {
+func plainError(all []command, err error) string {
 	text := err.Error()
 	if typed, ok := strings.CutPrefix(text, "unexpected argument "); ok {
 		var names []string
-		for _, command := range parser.Model.Children {
-			names = append(names, command.Name)
+		for _, c := range all {
+			names = append(names, c.name)
 		}
+		typed, guess, guessed := strings.Cut(typed, ", did you mean ") // kong's, below a command
 		text = fmt.Sprintf("there is no command %q", typed)
+		if guessed {
+			return text + "; did you mean " + guess
+		}
 		if near := nearest(typed, names); near != "" {
 			text += fmt.Sprintf("; did you mean %q?", near)
 		}
@@ -302,9 +344,10 @@ type helpCommand struct {
 }
 
 func (h *helpCommand) Run(c *console) error {
-	before := len(h.Command)
-	if _, err := c.parser.Parse(append(h.Command, "--help")); err != nil && before > 0 {
-		return errors.New(plainError(c.parser, err))
+	shown := false
+	c.parser.Exit = func(int) { shown = true } // kong goes on, and misses the command's arguments
+	if _, err := c.parser.Parse(append([]string{"--help"}, h.Command...)); err != nil && !shown {
+		return errors.New(plainError(commands(), err))
 	}
 	return nil
 }

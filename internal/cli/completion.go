@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"os"
 	"slices"
 	"time"
 
@@ -40,6 +41,9 @@ func (s *completionCommand) Run(c *console) error {
 
 // answerShell answers a shell that asks what can come next, and then ends the parser.
 func answerShell(parser *kong.Kong) { kongplete.Complete(parser) }
+
+// shellAsks reports whether one does. Source: github.com/posener/complete, which kongplete asks.
+func shellAsks() bool { return os.Getenv("COMP_LINE") != "" }
 
 type manCommand struct {
 	Date time.Time `format:"2006-01-02" placeholder:"YYYY-MM-DD" help:"Date of the page; today without it."`

@@ -1,0 +1,52 @@
+package cli
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+// said is what a command line that can't be understood is told.
+func said(t *testing.T, args ...string) string {
+	t.Helper()
+	t.Setenv("HOME", t.TempDir())
+	var out, errs bytes.Buffer
+	if code := Run(t.Context(), Process{Version: "1.2.3", Args: args, Out: &out, Err: &errs}); code != 2 {
+		t.Errorf("%q ended with %d: %s", args, code, out.String())
+	}
+	return errs.String()
+}
+
+func TestACommandIsDescribedWithoutTheOthers(t *testing.T) {
+	all := commands()
+	for _, c := range all {
+		knows := len(needed([]string{c.name, "--port", "1"}, all))
+		if more := c.name == "help" || c.name == "man" || c.name == "completion"; more && knows != len(all) || !more && knows != 1 {
+			t.Errorf("%s is described with %d commands", c.name, knows)
+		}
+		if c.name == "man" { // hidden
+			continue
+		}
+		help, alone := typed(t, "help", c.name), typed(t, c.name, "--help")
+		if start, _, _ := strings.Cut(c.help, " "); !strings.Contains(help, start) || c.name != "run" && alone != help { // run has words of its own
+			t.Errorf("help %s:\n%s\n%s --help:\n%s", c.name, help, c.name, alone)
+		}
+	}
+	if got := needed(nil, all); len(got) != 1 || got[0].name != "menu" {
+		t.Errorf("without arguments: %v", got)
+	}
+	if got := needed([]string{"--port", "1", "serve"}, all); len(got) != len(all) {
+		t.Errorf("a flag before the command leaves %v", got)
+	}
+}
+
+func TestAWrongWordIsComparedWithEveryCommand(t *testing.T) {
+	for _, args := range [][]string{{"lgin"}, {"--port", "1", "lgin"}, {"serve", "lgin"}} {
+		if got := said(t, args...); !strings.Contains(got, `there is no command "lgin"; did you mean "login"?`) {
+			t.Errorf("%q: %s", args, got)
+		}
+	}
+	if got := said(t, "worker", "psh"); !strings.Contains(got, `there is no command "psh"; did you mean "push"?`+"\n") {
+		t.Error(got)
+	}
+}
