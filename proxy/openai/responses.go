@@ -188,13 +188,16 @@ func (h *heldEvents) add(p []byte) {
 // keep has them outlive what was read.
 func (h *heldEvents) keep() {
 	if len(*h) > 0 {
-		*h = append((*h)[:0], bytes.Join(*h, nil))
+		joined := bytes.Join(*h, nil)
+		clear(*h)
+		*h = append((*h)[:0], joined)
 	}
 }
 
 // send sends them. With more set the last bytes may wait for what follows.
 func (h *heldEvents) send(to *reply.Stream, more bool) error {
 	err := to.SendAll(*h, more)
+	clear(*h) // what was sent is not kept for as long as the answer lasts
 	*h = (*h)[:0]
 	return err
 }
