@@ -51,3 +51,15 @@ func chatCompletions(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Write(append(chunk(`{}`, `"stop"`), "data: [DONE]\n\n"...)) //nolint:errcheck // gone
 }
+
+// politePath is where the stand-in is for programs that send less than it asks for.
+const politePath = "/polite"
+
+// polite adds the headers that the stand-in refuses to do without.
+func polite(standIn http.Handler) http.Handler {
+	return http.StripPrefix(politePath, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Set("Accept", "text/event-stream")
+		r.Header.Set("Originator", "bench")
+		standIn.ServeHTTP(w, r)
+	}))
+}

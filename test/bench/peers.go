@@ -13,6 +13,9 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"codex-proxy/internal/fakebackend"
+	"codex-proxy/proxy/codex"
 )
 
 const (
@@ -28,28 +31,40 @@ type peer struct {
 	install string // name and version in the npm registry
 	command []string
 	ready   string // what it prints when it begins to listen
-	// configure writes its settings into its home: to listen on a port of loopback and to forward to the chat completions
-	// at an address.
-	configure func(home string, port int, upstream string) error
-	target    *target
+	// configure writes its settings into its home: to listen on a port of loopback and to forward to a backend.
+	configure func(home string, port int, backend announcement) error
+	targets   []*target
 }
 
 const overChat = "ReverseProxy, chat completions"
 
 // peers are those that the npm registry has whole, and that stream answers as they come from it.
 func peers(all []*target) []peer {
-	row := *all[messages]
-	row.name, row.beside = "Claude Code Router 2.0.0, /v1/messages", overChat
-	row.header = http.Header{"Anthropic-Version": {"2023-06-01"}, "Content-Type": {"application/json"}}
+	of := func(t *target, name string) *target {
+		row := *t
+		row.name, row.header = name, t.header.Clone()
+		row.header.Set("Content-Type", "application/json")
+		return &row
+	}
+	router := of(all[messages], "Claude Code Router 2.0.0, /v1/messages")
+	router.beside = overChat
+	oauthChat := of(all[chat], "openai-oauth 2.0.0, /v1/chat/completions")
+	oauthChat.body = func(said string, history []string, stream bool) string { // without instructions the stand-in refuses it
+		return strings.Replace(all[chat].body(said, history, stream), `"messages":[`, `"messages":[{"role":"system","content":"x"},`, 1)
+	}
 	return []peer{{
 		name: "Claude Code Router 2.0.0", install: "@musistudio/claude-code-router@2.0.0",
 		command: []string{"node", "node_modules/@musistudio/claude-code-router/dist/cli.js", "start"},
-		ready:   "Loaded JSON config", configure: configureCCR, target: &row,
+		ready:   "Loaded JSON config", configure: configureCCR, targets: []*target{router},
+	}, {
+		name: "openai-oauth 2.0.0", install: "openai-oauth@2.0.0",
+		command: []string{"node", "serve.mjs"},
+		ready:   "listens", configure: configureOAuth, targets: []*target{of(all[responses], "openai-oauth 2.0.0, /v1/responses"), oauthChat},
 	}}
 }
 
 // configureCCR writes the settings of Claude Code Router, without its log.
-func configureCCR(home string, port int, upstream string) error {
+func configureCCR(home string, port int, backend announcement) error {
 	type provider struct {
 		Name    string   `json:"name"`
 		Address string   `json:"api_base_url"`
@@ -58,7 +73,7 @@ func configureCCR(home string, port int, upstream string) error {
 	}
 	raw, err := json.Marshal(map[string]any{
 		"HOST": "127.0.0.1", "PORT": port, "LOG": false, "NON_INTERACTIVE_MODE": true,
-		"Providers": []provider{{"bench", upstream, "bench", []string{"gpt-5.5"}}},
+		"Providers": []provider{{"bench", backend.URL + chatPath, "bench", []string{"gpt-5.5"}}},
 		"Router":    map[string]string{"default": "bench,gpt-5.5"},
 	})
 	if err != nil {
@@ -69,6 +84,31 @@ func configureCCR(home string, port int, upstream string) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(folder, "config.json"), raw, 0o600)
+}
+
+// configureOAuth writes a sign-in and a program that serves by openai-oauth's library: its command serves in a process of its
+// own, which could not be measured.
+func configureOAuth(home string, port int, backend announcement) error {
+	type m map[string]any
+	signIn, err := json.Marshal(m{"tokens": m{
+		"id_token": backend.Tokens.ID, "access_token": backend.Tokens.Access, "refresh_token": backend.Tokens.Refresh, "account_id": fakebackend.AccountID,
+	}, "last_refresh": time.Now().UTC().Format(time.RFC3339)})
+	if err != nil {
+		return err
+	}
+	auth := filepath.Join(home, "auth.json")
+	if err := os.WriteFile(auth, signIn, 0o600); err != nil {
+		return err
+	}
+	settings, err := json.Marshal(m{
+		"host": "127.0.0.1", "port": port, "models": []string{"gpt-5.5"}, "codexVersion": codex.ProtocolVersion, "authFilePath": auth,
+		"baseURL": backend.URL + politePath + "/backend-api/codex", "tokenUrl": backend.URL + "/oauth/token",
+	})
+	if err != nil {
+		return err
+	}
+	serve := fmt.Sprintf("import { startOpenAIOAuthServer } from \"openai-oauth\";\nawait startOpenAIOAuthServer(%s);\nconsole.log(\"listens\");\n", settings)
+	return os.WriteFile(filepath.Join(home, "serve.mjs"), []byte(serve), 0o600)
 }
 
 // fetch installs the peer into a folder, without running scripts of packages.
@@ -85,14 +125,14 @@ func (p *peer) fetch(folder string) error {
 }
 
 // start starts the peer, which is installed in a folder, and waits until it takes connections.
-func (p *peer) start(folder, upstream string) (*process, error) {
+func (p *peer) start(folder string, backend announcement) (*process, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	address := l.Addr().(*net.TCPAddr)
 	l.Close()
-	if err := p.configure(folder, address.Port, upstream); err != nil {
+	if err := p.configure(folder, address.Port, backend); err != nil {
 		return nil, err
 	}
 	args := []string{filepath.Join(folder, p.command[1])}
@@ -165,12 +205,14 @@ func comparePeers(binary, write string, rounds int) error {
 			r.say("\n%s is left out: %v.", other.name, err)
 			continue
 		}
-		proxy, err := other.start(home, p.said.URL+chatPath)
+		proxy, err := other.start(home, p.said)
 		if err != nil {
 			return err
 		}
 		defer proxy.stop()
-		rows = append(rows, row{other.target, proxy})
+		for _, t := range other.targets {
+			rows = append(rows, row{t, proxy})
+		}
 		measured++
 	}
 	if measured == 0 {

@@ -18,7 +18,7 @@ import (
 
 func TestRatiosAreToTheRowBesideRoundByRound(t *testing.T) {
 	all := targets(fakebackend.Tokens{})
-	ours, other := all[messages], peers(all)[0].target
+	ours, other := all[messages], peers(all)[0].targets[0]
 	s := samples{direct: {2, 4, 1}, overChat: {10, 0, 5}, ours.name: {4, 4, 4}, other.name: {30, 30, 10}}
 	if median, ratios := s.of(ours); median != 4 || !slices.Equal(ratios, []float64{1, 2, 4}) {
 		t.Errorf("ours: %v %v", median, ratios)
@@ -77,16 +77,26 @@ func TestTheChatBackendStreamsWhatItIsTold(t *testing.T) {
 
 func TestAPeerIsToldToStayOnLoopback(t *testing.T) {
 	home := t.TempDir()
-	if err := configureCCR(home, 4711, "http://127.0.0.1:1/chat/completions"); err != nil {
-		t.Fatal(err)
+	backend := announcement{URL: "http://127.0.0.1:1"}
+	backend.Tokens.Access = "the access token"
+	for _, p := range peers(targets(backend.Tokens)) {
+		if err := p.configure(home, 4711, backend); err != nil {
+			t.Fatal(err)
+		}
 	}
-	raw, err := os.ReadFile(filepath.Join(home, ".claude-code-router", "config.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{`"HOST":"127.0.0.1"`, `"PORT":4711`, `"LOG":false`, `"api_base_url":"http://127.0.0.1:1/chat/completions"`} {
-		if !strings.Contains(string(raw), want) {
-			t.Errorf("%s is missing in %s", want, raw)
+	for name, all := range map[string][]string{
+		".claude-code-router/config.json": {`"HOST":"127.0.0.1"`, `"PORT":4711`, `"LOG":false`, `"api_base_url":"http://127.0.0.1:1/chat/completions"`},
+		"serve.mjs":                       {`"host":"127.0.0.1"`, `"port":4711`, `"baseURL":"http://127.0.0.1:1/polite/backend-api/codex"`, `"tokenUrl":"http://127.0.0.1:1/oauth/token"`},
+		"auth.json":                       {`"access_token":"the access token"`},
+	} {
+		raw, err := os.ReadFile(filepath.Join(home, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range all {
+			if !strings.Contains(string(raw), want) {
+				t.Errorf("%s is missing in %s", want, raw)
+			}
 		}
 	}
 }

@@ -38,6 +38,7 @@ func backend(overTLS, unpacked bool) {
 	mux := http.NewServeMux()
 	mux.Handle("/", b)
 	mux.HandleFunc("POST "+chatPath, chatCompletions)
+	mux.Handle(politePath+"/", polite(b))
 	server := httptest.NewUnstartedServer(mux)
 	if overTLS {
 		server.EnableHTTP2 = true
