@@ -132,7 +132,7 @@ bench: build ## CPU, latency and memory as ratios to httputil.ReverseProxy in th
 	go build -o build/bench ./test/bench
 	build/bench -rounds 3 -write docs/performance.md $(BIN)
 
-bench-peers: build ## two other programs of this kind, from npm, beside the proxy and httputil.ReverseProxy (about 6 minutes); writes docs/performance.md
+bench-peers: build ## two other programs of this kind, from npm, beside the proxy and httputil.ReverseProxy (about 4 minutes); writes docs/performance.md
 	go build -o build/bench ./test/bench
 	build/bench -peers -rounds 5 -write docs/performance.md $(BIN)
 
