@@ -22,7 +22,7 @@ type converter struct {
 	waiting *codex.Unanswered
 	calls   int
 
-	user     []json.RawMessage // parts of the user's message, not written yet
+	user     []json.RawMessage // parts of the user's message, not written yet: strings, and whole parts
 	said     []json.RawMessage // the model's text, likewise: strings
 	thoughts []json.RawMessage // reasoning that belongs to what follows
 	reasoned bool              // the model's turn has brought its reasoning
@@ -73,10 +73,17 @@ func (c *converter) add(item json.RawMessage) { c.r.Input = append(c.r.Input, it
 
 // endUser writes the user's message.
 func (c *converter) endUser() {
-	if len(c.user) > 0 {
+	if len(c.user) == 1 && rawjson.IsString(c.user[0]) {
+		c.add(codex.MessageOf("user", c.user[0]))
+	} else if len(c.user) > 0 {
+		for i, p := range c.user {
+			if rawjson.IsString(p) {
+				c.user[i] = codex.InputText(p)
+			}
+		}
 		c.add(codex.MessageParts("user", c.user))
-		c.user = nil
 	}
+	c.user = nil
 }
 
 // endModel ends the model's turn. Reasoning that nothing follows is of no use.
@@ -162,7 +169,7 @@ func (c *converter) userPart(raw gjson.Result) (err error) {
 	eachRaw(raw, func(name string, value json.RawMessage) {
 		if name == "text" {
 			if text := rawjson.NotEmpty(stringOf(value)); text != nil {
-				c.user = append(c.user, codex.InputText(text))
+				c.user = append(c.user, text)
 			}
 			return
 		}
