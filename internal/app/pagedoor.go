@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -61,6 +62,20 @@ func (a *App) OpenPage(section string) error {
 		return fmt.Errorf("no browser could be opened. Open %s within half a minute", address)
 	}
 	return nil
+}
+
+// comeBack is how soon a page that is in sight comes back after a restart, by itself.
+const comeBack = 5 * time.Second
+
+// bringPageBack opens the page after a restart, if the one that asked for it does not come back.
+func (a *App) bringPageBack(ctx context.Context) {
+	select {
+	case <-a.page.Visited():
+		a.log.Debug("The page came back")
+	case <-time.After(comeBack):
+		a.OpenPage("settings") //nolint:errcheck // the user finds the way in the menu
+	case <-ctx.Done():
+	}
 }
 
 // spareDoorNote is the file that says at which port the page was last while the proxy did not listen.

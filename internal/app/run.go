@@ -22,7 +22,7 @@ type Life struct {
 	Entered func()
 	// Login is what starts the program at login; nil where the user has no say in that.
 	Login *autostart.Entry
-	// OpenPage opens the page in the browser once the program runs.
+	// OpenPage opens the page in the browser once the program runs, unless one that was open comes back.
 	OpenPage bool
 	// Hurry is closed when the user wants the end at once; nil for never.
 	Hurry <-chan struct{}
@@ -72,7 +72,7 @@ func (a *App) Run(ctx context.Context) error {
 	defer stopKeeping()
 	var wait sync.WaitGroup
 	if life.OpenPage {
-		wait.Go(func() { a.OpenPage("settings") }) //nolint:errcheck // the user finds the way in the menu
+		wait.Go(func() { a.bringPageBack(ctx) })
 	}
 	wait.Go(func() { a.watchAccount(ctx) })
 	if a.Settings.UpdateNotice && !a.Settings.Demo {

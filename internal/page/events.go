@@ -32,6 +32,7 @@ func (p *Page) serveEvents(w http.ResponseWriter, r *http.Request) {
 	full := len(p.streams) >= mostStreams || p.closed
 	if !full {
 		p.streams[s] = struct{}{}
+		p.seen.Do(func() { close(p.visited) })
 	}
 	p.mu.Unlock()
 	if full {
@@ -91,6 +92,9 @@ func (p *Page) serveEvents(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 }
+
+// Visited is closed once a browser has shown the page since the program's start.
+func (p *Page) Visited() <-chan struct{} { return p.visited }
 
 // Disconnect ends the streams of open pages, so that a listener can be shut down; the pages come back by themselves when
 // it listens again.

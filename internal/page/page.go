@@ -54,6 +54,8 @@ type Page struct {
 	mu      sync.Mutex
 	streams map[*stream]struct{}
 	closed  bool
+	seen    sync.Once
+	visited chan struct{} // closed by seen, with the first stream
 }
 
 // bundle is what browsers load.
@@ -74,7 +76,7 @@ func New(c Config) *Page {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	p := &Page{config: c, sessions: newSessions(c.Now, c.Browsers), bundle: sync.OnceValue(load), streams: map[*stream]struct{}{}}
+	p := &Page{config: c, sessions: newSessions(c.Now, c.Browsers), bundle: sync.OnceValue(load), streams: map[*stream]struct{}{}, visited: make(chan struct{})}
 	p.mux = http.NewServeMux()
 	p.mux.HandleFunc("GET /{$}", p.serveShell)
 	p.mux.HandleFunc("GET /page/{file}", p.serveAsset)

@@ -257,6 +257,46 @@ func TestAnOpenPageComesBackAfterARestartUntilItIsForgotten(t *testing.T) {
 	}
 }
 
+// TestARestartFromThePageOpensItOnlyWhereItDoesNotComeBack: the page that asked for the restart is there again by itself. One
+// that was closed meanwhile is opened.
+func TestARestartFromThePageOpensItOnlyWhereItDoesNotComeBack(t *testing.T) {
+	standIn, url := startBackend(t)
+	home, _ := signedIn(t, standIn)
+	opened := filepath.Join(home, "opened")
+	p := start(t, home, append(at(url), "PATH="+fakeBrowser(t, `echo "$1" >> `+opened)), "--port", freePort(t))
+	p.backend = url
+	p.imported()
+	began := func() int { return strings.Count(p.log.String(), "listens at http://localhost:") }
+	b := openPage(t, p)
+	b.section("settings")
+	toggle := func(to bool) {
+		t.Helper()
+		b.until(fmt.Sprintf(`(() => { const s = document.querySelector('#set-strict'); if (s.checked !== %t) s.click(); return s.checked === %[1]t })()`, to))
+	}
+	n := began()
+	toggle(true)
+	b.click("Restart now")
+	eventually(t, "the program starts again", func() bool { return began() > n })
+	b.until("document.querySelector('#set-strict')?.checked && ![...document.querySelectorAll('button')].some((b) => b.innerText === 'Restart now')")
+	eventually(t, "it is known that it came back", func() bool { return strings.Contains(p.log.String(), "The page came back") })
+	if raw, err := os.ReadFile(opened); err == nil {
+		t.Errorf("beside the page that came back there is %s", raw)
+	}
+
+	n = began()
+	toggle(false)
+	b.click("Restart now")
+	b.run(chromedp.Navigate("about:blank"))
+	eventually(t, "the program starts again", func() bool { return began() > n })
+	eventually(t, "the page is opened", func() bool {
+		raw, _ := os.ReadFile(opened)
+		return strings.Contains(string(raw), "/?code=") && strings.Contains(string(raw), "#settings")
+	})
+	if err := p.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestAUserGoesThroughThePage does what a user does on the page of the real program: from a first start without anything
 // to a tested tool, then through the sections, with a refresh that fails and is mended.
 func TestAUserGoesThroughThePage(t *testing.T) {
