@@ -171,7 +171,7 @@ func history(user, assistant string, size int) string {
 // BenchmarkHistory is what a long conversation costs on its way up; "valid" is the reference, json.Valid of the same, and
 // "pack" the part that is for packing.
 func BenchmarkHistory(b *testing.B) {
-	for _, size := range []int{10 << 10, 1 << 20, 10 << 20} {
+	for _, size := range []int{10 << 10, 1 << 20, 10 << 20, 60 << 20} {
 		for _, d := range benchDialects {
 			body := d.body(history(d.user, d.assistant, size), true)
 			if d.name == "chat" {
