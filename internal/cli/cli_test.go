@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"github.com/alecthomas/kong"
 )
 
 // said is what a command line that can't be understood is told.
@@ -48,5 +50,36 @@ func TestAWrongWordIsComparedWithEveryCommand(t *testing.T) {
 	}
 	if got := said(t, "worker", "psh"); !strings.Contains(got, `there is no command "psh"; did you mean "push"?`+"\n") {
 		t.Error(got)
+	}
+}
+
+// TestNoCommandHasAFlagOfAll: kong looks for that within one struct only.
+func TestNoCommandHasAFlagOfAll(t *testing.T) {
+	var options []kong.Option
+	for _, c := range commands() {
+		options = append(options, kong.DynamicCommand(c.name, c.help, "", c.does, c.tags))
+	}
+	parser, err := kong.New(&commandLine{}, options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := map[string]bool{}
+	for _, flag := range parser.Model.Flags {
+		taken["--"+flag.Name] = true
+		taken["-"+string(flag.Short)] = true
+	}
+	var look func(node *kong.Node)
+	look = func(node *kong.Node) {
+		for _, flag := range node.Flags {
+			if taken["--"+flag.Name] || flag.Short != 0 && taken["-"+string(flag.Short)] {
+				t.Errorf("%s has a flag --%s, which is one of all commands", node.Path(), flag.Name)
+			}
+		}
+		for _, child := range node.Children {
+			look(child)
+		}
+	}
+	for _, child := range parser.Model.Children {
+		look(child)
 	}
 }
