@@ -338,7 +338,7 @@ func (p *pageApp) do(ctx context.Context, action page.Action, args json.RawMessa
 	case page.ActionRestart:
 		p.restarting.Store(true)
 		p.life.Quit()
-		return page.Message{Message: "Codex Proxy is starting again; the page opens anew."}, nil
+		return page.Message{Message: "Codex Proxy is starting again; this page comes back by itself."}, nil
 	case page.ActionFirstStartDone:
 		return nil, p.change(func(s Saved) { s["first-start-done"] = true })
 	}

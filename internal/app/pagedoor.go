@@ -64,10 +64,11 @@ func (a *App) OpenPage(section string) error {
 	return nil
 }
 
-// comeBack is how soon a page that is in sight comes back after a restart, by itself.
+// comeBack is how soon a page that is in sight comes back by itself after a restart; it tries every 4 seconds, see listen in
+// page/src/api.js.
 const comeBack = 5 * time.Second
 
-// bringPageBack opens the page after a restart, if the one that asked for it does not come back.
+// bringPageBack opens the page after a restart, if no page comes back.
 func (a *App) bringPageBack(ctx context.Context) {
 	select {
 	case <-a.page.Visited():

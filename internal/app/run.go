@@ -89,7 +89,7 @@ func (a *App) Run(ctx context.Context) error {
 		}
 		a.manager.Run(keep)
 	})
-	collectOften() // not before: it collects at once, which would double the time to the first answer
+	collectOften() // not before: its floor makes the first collection due, which cost the start 4 ms of 44
 	<-ctx.Done()
 	a.endPause()
 	a.log.Info("👋 Stopping: answers under way have a few seconds to end")

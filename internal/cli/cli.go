@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,7 +44,7 @@ type commandLine struct {
 type command struct {
 	name string
 	does any    // its flags, with a method Run
-	tags string // for kong
+	tags string // for kong, which takes passthrough only beside cmd
 	help string
 }
 
@@ -78,23 +79,19 @@ func commands() []command {
 	}
 }
 
-// needed are the commands that kong must know for a command line: the one that it begins with, where that tells of no other.
-// To describe them all to kong takes a tenth of the program's start.
+// needed are the commands that kong must know for a command line. To describe all of them takes a tenth of the program's
+// start, so it is only the first word's, if that is a command. Help and the manual page speak of the others, and a shell asks
+// for any.
 func needed(args []string, all []command) []command {
 	name := "menu"
 	if len(args) > 0 {
 		name = args[0]
 	}
-	for i, c := range all {
-		switch c.does.(type) {
-		case *completionCommand, *manCommand, *helpCommand:
-		default:
-			if c.name == name && !shellAsks() {
-				return all[i : i+1]
-			}
-		}
+	i := slices.IndexFunc(all, func(c command) bool { return c.name == name })
+	if i < 0 || name == "help" || name == "man" || shellAsks() {
+		return all
 	}
-	return all
+	return all[i : i+1]
 }
 
 const description = `Answers the OpenAI API on this machine from your ChatGPT plan. Point your editor or agent at http://localhost:9879/v1; any text will do as its API key.
@@ -173,6 +170,9 @@ func plainError(all []command, err error) string {
 	if typed, ok := strings.CutPrefix(text, "unexpected argument "); ok {
 		var names []string
 		for _, c := range all {
+			if c.name == typed {
+				return fmt.Sprintf("%q is a command, and can't stand behind another", typed)
+			}
 			names = append(names, c.name)
 		}
 		typed, guess, guessed := strings.Cut(typed, ", did you mean ") // kong's, below a command

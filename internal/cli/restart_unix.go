@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// restart starts the program again in the place of this process, as it was started, and has it open its page.
+// restart starts the program again in the place of this process, as it was started, and has it open its page, unless one comes back.
 func restart(p Process) int {
 	program, err := os.Executable()
 	if err == nil {

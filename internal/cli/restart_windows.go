@@ -6,7 +6,7 @@ import (
 	"os/exec"
 )
 
-// restart starts the program again, as it was started, and has it open its page.
+// restart starts the program again, as it was started, and has it open its page, unless one comes back.
 func restart(p Process) int {
 	program, err := os.Executable()
 	if err == nil {

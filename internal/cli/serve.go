@@ -21,7 +21,7 @@ import (
 type serveCommand struct {
 	InstallService   bool `xor:"service" help:"Have the system start the proxy whenever you log in, and start it now. For people without the menu."`
 	UninstallService bool `xor:"service" help:"Undo --install-service."`
-	OpenPage         bool `hidden:"" help:"Open the page once the program runs; a restart from the page does."`
+	OpenPage         bool `hidden:"" help:"Open the page once the program runs, unless one comes back; a restart from the page does."`
 	// UntilEOF ties a proxy to the program that started it, however that one ends.
 	UntilEOF bool `name:"until-eof" hidden:"" help:"End when the standard input does."`
 }
@@ -144,7 +144,7 @@ func (c *console) variable(flag string) string {
 
 type menuCommand struct {
 	Headless bool `help:"No icon: the same as the command serve."`
-	OpenPage bool `hidden:"" help:"Open the page once the program runs; a restart from the page does."`
+	OpenPage bool `hidden:"" help:"Open the page once the program runs, unless one comes back; a restart from the page does."`
 }
 
 // Run shows the icon, if there can be one, and serves in any case.

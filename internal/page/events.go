@@ -93,7 +93,7 @@ func (p *Page) serveEvents(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Visited is closed once a browser has shown the page since the program's start.
+// Visited is closed once a page has asked for its events since the program's start.
 func (p *Page) Visited() <-chan struct{} { return p.visited }
 
 // Disconnect ends the streams of open pages, so that a listener can be shut down; the pages come back by themselves when
