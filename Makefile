@@ -128,7 +128,7 @@ icons: ## draw assets/icons from assets/icon.svg (needs rsvg-convert)
 	go run ./internal/icons
 	cp assets/icons/running.ico packaging/windows/icon.ico
 
-bench: build ## CPU, latency and memory as ratios to httputil.ReverseProxy in the same run (about 12 minutes); writes docs/performance.md
+bench: build ## CPU, latency and memory as ratios to httputil.ReverseProxy in the same run (about 14 minutes); writes docs/performance.md
 	go build -o build/bench ./test/bench
 	build/bench -rounds 3 -write docs/performance.md $(BIN)
 

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"strings"
 	"testing"
 
@@ -11,12 +10,8 @@ import (
 // said is what a command line that can't be understood is told.
 func said(t *testing.T, args ...string) string {
 	t.Helper()
-	t.Setenv("HOME", t.TempDir())
-	var out, errs bytes.Buffer
-	if code := Run(t.Context(), Process{Version: "1.2.3", Args: args, Out: &out, Err: &errs}); code != 2 {
-		t.Errorf("%q ended with %d: %s", args, code, out.String())
-	}
-	return errs.String()
+	_, errs := ran(t, 2, args...)
+	return errs
 }
 
 func TestACommandIsDescribedWithoutTheOthers(t *testing.T) {

@@ -8,14 +8,22 @@ import (
 	"testing"
 )
 
+// typed is what a command prints that succeeds.
 func typed(t *testing.T, args ...string) string {
 	t.Helper()
+	out, _ := ran(t, 0, args...)
+	return out
+}
+
+// ran runs a command line that must end with code, in a home of its own.
+func ran(t *testing.T, code int, args ...string) (out, errs string) {
+	t.Helper()
 	t.Setenv("HOME", t.TempDir())
-	var out, errs bytes.Buffer
-	if code := Run(t.Context(), Process{Version: "1.2.3", Args: args, Out: &out, Err: &errs}); code != 0 {
-		t.Fatalf("%v ended with %d: %s", args, code, errs.String())
+	var o, e bytes.Buffer
+	if got := Run(t.Context(), Process{Version: "1.2.3", Args: args, Out: &o, Err: &e}); got != code {
+		t.Fatalf("%q ended with %d, not %d: %s%s", args, got, code, o.String(), e.String())
 	}
-	return out.String()
+	return o.String(), e.String()
 }
 
 func TestAShellIsToldWhatCanComeNext(t *testing.T) {
