@@ -605,9 +605,16 @@ func TestALimit(t *testing.T) {
 	s.post("gpt-5.5", "hello")
 	s.is("running", "Running at", "5-hour  ▓▓▓▓░  92%")
 	s.shown("92% of the 5-hour limit is used")
+	const limit = 30 * time.Minute // as the stand-in says
+	first := time.Now().Add(limit)
 	s.post("gpt-5.5", "[[limit]]")
+	last := time.Now().Add(limit) // a minute, or a day, may end in between
 	s.is("attention", "Plan limit reached, resets ", "5-hour  ▓▓▓▓▓  100%")
-	s.shown("Plan limit reached, resets " + time.Now().Add(30*time.Minute).Format("15:04"))
+	title := s.labels()[0]
+	if !slices.ContainsFunc([]time.Time{first, last}, func(t time.Time) bool { return title == "Plan limit reached, resets "+codex.Clock(t, time.Now()) }) {
+		t.Errorf("the menu says %q, and the limit resets between %s and %s", title, first, last)
+	}
+	s.shown(title)
 }
 
 func TestNobodyIsSignedIn(t *testing.T) {
