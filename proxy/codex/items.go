@@ -27,23 +27,32 @@ func (it *Items) Add(ev Event) {
 // All returns the items in the order in which they were finished.
 func (it *Items) All() []json.RawMessage { return it.items }
 
-// Complete returns the data of the event that ends an answer with its output filled in where it came empty.
-func (it *Items) Complete(data []byte) []byte {
-	output := rawjson.Get(data, "response.output")
+// Complete returns the data of the event that ends an answer, in pieces, with its output filled in where it came empty. The
+// pieces are parts of data and the items themselves: an answer may be long.
+func (it *Items) Complete(data []byte) [][]byte { return it.fill(data, "response.output") }
+
+// CompleteObject is Complete for a response object by itself.
+func (it *Items) CompleteObject(object []byte) [][]byte { return it.fill(object, "output") }
+
+func (it *Items) fill(data []byte, path string) [][]byte {
+	output := rawjson.Get(data, path)
 	if came, _ := rawjson.Elements(rawjson.Raw(output.Raw)); len(it.items) == 0 || len(came) > 0 {
-		return data
+		return [][]byte{data}
 	}
 	if output.Index == 0 { // there is none
-		out, err := sjson.SetRawBytes(bytes.Clone(data), "response.output", rawjson.AppendList(nil, it.items))
+		out, err := sjson.SetRawBytes(bytes.Clone(data), path, rawjson.AppendList(nil, it.items))
 		if err != nil {
-			return data
+			return [][]byte{data}
 		}
-		return out
+		return [][]byte{out}
 	}
-	size := len(data)
-	for _, item := range it.items {
-		size += len(item) + 1
+	pieces := make([][]byte, 0, 2*len(it.items)+3)
+	pieces = append(pieces, data[:output.Index], []byte("["))
+	for i, item := range it.items {
+		if i > 0 {
+			pieces = append(pieces, []byte(","))
+		}
+		pieces = append(pieces, item)
 	}
-	out := append(make([]byte, 0, size), data[:output.Index]...)
-	return append(rawjson.AppendList(out, it.items), data[output.Index+len(output.Raw):]...)
+	return append(pieces, []byte("]"), data[output.Index+len(output.Raw):])
 }

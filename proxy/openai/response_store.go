@@ -31,8 +31,8 @@ type storedTurn struct {
 	number   int64 // grows from turn to turn
 	previous string
 	input    []json.RawMessage // of this turn
-	output   []json.RawMessage
-	object   []byte // the response
+	output   *codex.Items
+	object   []byte // the response; its output may be left to the items
 }
 
 // NewResponseStore returns an empty store: two hours, 1000 answers, 64 MB, and half as much for single items.
@@ -41,7 +41,7 @@ func NewResponseStore() *ResponseStore {
 	return &ResponseStore{
 		answers: expiring.New(expiring.Limits{Age: age, Count: count, Bytes: bytes}, func(t *storedTurn) int {
 			n := len(t.object)
-			for _, item := range slices.Concat(t.input, t.output) {
+			for _, item := range slices.Concat(t.input, t.output.All()) {
 				n += len(item)
 			}
 			return n
@@ -87,13 +87,13 @@ func (s storeScope) before(id string) ([]json.RawMessage, error) {
 	}
 	var items []json.RawMessage
 	for _, t := range slices.Backward(turns) {
-		items = append(append(items, t.input...), t.output...)
+		items = append(append(items, t.input...), t.output.All()...)
 	}
 	return items, nil
 }
 
 // keep remembers a finished answer under its id.
-func (s storeScope) keep(t *turn, output []json.RawMessage, object []byte) {
+func (s storeScope) keep(t *turn, output *codex.Items, object []byte) {
 	id := gjson.GetBytes(object, "id").Str
 	if id == "" {
 		return
@@ -103,7 +103,7 @@ func (s storeScope) keep(t *turn, output []json.RawMessage, object []byte) {
 		own[i] = bytes.Clone(item)
 	}
 	s.answers.Set(s.prefix+id, &storedTurn{s.last.Add(1), t.previous, own, output, object})
-	for _, item := range output {
+	for _, item := range output.All() {
 		if id := gjson.GetBytes(item, "id").Str; id != "" {
 			s.items.Set(s.prefix+id, item)
 		}
@@ -136,7 +136,7 @@ func (s storeScope) forget() {
 func (h *Handler) StoredResponse(w http.ResponseWriter, r *http.Request) reply.Outcome {
 	return h.stored(w, r, func(_ string, t *storedTurn) {
 		w.Header().Set("Content-Type", "application/json")
-		w.Write(t.object) //nolint:errcheck // the caller has gone
+		writePieces(w, t.output.CompleteObject(t.object)) //nolint:errcheck // the caller has gone
 	})
 }
 

@@ -102,7 +102,7 @@ func readTurn(t *turn, params map[string]json.RawMessage, store storeScope) erro
 // remember keeps a finished answer, if the caller may come back to it.
 func (h *Handler) remember(t *turn, items *codex.Items, object []byte) {
 	if t.store {
-		storeScope{ResponseStore: h.Store}.keep(t, items.All(), object)
+		storeScope{ResponseStore: h.Store}.keep(t, items, object)
 	}
 }
 
@@ -134,7 +134,7 @@ func (h *Handler) streamResponses(w http.ResponseWriter, t *turn, s *codex.Strea
 			}
 			return h.breakResponses(w, t.req, to, out, err, bytes.Join(held, nil), events)
 		}
-		data := ev.Data
+		data := [][]byte{ev.Data} // in pieces
 		switch ev.Type {
 		case codex.TypeTextDelta:
 		case codex.TypeItemDone:
@@ -146,24 +146,27 @@ func (h *Handler) streamResponses(w http.ResponseWriter, t *turn, s *codex.Strea
 				return h.fail(w, t.req, out, e)
 			}
 			out.Err = e
-			if data = t.complete(ev.Type, data); ev.Type == codex.TypeError && !t.req.Native {
-				data = encode(newErrorEvent(e, events))
+			if data[0] = t.complete(ev.Type, ev.Data); ev.Type == codex.TypeError && !t.req.Native {
+				data[0] = encode(newErrorEvent(e, events))
 			}
 		case codex.TypeCompleted, codex.TypeIncomplete:
 			out.Tokens = codex.TokensOf(ev)
-			data = t.complete(ev.Type, items.Complete(data))
+			last := t.complete(ev.Type, ev.Data)
+			data = items.Complete(last)
 			if t.store {
-				h.remember(t, &items, t.final(data))
+				h.remember(t, &items, t.final(last))
 			}
 		case codex.TypeCreated, codex.TypeInProgress:
-			data = t.complete(ev.Type, data)
+			data[0] = t.complete(ev.Type, ev.Data)
 		}
 		events++
-		if same(data, ev.Data) {
+		if len(data) == 1 && same(data[0], ev.Data) {
 			held.add(ev.Raw)
 		} else {
 			held.add([]byte("event: " + ev.Type + "\ndata: "))
-			held.add(data)
+			for _, piece := range data {
+				held.add(piece)
+			}
 			held.add([]byte("\n\n"))
 		}
 		telling = telling || !ev.Prelude()
@@ -253,16 +256,25 @@ func (h *Handler) bufferResponses(w http.ResponseWriter, t *turn, s *codex.Strea
 			out.Tokens = codex.TokensOf(ev)
 			reply.Announce(w.Header(), t.req.Dropped, s.Header)
 			w.Header().Set("Content-Type", "application/json")
-			object := t.final(t.complete(ev.Type, items.Complete(ev.Data)))
+			object := t.final(t.complete(ev.Type, ev.Data))
 			h.remember(t, &items, object)
-			_, err := w.Write(object)
-			out.Gone = err != nil
+			out.Gone = writePieces(w, items.CompleteObject(object)) != nil
 			return out
 		}
 	}
 }
 
-// final is the response object of the last event, with the fields that SDKs read filled in.
+// writePieces writes what is in pieces.
+func writePieces(w io.Writer, pieces [][]byte) error {
+	for _, piece := range pieces {
+		if _, err := w.Write(piece); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// final is the response object of the last event, with the fields that SDKs read filled in, but for the items.
 func (t *turn) final(data []byte) []byte {
 	object := bytes.Clone(rawjson.Raw(rawjson.Get(data, "response").Raw))
 	there := map[string]bool{}

@@ -1,11 +1,13 @@
 package openai
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -32,14 +34,18 @@ func (a always) Rejected(context.Context, creds.Token) (creds.Token, error) {
 	return creds.Token(a), nil
 }
 
+func newReplaying(stream string) *Handler {
+	return &Handler{Reasoning: codex.NewReasoningCache(), Store: NewResponseStore(), Client: &codex.Client{
+		Upstreams: map[creds.Kind]codex.Upstream{creds.KindCodex: codex.Backend("http://127.0.0.1", codex.NewIdentity("test"))},
+		HTTP:      replay(stream), Tokens: always{Access: "x"}, Models: codex.NewCatalogue("gpt-5.5", nil), IdleTimeout: time.Hour, KeepAlive: time.Hour,
+	}}
+}
+
 // TestWhatIsKeptIsNoPartOfTheRequest: what outlives a request must not hold all of it in memory. Here its body is
 // overwritten afterwards, and what was kept is still the same.
 func TestWhatIsKeptIsNoPartOfTheRequest(t *testing.T) {
 	answer := `{"type":"response.completed","response":{"id":"resp_1","status":"completed","output":[{"type":"message","id":"msg_1","role":"assistant","content":[{"type":"output_text","text":"Yes."}]}]}}`
-	h := &Handler{Reasoning: codex.NewReasoningCache(), Store: NewResponseStore(), Client: &codex.Client{
-		Upstreams: map[creds.Kind]codex.Upstream{creds.KindCodex: codex.Backend("http://127.0.0.1", codex.NewIdentity("test"))},
-		HTTP:      replay("event: response.completed\ndata: " + answer + "\n\n"), Tokens: always{Access: "x"}, Models: codex.NewCatalogue("gpt-5.5", nil), IdleTimeout: time.Hour, KeepAlive: time.Hour,
-	}}
+	h := newReplaying("event: response.completed\ndata: " + answer + "\n\n")
 	body := []byte(`{"model":"gpt-5.5","an_odd_name":1,"input":[{"role":"user","content":"a question"}]}`)
 	w := httptest.NewRecorder()
 	out := h.Responses(w, httptest.NewRequest(http.MethodPost, "/", nil), body)
@@ -56,4 +62,59 @@ func TestWhatIsKeptIsNoPartOfTheRequest(t *testing.T) {
 	if got := out.Dropped.String() + " " + out.Model; got != "an_odd_name gpt-5.5" {
 		t.Errorf("what is told of it: %s", got)
 	}
+}
+
+// TestALongAnswerIsCopiedOnce: reading an answer of 1 MB takes buffers of 4 MB (2 kB, doubled until it fits), and its item is
+// copied out of them. The event that ends it, what is kept of it, and what is told of it later take no copies.
+func TestALongAnswerIsCopiedOnce(t *testing.T) {
+	const size = 1 << 20
+	item := `{"type":"message","id":"msg_1","role":"assistant","content":[{"type":"output_text","text":"` + strings.Repeat("x", size) + `"}]}`
+	stream := "event: response.output_item.done\ndata: {\"type\":\"response.output_item.done\",\"item\":" + item + "}\n\n" +
+		`event: response.completed` + "\n" + `data: {"type":"response.completed","response":{"id":"resp_1","status":"completed","output":[]}}` + "\n\n"
+	h := newReplaying(stream)
+	for _, ask := range []func(http.ResponseWriter){
+		func(w http.ResponseWriter) {
+			h.Responses(w, httptest.NewRequest(http.MethodPost, "/", nil), []byte(`{"model":"gpt-5.5","input":"hello","stream":true}`))
+		},
+		func(w http.ResponseWriter) {
+			h.Responses(w, httptest.NewRequest(http.MethodPost, "/", nil), []byte(`{"model":"gpt-5.5","input":"hello"}`))
+		},
+		func(w http.ResponseWriter) {
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.SetPathValue("id", "resp_1")
+			h.StoredResponse(w, r)
+		},
+	} {
+		var before, after runtime.MemStats
+		heard := &hearing{header: http.Header{}, item: []byte(`"output":[` + item + `]`)}
+		runtime.ReadMemStats(&before)
+		ask(heard)
+		runtime.ReadMemStats(&after)
+		if taken := float64(after.TotalAlloc-before.TotalAlloc-heard.taken) / size; taken > 6 {
+			t.Errorf("%.1f times the answer was allocated", taken)
+		}
+		if !heard.whole() {
+			t.Errorf("the answer is not whole: %d bytes", len(heard.body))
+		}
+	}
+}
+
+// hearing is a caller that counts what its own copy takes.
+type hearing struct {
+	header     http.Header
+	item, body []byte
+	taken      uint64
+}
+
+func (h *hearing) Header() http.Header { return h.header }
+func (h *hearing) WriteHeader(int)     {}
+func (h *hearing) Flush()              {}
+func (h *hearing) whole() bool         { return bytes.Contains(h.body, h.item) }
+
+func (h *hearing) Write(p []byte) (int, error) {
+	before := cap(h.body)
+	if h.body = append(h.body, p...); cap(h.body) > before {
+		h.taken += uint64(cap(h.body)) //nolint:gosec // not negative
+	}
+	return len(p), nil
 }

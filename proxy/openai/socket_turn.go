@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -86,7 +87,7 @@ func (k *socketSession) prewarm(m *socketTurn, t *turn) error {
 			return err
 		}
 	}
-	k.store.keep(t, nil, encode(object))
+	k.store.keep(t, &codex.Items{}, encode(object))
 	return nil
 }
 
@@ -125,10 +126,11 @@ func (k *socketSession) answer(m *socketTurn, t *turn, out *reply.Outcome) error
 			}
 		case codex.TypeCompleted, codex.TypeIncomplete:
 			out.Tokens = codex.TokensOf(ev)
-			data = t.complete(ev.Type, items.Complete(data))
+			data = t.complete(ev.Type, data)
 			object := t.final(data)
 			k.h.remember(t, &items, object)
-			k.store.keep(t, items.All(), object)
+			k.store.keep(t, &items, object)
+			data = bytes.Join(items.Complete(data), nil)
 		}
 		if err := k.write(m, data); err != nil {
 			return err
@@ -147,9 +149,9 @@ func (k *socketSession) unanswered(m *socketTurn, t *turn, out *reply.Outcome, i
 		object["id"] = id
 	}
 	object["status"], object["incomplete_details"] = "incomplete", map[string]string{"reason": "cancelled"}
-	data := t.complete(codex.TypeIncomplete, items.Complete(encode(map[string]any{"type": codex.TypeIncomplete, "sequence_number": n, "response": object})))
-	k.store.keep(t, items.All(), t.final(data))
-	return k.write(m, data)
+	data := t.complete(codex.TypeIncomplete, encode(map[string]any{"type": codex.TypeIncomplete, "sequence_number": n, "response": object}))
+	k.store.keep(t, items, t.final(data))
+	return k.write(m, bytes.Join(items.Complete(data), nil))
 }
 
 // pingInSilence sends a ping in each silence of s, so that a caller who went away without a word is noticed: then the
