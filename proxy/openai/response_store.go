@@ -98,16 +98,29 @@ func (s storeScope) keep(t *turn, output *codex.Items, object []byte) {
 	if id == "" {
 		return
 	}
-	own := make([]json.RawMessage, len(t.own)) // copied, so that the whole request is not kept with its items
-	for i, item := range t.own {
-		own[i] = bytes.Clone(item)
-	}
-	s.answers.Set(s.prefix+id, &storedTurn{s.last.Add(1), t.previous, own, output, object})
+	s.answers.Set(s.prefix+id, &storedTurn{s.last.Add(1), t.previous, t.lasting(), output, object})
 	for _, item := range output.All() {
 		if id := gjson.GetBytes(item, "id").Str; id != "" {
 			s.items.Set(s.prefix+id, item)
 		}
 	}
+}
+
+// lasting is the input of a turn for longer than its request: copied, so that its items don't keep the whole body in memory,
+// unless they are most of it.
+func (t *turn) lasting() []json.RawMessage {
+	size := 0
+	for _, item := range t.own {
+		size += len(item)
+	}
+	if t.body > 0 && size >= t.body/4*3 {
+		return t.own
+	}
+	own := make([]json.RawMessage, len(t.own))
+	for i, item := range t.own {
+		own[i] = bytes.Clone(item)
+	}
+	return own
 }
 
 // resolve puts the items themselves in the place of references to them.

@@ -64,6 +64,20 @@ func TestWhatIsKeptIsNoPartOfTheRequest(t *testing.T) {
 	}
 }
 
+// TestWhatIsMostOfARequestIsKeptAsItCame: copying a conversation would take as much memory again.
+func TestWhatIsMostOfARequestIsKeptAsItCame(t *testing.T) {
+	h := newReplaying(`event: response.completed` + "\n" + `data: {"type":"response.completed","response":{"id":"resp_1","status":"completed","output":[]}}` + "\n\n")
+	body := []byte(`{"model":"gpt-5.5","input":[{"role":"user","content":"` + strings.Repeat("a long question ", 20) + `"}]}`)
+	h.Responses(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", nil), body)
+	items, err := storeScope{ResponseStore: h.Store}.before("resp_1")
+	if err != nil || len(items) != 1 {
+		t.Fatal(items, err)
+	}
+	if at := bytes.Index(body, items[0]); at < 0 || !same(items[0], body[at:at+len(items[0])]) {
+		t.Errorf("%s is a copy", items[0])
+	}
+}
+
 // TestALongAnswerIsCopiedOnce: reading an answer of 1 MB takes buffers of 4 MB (2 kB, doubled until it fits), and its item is
 // copied out of them. The event that ends it, what is kept of it, and what is told of it later take no copies.
 func TestALongAnswerIsCopiedOnce(t *testing.T) {
