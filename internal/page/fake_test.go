@@ -77,10 +77,17 @@ func (f *fakeApp) Do(_ context.Context, action Action, args json.RawMessage) (an
 	return nil, nil
 }
 
-func (f *fakeApp) did(what string) bool {
+func (f *fakeApp) did(what string) bool { return f.times(what) > 0 }
+
+func (f *fakeApp) times(what string) (n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.Contains(f.done, what)
+	for _, done := range f.done {
+		if done == what {
+			n++
+		}
+	}
+	return n
 }
 
 var allActions = []Action{

@@ -136,6 +136,7 @@ function Control({ setting: x, id, help, fixed, save }) {
   }
   // Text is saved when it is left or Enter is pressed, and what was typed is given up with Escape.
   const keep = async () => {
+    if (!typing.current) return; // what was refused is not sent again by itself
     typing.current = false;
     if (draft === value) return;
     const typed = x.kind === 'number' ? Number(draft) : x.kind === 'list' ? draft.split(x.secret ? ',' : '\n').map((l) => l.trim()).filter(Boolean) : draft.trim();
