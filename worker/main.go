@@ -48,12 +48,17 @@ func main() {
 	if len(keys) == 0 {
 		keyMissing = "This Worker has no API key yet, so it answers nobody. Set one: wrangler secret put PROXY_API_KEY"
 	}
+	effort := text(env, "DEFAULT_EFFORT")
+	if effort != "" && !codex.IsEffort(effort) {
+		log.Warnf("DEFAULT_EFFORT is %q, which is no effort, and is not used. Set none, minimal, low, medium, high, xhigh or max", effort)
+		effort = ""
+	}
 	server := proxy.NewServer(proxy.Config{
 		Advice: remedy, SignIn: manager, HTTP: fetcher{bridge}, BackendURL: backend, APIURL: api, Identity: identity,
 		// The platform ends a silent answer on its own terms; this is for the backend's silence.
 		IdleTimeout: 10 * time.Minute, KeepAlive: 15 * time.Second, Strict: text(env, "STRICT") == "true",
 		Memory: 48 << 20, BodyMost: bodyMost,
-		Model: text(env, "MODEL"), Aliases: aliases(text(env, "MODEL_ALIAS")),
+		Model: text(env, "MODEL"), DefaultEffort: effort, Aliases: aliases(text(env, "MODEL_ALIAS")),
 		Guard: proxy.Guard{
 			AnyHost: true, Keys: keys, KeyRequired: func() bool { return true }, KeyMissing: keyMissing,
 			Origins: func() []string { return origins },

@@ -299,7 +299,7 @@ test("a redirect upstream is not followed, since a sign-in goes with it", { time
 });
 
 test("at a public address", { timeout: 120_000 }, async (t) => {
-  const worker = await startWorker("public", { ADMIN_API_KEY: "admin", PROXY_API_KEY: "key-2" });
+  const worker = await startWorker("public", { ADMIN_API_KEY: "admin", PROXY_API_KEY: "key-2", DEFAULT_EFFORT: "high" });
   const { root } = worker;
   const look = async (what) => (await fetch(root + "/v1/models", { headers: { authorization: "Bearer key-2", "x-test": what } })).json();
   assert.equal((await push(root, signIns[2])).status, 200);
@@ -329,6 +329,15 @@ test("at a public address", { timeout: 120_000 }, async (t) => {
       assert.equal(answer.status, status);
       assert.equal(answer.headers.get("access-control-allow-origin"), status === 401 ? origin : null);
     }
+  });
+
+  await t.test("an effort that is set is the default, and what is no effort is not used and told", async () => {
+    const effort = async (root) => (await (await fetch(root + "/v1/models", { headers: { authorization: "Bearer key-2" } })).json()).data.find(({ id }) => id === "gpt-5.5").reasoning.default_effort;
+    assert.equal(await effort(root), "high");
+    const other = await startWorker("loud", { ADMIN_API_KEY: "admin", PROXY_API_KEY: "key-2", DEFAULT_EFFORT: "loud" });
+    assert.equal(await effort(other.root), "medium");
+    await until("it is told", () => other.log.includes('DEFAULT_EFFORT is \\"loud\\"'));
+    await other.stop();
   });
 
   await t.test("an address that can't be read is a 400", async () => {

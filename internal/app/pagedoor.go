@@ -74,7 +74,9 @@ func (a *App) bringPageBack(ctx context.Context) {
 	case <-a.page.Visited():
 		a.log.Debug("The page came back")
 	case <-time.After(comeBack):
-		a.OpenPage("settings") //nolint:errcheck // the user finds the way in the menu
+		if a.OpenPage("settings") != nil { // the error holds a link that lets a browser in, which is not for a log
+			a.log.Warn("⚠️ The page could not be opened again after the restart. Open it with codex-proxy open")
+		}
 	case <-ctx.Done():
 	}
 }

@@ -273,6 +273,9 @@ func inFamily(name, family string) bool {
 	return ok && (rest == "" || strings.ContainsAny(rest[:1], "-.:@"))
 }
 
+// IsEffort reports whether an effort of reasoning has this name.
+func IsEffort(name string) bool { return effortRank(name) >= 0 }
+
 func effortRank(effort string) int {
 	if effort == "ultra" {
 		effort = "xhigh"

@@ -262,8 +262,8 @@ func TestAnOpenPageComesBackAfterARestartUntilItIsForgotten(t *testing.T) {
 func TestARestartFromThePageOpensItOnlyWhereItDoesNotComeBack(t *testing.T) {
 	standIn, url := startBackend(t)
 	home, _ := signedIn(t, standIn)
-	opened := filepath.Join(home, "opened")
-	p := start(t, home, append(at(url), "PATH="+fakeBrowser(t, `echo "$1" >> `+opened)), "--port", freePort(t))
+	opened, broken := filepath.Join(home, "opened"), filepath.Join(home, "broken")
+	p := start(t, home, append(at(url), "PATH="+fakeBrowser(t, `[ ! -e `+broken+` ] && echo "$1" >> `+opened)), "--port", freePort(t))
 	p.backend = url
 	p.imported()
 	began := func() int { return strings.Count(p.log.String(), "listens at http://localhost:") }
@@ -283,16 +283,29 @@ func TestARestartFromThePageOpensItOnlyWhereItDoesNotComeBack(t *testing.T) {
 		t.Errorf("beside the page that came back there is %s", raw)
 	}
 
-	n = began()
-	toggle(false)
-	b.until("[...document.querySelectorAll('button')].some((b) => b.innerText === 'Restart now')")
-	b.run(chromedp.Evaluate(`{ const before = window.fetch; window.fetch = (to, how) => String(to).includes('/events') ? Promise.reject(new TypeError('gone')) : before(to, how) }`, nil)) // so it can't come back
-	b.click("Restart now")
-	eventually(t, "the program starts again", func() bool { return began() > n })
+	restartAndLeave := func(to bool) {
+		t.Helper()
+		n = began()
+		toggle(to)
+		b.until("[...document.querySelectorAll('button')].some((b) => b.innerText === 'Restart now')")
+		b.run(chromedp.Evaluate(`{ const before = window.fetch; window.fetch = (to, how) => String(to).includes('/events') ? Promise.reject(new TypeError('gone')) : before(to, how) }`, nil)) // so it can't come back
+		b.click("Restart now")
+		eventually(t, "the program starts again", func() bool { return began() > n })
+	}
+	restartAndLeave(false)
 	within(t, 20*time.Second, "the page is opened", func() bool {
 		raw, _ := os.ReadFile(opened)
 		return strings.Contains(string(raw), "/?code=") && strings.Contains(string(raw), "#settings")
 	})
+
+	writeFile(t, broken, nil)
+	b = openPage(t, p)
+	b.section("settings")
+	restartAndLeave(true)
+	within(t, 20*time.Second, "it is told how to open it", func() bool { return strings.Contains(p.log.String(), "Open it with codex-proxy open") })
+	if strings.Contains(p.log.String(), "?code=") {
+		t.Error("the log has the link that lets a browser in")
+	}
 	if err := p.stop(); err != nil {
 		t.Error(err)
 	}
