@@ -106,7 +106,7 @@ func TestStopLetsAnAnswerEnd(t *testing.T) {
 		if !strings.Contains(text, "[DONE]") {
 			t.Errorf("it was cut: %s", text)
 		}
-	case <-time.After(time.Second):
+	case <-time.After(5 * time.Second):
 		t.Error("Stop has returned and the answer is not over")
 	}
 }

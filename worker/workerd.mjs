@@ -19,9 +19,9 @@ export async function stopAll() {
   rmSync(folder, { recursive: true, force: true });
 }
 
-// until waits, for 30 seconds at most, until ok returns what is true.
-export async function until(what, ok) {
-  for (let i = 0; i < 600; i++) {
+// until waits, for so many seconds at most, until ok returns what is true.
+export async function until(what, ok, seconds = 30) {
+  for (let i = 0; i < 20 * seconds; i++) {
     try { if (await ok()) return; } catch { /* not yet */ }
     await new Promise((resolve) => setTimeout(resolve, 50));
   }

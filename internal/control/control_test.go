@@ -33,7 +33,7 @@ func TestEveryRunningProgramIsFoundWhateverItsSignIn(t *testing.T) {
 		t.Fatalf("found %+v", found)
 	}
 	var said string
-	if err := found[1].Call(t.Context(), time.Second, "echo", url.Values{"say": {"hello"}}, &said); err != nil || said != "hello" {
+	if err := found[1].Call(t.Context(), 10*time.Second, "echo", url.Values{"say": {"hello"}}, &said); err != nil || said != "hello" {
 		t.Errorf("%q %v", said, err)
 	}
 	second.Close()
@@ -64,10 +64,10 @@ func TestAnErrorIsTheProgramsOwnSentence(t *testing.T) {
 	folder := t.TempDir()
 	open(t, folder, About{PID: 1, Version: "9"}, map[string]Verb{"fail": func(context.Context, url.Values) (any, error) { return nil, errors.New("Not today") }})
 	p := Programs(folder)[0]
-	if err := p.Call(t.Context(), time.Second, "fail", nil, nil); err == nil || err.Error() != "Not today" {
+	if err := p.Call(t.Context(), 10*time.Second, "fail", nil, nil); err == nil || err.Error() != "Not today" {
 		t.Error(err)
 	}
-	if err := p.Call(t.Context(), time.Second, "unknown", nil, nil); err == nil || !strings.Contains(err.Error(), "version 9") {
+	if err := p.Call(t.Context(), 10*time.Second, "unknown", nil, nil); err == nil || !strings.Contains(err.Error(), "version 9") {
 		t.Error(err)
 	}
 }

@@ -197,17 +197,23 @@ func TestKillMinus9LosesTwoSecondsAtMostAndNeverTheFile(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		kill := time.AfterFunc(time.Duration(100+rand.IntN(2400))*time.Millisecond, func() { cmd.Process.Kill() }) //nolint:errcheck // it is ours
 		added := map[int64]int64{}
 		var last int64
+		var kill *time.Timer
 		lines := bufio.NewScanner(out)
 		for lines.Scan() {
 			var at int64
 			if n, _ := fmt.Sscanf(lines.Text(), "%d %d", &last, &at); n == 2 {
 				added[last] = at
 			}
+			if kill == nil { // it is open
+				kill = time.AfterFunc(time.Duration(rand.IntN(2500))*time.Millisecond, func() { cmd.Process.Kill() }) //nolint:errcheck // it is ours
+			}
 		}
-		cmd.Wait() //nolint:errcheck // it was killed
+		err = cmd.Wait()
+		if kill == nil {
+			t.Fatalf("round %d: nothing was added: %v", round, err)
+		}
 		kill.Stop()
 		killed := added[last]
 

@@ -254,18 +254,16 @@ type notice struct{ title, body, app, icon string }
 
 // told lists the notifications so far, the oldest first: those that are shown, and the history.
 func (s *screen) told() (out []notice) {
-	raw, err := exec.Command("dunstctl", "history").Output()
-	if err != nil {
-		return nil
-	}
+	s.t.Helper()
 	var history struct {
 		Data [][]map[string]struct {
 			Data any `json:"data"`
 		} `json:"data"`
 	}
-	if json.Unmarshal(raw, &history) != nil {
-		return nil
-	}
+	s.until("dunst tells its history", func() bool {
+		raw, err := exec.Command("dunstctl", "history").Output()
+		return err == nil && json.Unmarshal(raw, &history) == nil
+	})
 	for _, list := range history.Data {
 		for _, n := range list {
 			text := func(key string) string { return fmt.Sprint(n[key].Data) }
@@ -411,9 +409,7 @@ func (s *screen) is(badge string, lines ...string) {
 		first, _ := strings.CutPrefix(lines[0], "!")
 		return len(labels) > 3 && strings.Contains(labels[0], first) && s.badge() == badge
 	})
-	if n, _ := s.icons(); n != 1 || len(s.items()) != 1 {
-		s.t.Errorf("%d icons are drawn, %d registered", n, len(s.items()))
-	}
+	s.until("one icon is drawn and registered", func() bool { n, _ := s.icons(); return n == 1 && len(s.items()) == 1 })
 	s.picture(strings.ReplaceAll(strings.ToLower(strings.SplitN(lines[0], " at ", 2)[0]), " ", "-"))
 }
 
