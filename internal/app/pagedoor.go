@@ -66,7 +66,7 @@ func (a *App) OpenPage(section string) error {
 
 // comeBack is how soon a page that is in sight comes back by itself after a restart; it tries every 4 seconds, see listen in
 // page/src/api.js.
-const comeBack = 5 * time.Second
+const comeBack = 8 * time.Second
 
 // bringPageBack opens the page after a restart, if no page comes back.
 func (a *App) bringPageBack(ctx context.Context) {

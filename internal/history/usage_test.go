@@ -64,7 +64,7 @@ func TestSumsOutliveTheRows(t *testing.T) {
 	s := open(t, Options{Keep: 24 * time.Hour, KeepSums: 10 * 24 * time.Hour})
 	for day := range 20 {
 		r := sample
-		r.Time = time.Now().AddDate(0, 0, -day)
+		r.Time = time.Now().Add(-time.Duration(day) * 25 * time.Hour) // clear of the limits
 		s.Add(r)
 	}
 	flush(t, s)

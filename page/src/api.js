@@ -95,7 +95,7 @@ export function listen(hear, state) {
     if (signal.aborted) return;
     // One quiet try before anything is said: a listener that starts anew is back at once.
     if (wait > 0) state('lost');
-    wait = Math.min(4_000, wait ? wait * 2 : 500); // a program that starts again opens a page when none came for 5 s
+    wait = Math.min(4_000, wait ? wait * 2 : 500); // a program that starts again opens a page when none came for 8 s
     timer = setTimeout(follow, wait);
   }
 

@@ -436,11 +436,12 @@ func TestAClientThatLeavesCancelsUpstream(t *testing.T) {
 }
 
 func TestSilenceIsBridgedAndThenEnded(t *testing.T) {
-	p, b := startSignedIn(t, "--idle-timeout", "600ms", "--keep-alive", "100ms")
-	_, _, answer := p.post("/v1/chat/completions", chat("[[stall 300]]", `"stream":true`))
+	patient, _ := startSignedIn(t, "--idle-timeout", "10s", "--keep-alive", "100ms")
+	_, _, answer := patient.post("/v1/chat/completions", chat("[[stall 300]]", `"stream":true`))
 	if !strings.Contains(answer, ": still working") || !strings.HasSuffix(answer, "[DONE]\n\n") {
 		t.Errorf("a pause: %s", answer)
 	}
+	p, b := startSignedIn(t, "--idle-timeout", "600ms", "--keep-alive", "100ms")
 	_, _, answer = p.post("/v1/responses", respond("[[stall]]", `"stream":true`))
 	if !strings.Contains(answer, "upstream_idle") || strings.Contains(answer, "response.completed") {
 		t.Errorf("a silence: %s", answer)

@@ -36,7 +36,7 @@ func openChromiumAs(t *testing.T, user uint32) context.Context {
 
 func runChromium(t *testing.T, profile string, more ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
-	ctx := chromium.Open(t, profile, 90*time.Second, more...)
+	ctx := chromium.Open(t, profile, 3*time.Minute, more...)
 	if err := chromedp.Run(ctx); err != nil { // the browser ends with the context that started it
 		t.Fatal(err)
 	}

@@ -57,6 +57,7 @@ func TestTheFirstUseOfThePlanIsToldOnce(t *testing.T) {
 			t.Fatalf("%d %s", code, body)
 		}
 	}
+	eventually(t, "it is told", func() bool { return strings.Contains(p.log.String(), notice) })
 	if n := strings.Count(p.log.String(), notice); n != 1 || status() != notice {
 		t.Errorf("told %d times, status says %q", n, status())
 	}

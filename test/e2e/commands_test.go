@@ -225,7 +225,7 @@ func TestALogoutIsNotUndoneByTheCLIsSignIn(t *testing.T) {
 	writeFile(t, filepath.Join(home, ".codex", "auth.json"), b.SignIn(200*time.Hour).AuthJSON())
 	proxy.stop()
 	proxy = start(t, home, at(url))
-	time.Sleep(500 * time.Millisecond)
+	eventually(t, "it has looked", func() bool { return strings.Contains(proxy.log.String(), "You are signed out") })
 	if h := proxy.health(); h["credentials"].(map[string]any)["state"] != "none" {
 		t.Errorf("signed in again by itself: %v", h)
 	}
@@ -287,9 +287,13 @@ func TestBadInputEndsInASentence(t *testing.T) {
 		}},
 		{"both ports taken", "1455 and 1457", func(t *testing.T, _ *fakebackend.Backend, home string, env []string) (string, int) {
 			for _, port := range []string{"1455", "1457"} {
-				if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
-					defer l.Close()
-				}
+				var l net.Listener
+				eventually(t, "port "+port+" is free", func() (ok bool) { // another test's sign-in may hold it still
+					var err error
+					l, err = net.Listen("tcp", "127.0.0.1:"+port)
+					return err == nil
+				})
+				defer l.Close()
 			}
 			return logIn(t, home, env, "--codex").end()
 		}},

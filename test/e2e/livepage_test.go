@@ -293,7 +293,7 @@ func TestARestartFromThePageOpensItOnlyWhereItDoesNotComeBack(t *testing.T) {
 		eventually(t, "the program starts again", func() bool { return began() > n })
 	}
 	restartAndLeave(false)
-	within(t, 20*time.Second, "the page is opened", func() bool {
+	within(t, 30*time.Second, "the page is opened", func() bool {
 		raw, _ := os.ReadFile(opened)
 		return strings.Contains(string(raw), "/?code=") && strings.Contains(string(raw), "#settings")
 	})
@@ -302,7 +302,7 @@ func TestARestartFromThePageOpensItOnlyWhereItDoesNotComeBack(t *testing.T) {
 	b = openPage(t, p)
 	b.section("settings")
 	restartAndLeave(true)
-	within(t, 20*time.Second, "it is told how to open it", func() bool { return strings.Contains(p.log.String(), "Open it with codex-proxy open") })
+	within(t, 30*time.Second, "it is told how to open it", func() bool { return strings.Contains(p.log.String(), "Open it with codex-proxy open") })
 	if strings.Contains(p.log.String(), "?code=") {
 		t.Error("the log has the link that lets a browser in")
 	}

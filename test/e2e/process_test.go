@@ -152,7 +152,7 @@ func TestASecondCtrlCEndsAtOnce(t *testing.T) {
 	}
 	p.cmd.Process.Signal(os.Interrupt) //nolint:errcheck // it is there
 	eventually(t, "it ends", p.exited)
-	if took := time.Since(begin); took > 3*time.Second {
+	if took := time.Since(begin); took > 4500*time.Millisecond {
 		t.Errorf("it took %s", took)
 	}
 	if body := <-done; !strings.Contains(body, "proxy_stopping") {
@@ -190,9 +190,7 @@ func TestASecondProgramOnOneSignInSaysSoAndHearsOfALogout(t *testing.T) {
 	first.imported()
 	second := start(t, home, at(url))
 	second.waitForState("signed_in")
-	if !strings.Contains(second.log.String(), "Another Codex Proxy (process") {
-		t.Error("the second program does not say that there is a first")
-	}
+	eventually(t, "the second program says that there is a first", func() bool { return strings.Contains(second.log.String(), "Another Codex Proxy (process") })
 	if out, code := command(t, home, at(url), "logout"); code != 0 {
 		t.Fatal(out)
 	}
