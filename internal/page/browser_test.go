@@ -482,7 +482,7 @@ func TestASettingIsChangedAndOneFromAFlagIsNot(t *testing.T) {
 	c.run(chromedp.Blur("#set-aliases", chromedp.ByQuery))
 	typed("#set-api-key", "short")
 	c.shows(".notice.bad", "An API key is too short")
-	c.until("document.querySelector('#set-api-key').value === 'short'") // what was typed can't be seen, so it is not to be typed again
+	c.until("document.querySelector('#set-api-key').value === 'short'")                                      // what was typed can't be seen, so it is not to be typed again
 	c.run(chromedp.Focus("#set-api-key", chromedp.ByQuery), chromedp.Blur("#set-api-key", chromedp.ByQuery)) // that is not asking again
 	typed("#set-api-key", "first, second")
 	c.until("document.querySelector('#set-api-key').value === '' && document.querySelector('#set-api-key').type === 'password'")
