@@ -146,6 +146,24 @@ func TestACancelledTurnEndsUpstreamAndTheConnectionGoesOn(t *testing.T) {
 	}
 }
 
+func TestATurnGoesOnFromWhatACancelledOneSaid(t *testing.T) {
+	r := newRig(t)
+	serve(t, r)
+	conn := dialSocket(t, r, bySDK)
+	send(t, conn, `{"type":"response.create","model":"gpt-5.5","input":"[[open]]"}`)
+	for next(t, conn).Get("type").Str != "response.output_item.done" {
+	}
+	send(t, conn, `{"type":"response.cancel"}`)
+	doc := lastOf(t, conn)
+	if got := doc.Get("response.output.#.content.0.text").Raw; got != `["So far."]` {
+		t.Errorf("it was told as %s", doc.Raw)
+	}
+	turn(t, conn, create("hello", `"previous_response_id":"`+doc.Get("response.id").Str+`"`))
+	if got := r.sentUp().Get("input.#.content.0.text").Raw; got != `["[[open]]","So far.","hello"]` {
+		t.Errorf("the next turn sends %s", got)
+	}
+}
+
 func TestASocketRefusesWhatItCantDo(t *testing.T) {
 	r := newRig(t)
 	serve(t, r)

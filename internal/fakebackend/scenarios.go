@@ -141,6 +141,12 @@ var scenarios = map[string]func(*player, []string){
 		p.text("done")
 		p.complete()
 	},
+	// open: a whole message, and then silence
+	"open": func(p *player, _ []string) {
+		p.start()
+		p.text("So far.")
+		p.sleep(10 * time.Minute)
+	},
 	"endless": func(p *player, _ []string) {
 		p.start()
 		id := p.openMessage(0)

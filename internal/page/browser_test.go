@@ -483,7 +483,8 @@ func TestASettingIsChangedAndOneFromAFlagIsNot(t *testing.T) {
 	typed("#set-api-key", "short")
 	c.shows(".notice.bad", "An API key is too short")
 	c.until("document.querySelector('#set-api-key').value === 'short'")                                      // what was typed can't be seen, so it is not to be typed again
-	c.run(chromedp.Focus("#set-api-key", chromedp.ByQuery), chromedp.Blur("#set-api-key", chromedp.ByQuery)) // that is not asking again
+	c.run(chromedp.Focus("#set-api-key", chromedp.ByQuery), chromedp.Blur("#set-api-key", chromedp.ByQuery)) // that is not asking again,
+	c.run(chromedp.Focus("#set-api-key", chromedp.ByQuery), chromedp.KeyEvent("\r"))                         // and this is
 	typed("#set-api-key", "first, second")
 	c.until("document.querySelector('#set-api-key').value === '' && document.querySelector('#set-api-key').type === 'password'")
 	c.lacks("body", "second")
@@ -496,8 +497,8 @@ func TestASettingIsChangedAndOneFromAFlagIsNot(t *testing.T) {
 			time.Sleep(5 * time.Millisecond)
 		}
 	}
-	if n := f.app.times(`set {"name":"api-key","value":["short"]}`); n != 1 {
-		t.Errorf("what was refused was sent %d times", n)
+	if n := f.app.times(`set {"name":"api-key","value":["short"]}`); n != 2 {
+		t.Errorf("what was refused was sent %d times, not when it was typed and at Enter", n)
 	}
 	var fixed bool
 	c.eval("document.querySelector('#set-hosts').disabled && document.querySelector('#set-require-key').disabled", &fixed)

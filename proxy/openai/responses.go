@@ -33,7 +33,7 @@ type turn struct {
 	store    bool              // the caller may come back to the answer by its id
 	previous string            // id of the answer before
 	own      []json.RawMessage // the input of this turn alone
-	body     int               // bytes of the body that own is a part of; 0 for a message of a WebSocket
+	body     int               // bytes that the body holds that own is a part of; 0 for a message of a WebSocket
 	asked    []json.RawMessage // the values of responseFields, once they are needed: each event tells the same
 }
 
@@ -60,7 +60,7 @@ func (h *Handler) Responses(w http.ResponseWriter, r *http.Request, body []byte)
 }
 
 func (h *Handler) parseResponses(r *http.Request, body []byte) (*turn, error) {
-	t := &turn{req: &codex.Request{}, store: true, body: len(body)}
+	t := &turn{req: &codex.Request{}, store: true, body: cap(body)}
 	t.req.RecogniseNative(r.Header)
 	params, err := reply.Object(body)
 	if err != nil {

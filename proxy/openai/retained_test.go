@@ -78,6 +78,19 @@ func TestWhatIsMostOfARequestIsKeptAsItCame(t *testing.T) {
 	}
 }
 
+// TestWhatIsKeptIsBoundedByItsBytes, those of items among them, which the object leaves out.
+func TestWhatIsKeptIsBoundedByItsBytes(t *testing.T) {
+	store := storeScope{ResponseStore: NewResponseStore()}
+	var items codex.Items
+	items.Add(codex.Event{Type: codex.TypeItemDone, Data: []byte(`{"item":{"id":"msg_1","text":"` + strings.Repeat("x", 30<<20) + `"}}`)})
+	for _, id := range []string{"resp_1", "resp_2", "resp_3"} {
+		store.keep(&turn{}, &items, []byte(`{"id":"`+id+`"}`))
+	}
+	if n := store.Len(); n != 2 {
+		t.Errorf("%d answers of 30 MB are kept, not 2 in 64 MB", n)
+	}
+}
+
 // TestALongAnswerIsCopiedOnce: reading an answer of 1 MB takes buffers of 4 MB (2 kB, doubled until it fits), and its item is
 // copied out of them. The event that ends it, what is kept of it, and what is told of it later take no copies.
 func TestALongAnswerIsCopiedOnce(t *testing.T) {

@@ -147,7 +147,10 @@ function Control({ setting: x, id, help, fixed, save }) {
     if (e.key === 'Escape') {
       typing.current = false;
       setDraft(value);
-    } else if (e.key === 'Enter' && (x.kind !== 'list' || x.secret)) e.currentTarget.blur();
+    } else if (e.key === 'Enter' && (x.kind !== 'list' || x.secret)) {
+      typing.current = draft !== value; // Enter asks again, also for what was refused
+      e.currentTarget.blur();
+    }
   };
   const field = { ...common, value: draft, onInput: (e) => { typing.current = true; setDraft(e.currentTarget.value); }, onBlur: keep, onKeyDown: keys, placeholder: shown(x, x.default), spellcheck: false, autocomplete: 'off' };
   if (x.secret) return <input {...field} type="password" autocomplete="new-password" placeholder={x.value ? 'set: type another' : 'not set'} />;
