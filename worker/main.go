@@ -8,6 +8,7 @@ import (
 	"context"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall/js"
 	"time"
@@ -49,8 +50,8 @@ func main() {
 		keyMissing = "This Worker has no API key yet, so it answers nobody. Set one: wrangler secret put PROXY_API_KEY"
 	}
 	effort := text(env, "DEFAULT_EFFORT")
-	if effort != "" && !codex.IsEffort(effort) {
-		log.Warnf("DEFAULT_EFFORT is %q, which is no effort, and is not used. Set none, minimal, low, medium, high, xhigh or max", effort)
+	if effort != "" && !slices.Contains(codex.EffortNames, effort) {
+		log.Warnf("DEFAULT_EFFORT is %q, which is no effort, and is not used. Set one of %s", effort, strings.Join(codex.EffortNames, ", "))
 		effort = ""
 	}
 	server := proxy.NewServer(proxy.Config{

@@ -43,7 +43,7 @@ type Model struct {
 
 // EffortNames are the efforts that can be asked for, the least first.
 func (m Model) EffortNames() []string {
-	return slices.DeleteFunc(slices.Clone(effortOrder), func(name string) bool { return !slices.Contains(m.Efforts, Effort{name}) })
+	return slices.DeleteFunc(slices.Clone(EffortNames), func(name string) bool { return !slices.Contains(m.Efforts, Effort{name}) })
 }
 
 // Effort is one that a model knows.
@@ -178,8 +178,8 @@ func (c *Catalogue) Default() string {
 	return ""
 }
 
-// effortOrder holds the efforts, the least first. "ultra" is how clients call a mode of theirs; on the wire it is xhigh.
-var effortOrder = []string{"none", "minimal", "low", "medium", "high", "xhigh", "max"}
+// EffortNames are the efforts of reasoning, the least first. "ultra" is how clients call a mode of theirs; on the wire it is xhigh.
+var EffortNames = []string{"none", "minimal", "low", "medium", "high", "xhigh", "max"}
 
 // Resolve reads a model name as callers write it and returns the backend's id and the effort to ask for. The effort is
 // the caller's, or the name's suffix, or the catalogue's default, brought to the nearest that the model has; empty for
@@ -273,14 +273,11 @@ func inFamily(name, family string) bool {
 	return ok && (rest == "" || strings.ContainsAny(rest[:1], "-.:@"))
 }
 
-// IsEffort reports whether an effort of reasoning has this name.
-func IsEffort(name string) bool { return effortRank(name) >= 0 }
-
 func effortRank(effort string) int {
 	if effort == "ultra" {
 		effort = "xhigh"
 	}
-	return slices.Index(effortOrder, effort)
+	return slices.Index(EffortNames, effort)
 }
 
 // clamp brings an effort to the nearest that the model has, the lower of two.
@@ -290,11 +287,11 @@ func clamp(effort string, m Model, known bool) string {
 		return ""
 	}
 	if !known || len(m.Efforts) == 0 {
-		return effortOrder[max(want, 2)] // none and minimal are what models lack
+		return EffortNames[max(want, 2)] // none and minimal are what models lack
 	}
-	best, distance := "", len(effortOrder)
+	best, distance := "", len(EffortNames)
 	for _, e := range m.Efforts {
-		r := slices.Index(effortOrder, e.Name)
+		r := slices.Index(EffortNames, e.Name)
 		if r < 0 {
 			continue
 		}

@@ -3,6 +3,7 @@ package openai
 import (
 	"bytes"
 	"encoding/json"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -149,7 +150,8 @@ func (s storeScope) forget() {
 func (h *Handler) StoredResponse(w http.ResponseWriter, r *http.Request) reply.Outcome {
 	return h.stored(w, r, func(_ string, t *storedTurn) {
 		w.Header().Set("Content-Type", "application/json")
-		writePieces(w, t.output.CompleteObject(t.object)) //nolint:errcheck // the caller has gone
+		whole := net.Buffers(t.output.CompleteObject(t.object))
+		whole.WriteTo(w) //nolint:errcheck // the caller has gone
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"slices"
 
@@ -259,20 +260,12 @@ func (h *Handler) bufferResponses(w http.ResponseWriter, t *turn, s *codex.Strea
 			w.Header().Set("Content-Type", "application/json")
 			object := t.final(t.complete(ev.Type, ev.Data))
 			h.remember(t, &items, object)
-			out.Gone = writePieces(w, items.CompleteObject(object)) != nil
+			whole := net.Buffers(items.CompleteObject(object))
+			_, err := whole.WriteTo(w)
+			out.Gone = err != nil
 			return out
 		}
 	}
-}
-
-// writePieces writes what is in pieces.
-func writePieces(w io.Writer, pieces [][]byte) error {
-	for _, piece := range pieces {
-		if _, err := w.Write(piece); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // final is the response object of the last event, with the fields that SDKs read filled in, but for the items.
