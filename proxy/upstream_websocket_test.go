@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -82,6 +84,21 @@ func (r *rig) sockets(n int) {
 			r.t.Fatalf("%d WebSockets are open, not %d", r.backend.Counts().Sockets, n)
 		}
 	}
+}
+
+// endless is an answer over the run's WebSocket that has begun and never ends.
+func (r *rig) endless(c *toolRun) io.ReadCloser {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
+	r.t.Cleanup(cancel)
+	more, _ := json.Marshal("[[endless]]")
+	body := `{"model":"gpt-5.5","stream":true,"messages":[` + strings.Join(c.items, ",") + `,{"role":"user","content":` + string(more) + `}],"tools":[{"type":"function","function":{"name":"look","parameters":{"type":"object","properties":{"n":{"type":"integer"}}}}}]}`
+	req, _ := http.NewRequestWithContext(ctx, http.MethodPost, r.url+"/v1/chat/completions", strings.NewReader(body))
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return resp.Body
 }
 
 // ways says of each turn how it reached the backend.
@@ -190,6 +207,30 @@ func TestAClosedWebSocketIsPosted(t *testing.T) {
 	}
 }
 
+// TestWhereTheNetworkHasChangedNoWebSocketIsWaitedOn, and an answer under way may still come to its end.
+func TestWhereTheNetworkHasChangedNoWebSocketIsWaitedOn(t *testing.T) {
+	r := overSockets(t, nil)
+	c := startOverSocket(r, "chat")
+	answer := r.endless(c)
+	r.server.Client.Sockets.CloseIdle()
+	lines := bufio.NewReader(answer)
+	for range 100 {
+		if _, err := lines.ReadString('\n'); err != nil {
+			t.Fatal("the answer under way was cut: ", err)
+		}
+	}
+	answer.Close()
+	r.sockets(0)
+
+	c = startOverSocket(r, "chat")
+	r.server.Client.Sockets.CloseIdle()
+	r.sockets(0)
+	c.turn()
+	if got := r.ways(); got != "POST, POST, whole, new 2, POST, POST, whole, POST" {
+		t.Error(got)
+	}
+}
+
 func TestAWebSocketIsNotUsedWithAnotherToken(t *testing.T) {
 	r := overSockets(t, nil)
 	c := startOverSocket(r, "chat")
@@ -206,20 +247,11 @@ func TestAWebSocketIsNotUsedWithAnotherToken(t *testing.T) {
 func TestACallerThatLeavesEndsItsWebSocket(t *testing.T) {
 	r := overSockets(t, nil)
 	c := startOverSocket(r, "chat")
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	more, _ := json.Marshal("[[endless]]")
-	body := `{"model":"gpt-5.5","stream":true,"messages":[` + strings.Join(c.items, ",") + `,{"role":"user","content":` + string(more) + `}],"tools":[{"type":"function","function":{"name":"look","parameters":{"type":"object","properties":{"n":{"type":"integer"}}}}}]}`
-	req, _ := http.NewRequestWithContext(ctx, http.MethodPost, r.url+"/v1/chat/completions", strings.NewReader(body))
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
+	r.endless(c).Close()
 	r.sockets(0)
 	select {
 	case <-r.backend.Gone():
-	case <-ctx.Done():
+	case <-time.After(10 * time.Second):
 		t.Fatal("the answer goes on")
 	}
 	if got := r.ways(); got != "POST, POST, whole, new 2" {

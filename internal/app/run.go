@@ -82,11 +82,7 @@ func (a *App) Run(ctx context.Context) error {
 		a.firstSteps(ctx, opened)
 		a.manager.Ready()
 		a.changed(false)
-		if a.manager.State().Usable {
-			a.client.Models.Fetch(ctx, a.client)              //nolint:errcheck // the list at hand is used
-			a.client.Workspaces(ctx)                          //nolint:errcheck // asked again with the first request
-			a.client.UsageTracker.Fetch(ctx, a.client, false) //nolint:errcheck // the next answer tells
-		}
+		wait.Go(func() { a.keepConnected(ctx, lookEvery) })
 		a.manager.Run(keep)
 	})
 	collectOften() // not before: its floor makes the first collection due, which cost the start 4 ms of 44

@@ -19,7 +19,7 @@ func open(t *testing.T) *pageApp {
 	return openIn(t, t.TempDir())
 }
 
-func openIn(t *testing.T, home string) *pageApp {
+func openIn(t *testing.T, home string, set ...func(*Settings)) *pageApp {
 	t.Helper()
 	t.Setenv("XDG_CONFIG_HOME", filepath.Join(home, "config"))
 	var cl struct {
@@ -33,6 +33,9 @@ func openIn(t *testing.T, home string) *pageApp {
 		t.Fatal(err)
 	}
 	cl.Settings.CredsPath = filepath.Join(home, "auth.json")
+	for _, set := range set {
+		set(&cl.Settings)
+	}
 	if err := cl.Settings.Check(); err != nil {
 		t.Fatal(err)
 	}

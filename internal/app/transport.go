@@ -1,10 +1,14 @@
 package app
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
+	"slices"
 	"sync"
 	"time"
 )
@@ -15,13 +19,13 @@ import (
 func newHTTPClient() *http.Client {
 	return &http.Client{
 		Transport: &wakefulTransport{
-			Transport: &http.Transport{
+			now: &http.Transport{
 				Proxy:                 http.ProxyFromEnvironment,
 				DialContext:           (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
 				TLSHandshakeTimeout:   15 * time.Second,
 				TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(16)},
 				ExpectContinueTimeout: time.Second,
-				IdleConnTimeout:       60 * time.Second,
+				IdleConnTimeout:       idleConnection,
 				MaxIdleConnsPerHost:   16,
 				ForceAttemptHTTP2:     true,
 				DisableCompression:    true, // a compressed event stream comes in lumps
@@ -30,68 +34,123 @@ func newHTTPClient() *http.Client {
 					MaxReceiveBufferPerStream: 512 << 10, // bytes, for callers that read slowly: enough for 10 MB/s over 50 ms
 				},
 			},
-			clock: bothClocks(), addresses: addresses,
+			clock: func() time.Time { return time.Now().Round(0) }, addresses: addresses,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
 const (
-	// sleptFrom is by how much more the clock has moved than the machine has run, when it slept.
-	sleptFrom = 5 * time.Second
-	// networkKnown is how long the machine's addresses are taken to be the same.
-	networkKnown = 5 * time.Second
+	// idleConnection is how long a connection is kept that nothing is asked on: people read an answer before they ask
+	// again. Cloudflare, before ChatGPT's backend, ends one after 400 s.
+	// Source: https://developers.cloudflare.com/fundamentals/reference/connection-limits
+	idleConnection = 5 * time.Minute
+	// lookEvery is how long the machine is taken to be awake, and its network to be the same.
+	lookEvery = 5 * time.Second
+	// sleptFrom is the time without a look after which the machine is taken to have slept, or the program to have been
+	// stopped.
+	sleptFrom = 15 * time.Second
 )
 
-// wakefulTransport drops idle connections before a request when they are surely dead: the machine slept since the last one,
-// or its network is another. Else that request would wait on one until its pings time out, half a minute.
+// wakefulTransport goes on with new connections when those that are open are surely dead: the machine slept, or its
+// network is another. Else the next request would wait on one until its pings time out, half a minute. Answers under
+// way are left to their connections, which may be alive after all.
 type wakefulTransport struct {
-	*http.Transport
-
-	clock     func() (wall time.Time, ran time.Duration) // ran stands still while the machine sleeps
+	clock     func() time.Time // the time of day, which goes on while the machine sleeps
 	addresses func() string
 
 	mu      sync.Mutex
-	wall    time.Time // when it was looked last
-	ran     time.Duration
-	network string
+	now     *http.Transport
+	moves   int       // how often there was a new one
+	looked  time.Time // by clock
+	network string    // the addresses then
 }
 
 // RoundTrip is http.RoundTripper's.
 func (t *wakefulTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if t.changed() {
-		t.CloseIdleConnections()
-	}
-	return t.Transport.RoundTrip(r)
+	now, _ := t.look()
+	return now.RoundTrip(r)
 }
 
-func (t *wakefulTransport) changed() bool {
+// CloseIdleConnections is what http.Client calls by that name.
+func (t *wakefulTransport) CloseIdleConnections() {
+	now, _ := t.look()
+	now.CloseIdleConnections()
+}
+
+// look returns the transport to be used now, and how many there were before it.
+func (t *wakefulTransport) look() (now *http.Transport, moves int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	wall, ran := t.clock()
-	first, since := t.wall.IsZero(), ran-t.ran
-	slept := wall.Sub(t.wall) >= since+sleptFrom
-	if !first && !slept && since < networkKnown {
-		return false
+	wall := t.clock()
+	first, since := t.looked.IsZero(), wall.Sub(t.looked)
+	if !first && since >= 0 && since < lookEvery {
+		return t.now, t.moves
 	}
 	before := t.network
-	t.wall, t.ran, t.network = wall, ran, t.addresses()
-	return !first && (slept || t.network != before)
+	t.looked, t.network = wall, t.addresses()
+	if !first && (since >= sleptFrom || t.network != before) {
+		t.now.CloseIdleConnections()
+		t.now = t.now.Clone()
+		t.moves++
+	}
+	return t.now, t.moves
 }
 
-// bothClocks reads the time of day, and how long this machine has run since.
-func bothClocks() func() (time.Time, time.Duration) {
-	begin := time.Now()
-	return func() (time.Time, time.Duration) {
-		now := time.Now()
-		return now.Round(0), now.Sub(begin)
+// addresses are those that this machine has, as one string.
+func addresses() string {
+	all, err := net.InterfaceAddrs()
+	return fmt.Sprint(slices.DeleteFunc(all, near), err)
+}
+
+// near reports whether an address is one that nobody far away is reached by. Those come and go with each container.
+func near(a net.Addr) bool {
+	n, ok := a.(*net.IPNet)
+	return ok && (n.IP.IsLoopback() || n.IP.IsLinkLocalUnicast())
+}
+
+const (
+	connectTries = 12              // after a move, one each lookEvery
+	connectOften = 3 * time.Minute // in which three connections are opened ahead at most, where the network changes all the time
+)
+
+// keepConnected asks the upstream at the start, and again when the machine has woken or its network has changed: the
+// connection is there before a request needs it, and what is known of the plan is new. It ends with ctx; every is
+// lookEvery.
+func (a *App) keepConnected(ctx context.Context, every time.Duration) {
+	transport := a.http.Transport.(*wakefulTransport)
+	_, moves := transport.look()
+	tries, opened := connectTries, [3]time.Time{} // the newest last
+	for {
+		if _, n := transport.look(); n != moves {
+			moves, tries = n, connectTries
+			if a.client.Sockets != nil {
+				a.client.Sockets.CloseIdle()
+			}
+		}
+		if now := transport.clock(); tries > 0 && a.manager.State().Usable && now.Sub(opened[0]).Abs() >= connectOften {
+			if tries--; a.connect(ctx) {
+				tries, opened = 0, [3]time.Time{opened[1], opened[2], now}
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(every):
+		}
 	}
 }
 
-// addresses are all that this machine has, as one string.
-func addresses() string {
-	all, err := net.InterfaceAddrs()
-	return fmt.Sprint(all, err)
+// connect opens a connection to the upstream by asking for what may have changed. It reports whether it was reached.
+func (a *App) connect(ctx context.Context) bool {
+	err := a.client.Models.Renew(ctx, a.client)
+	var unreached *url.Error
+	if errors.As(err, &unreached) || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	a.client.Workspaces(ctx)                         //nolint:errcheck // asked again with the first request
+	a.client.UsageTracker.Fetch(ctx, a.client, true) //nolint:errcheck // the next answer tells
+	return true
 }
 
 // Do sends a request of a command's own, by the system's proxy settings, in this program's name.

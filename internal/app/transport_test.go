@@ -1,32 +1,104 @@
 package app
 
 import (
+	"bufio"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/adrg/xdg"
+
+	"codex-proxy/internal/fakebackend"
+	"codex-proxy/proxy/codex"
 )
 
-func TestDeadConnectionsAreNotUsedAgain(t *testing.T) {
-	var connections atomic.Int32
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+// counting is a server that counts its connections, and those of them that are open.
+func counting(h http.HandlerFunc) (server *httptest.Server, connections, open *atomic.Int32) {
+	connections, open = new(atomic.Int32), new(atomic.Int32)
+	server = httptest.NewUnstartedServer(h)
+	server.EnableHTTP2 = true
 	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
-		if s == http.StateNew {
+		switch s {
+		case http.StateNew:
 			connections.Add(1)
+			open.Add(1)
+		case http.StateClosed:
+			open.Add(-1)
 		}
 	}
-	server.Start()
+	return server, connections, open
+}
+
+// trusting has a client believe that server.
+func trusting(client *http.Client, server *httptest.Server) *wakefulTransport {
+	t := client.Transport.(*wakefulTransport)
+	t.now.TLSClientConfig.RootCAs = x509.NewCertPool()
+	t.now.TLSClientConfig.RootCAs.AddCert(server.Certificate())
+	return t
+}
+
+// machine is one whose clock and network are the test's.
+type machine struct {
+	mu      sync.Mutex
+	clock   time.Time
+	network string
+}
+
+// newMachine is the one that t runs on from now on.
+func newMachine(t *wakefulTransport) *machine {
+	m := &machine{clock: time.Now(), network: "home"}
+	t.clock = func() time.Time {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.clock
+	}
+	t.addresses = func() string {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.network
+	}
+	return m
+}
+
+func (m *machine) pass(d time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.clock = m.clock.Add(d)
+}
+
+func (m *machine) join(network string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.network = network
+}
+
+func TestDeadConnectionsAreNotUsedAgain(t *testing.T) {
+	release := make(chan struct{})
+	server, connections, open := counting(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/stream" {
+			io.WriteString(w, "begun\n")          //nolint:errcheck // the test sees it
+			http.NewResponseController(w).Flush() //nolint:errcheck // the test sees it
+			<-release
+			io.WriteString(w, "ended\n") //nolint:errcheck // the test sees it
+		}
+	})
+	server.StartTLS()
 	defer server.Close()
 	client := newHTTPClient()
-	transport := client.Transport.(*wakefulTransport)
-	begin := time.Now()
-	var ran, slept time.Duration
-	network := "home"
-	transport.clock = func() (time.Time, time.Duration) { return begin.Add(ran + slept), ran }
-	transport.addresses = func() string { return network }
+	transport := trusting(client, server)
+	m := newMachine(transport)
+	kept := int32(1)
 	ask := func(what string, want int32) {
 		t.Helper()
 		resp, err := client.Get(server.URL)
@@ -35,23 +107,173 @@ func TestDeadConnectionsAreNotUsedAgain(t *testing.T) {
 		}
 		io.Copy(io.Discard, resp.Body) //nolint:errcheck // empty
 		resp.Body.Close()
-		if got := connections.Load(); got != want {
-			t.Errorf("%s: %d connections, not %d", what, got, want)
+		if got := connections.Load(); got != want || resp.ProtoMajor != 2 {
+			t.Errorf("%s: %d connections of HTTP/%d, not %d", what, got, resp.ProtoMajor, want)
 		}
+		until(t, fmt.Sprintf("%s: %d connections should be open", what, kept), func() bool { return open.Load() == kept })
 	}
 	ask("the first", 1)
-	ran += time.Second
+	m.pass(time.Second)
 	ask("a second later", 1)
-	ran += 30 * time.Second
-	ask("half a minute later", 1)
-	network = "office"
-	ran += time.Second
+	m.pass(10 * time.Second)
+	ask("ten seconds later", 1)
+	m.join("office")
+	m.pass(time.Second)
 	ask("another network, not yet looked at", 1)
-	ran += networkKnown
+	m.pass(lookEvery)
 	ask("another network", 2)
-	ran += 20 * time.Second
+	m.pass(lookEvery)
 	ask("the same network", 2)
-	slept = time.Hour
+	m.pass(time.Hour)
 	ask("after sleep", 3)
 	ask("and again", 3)
+	m.pass(-time.Hour)
+	ask("the clock was set back", 3)
+	m.pass(lookEvery)
+	ask("and a moment later", 3)
+
+	// A connection on which an answer is under way may be dead as well: that answer is left to it, and none is added.
+	stream, err := client.Get(server.URL + "/stream")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Body.Close()
+	lines := bufio.NewReader(stream.Body)
+	if line, err := lines.ReadString('\n'); line != "begun\n" {
+		t.Fatal(line, err)
+	}
+	ask("beside an answer", 3)
+	m.join("home")
+	m.pass(lookEvery)
+	kept = 2
+	ask("another network, beside an answer that began before", 4)
+	close(release)
+	if line, err := lines.ReadString('\n'); line != "ended\n" {
+		t.Errorf("the answer under way: %q, %v", line, err)
+	}
+}
+
+// signedIn is a program with a sign-in at a stand-in that counts its connections, and how often it was asked for the
+// usage: the last that is asked ahead.
+func signedIn(t *testing.T) (p *pageApp, transport *wakefulTransport, connections, asked *atomic.Int32) {
+	t.Helper()
+	backend := fakebackend.New()
+	backend.Models = codex.BundledModels()
+	asked = new(atomic.Int32)
+	server, connections, _ := counting(func(w http.ResponseWriter, r *http.Request) {
+		backend.ServeHTTP(w, r)
+		if strings.HasSuffix(r.URL.Path, "/usage") {
+			asked.Add(1)
+		}
+	})
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	home := ownHome(t)
+	t.Setenv("XDG_CACHE_HOME", filepath.Join(home, "cache"))
+	xdg.Reload()
+	p = openIn(t, home, func(s *Settings) {
+		s.BackendURL, s.AuthURL = server.URL+"/backend-api", server.URL
+		s.CredsStore, s.AccountID, s.AccessToken = "env", fakebackend.AccountID, backend.SignIn(time.Hour).Access
+	})
+	return p, trusting(p.http, server), connections, asked
+}
+
+// until waits for something that comes soon.
+func until(t *testing.T, what string, there func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !there(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal(what)
+		}
+	}
+}
+
+func TestTheProgramAsksAheadWhenItStarts(t *testing.T) {
+	p, _, _, asked := signedIn(t)
+	p.service.SetPort(0)
+	ctx, cancel := context.WithCancel(t.Context())
+	p.Prepare(ctx, Life{Quit: cancel})
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	until(t, "the usage is not asked for", func() bool { return asked.Load() == 1 })
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAddressesOfNeighboursDoNotCount(t *testing.T) {
+	for text, want := range map[string]bool{"127.0.0.1/8": true, "::1/128": true, "fe80::1/64": true, "169.254.7.7/16": true, "192.168.1.7/24": false, "2001:db8::7/64": false} {
+		ip, n, err := net.ParseCIDR(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := near(&net.IPNet{IP: ip, Mask: n.Mask}); got != want {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+}
+
+// TestTheConnectionIsThereBeforeTheFirstRequest after the start, after sleep and on another network.
+func TestTheConnectionIsThereBeforeTheFirstRequest(t *testing.T) {
+	p, transport, connections, asked := signedIn(t)
+	m := newMachine(transport)
+	var failures atomic.Int32 // connections that can't be opened, for a network that comes late
+	dial := transport.now.DialContext
+	transport.now.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if failures.Add(-1) >= 0 {
+			return nil, errors.New("no network")
+		}
+		return dial(ctx, network, address)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer cancel()
+	watching.Go(func() { p.keepConnected(ctx, time.Millisecond) })
+	pass := func(d time.Duration) { // and wait until it was noticed
+		t.Helper()
+		m.pass(d)
+		looked := func() bool {
+			transport.mu.Lock()
+			defer transport.mu.Unlock()
+			return transport.looked.Equal(transport.clock())
+		}
+		until(t, "the machine is not looked at", looked)
+	}
+	opened := func(what string, want int32) {
+		t.Helper()
+		until(t, what+": nothing is asked ahead", func() bool { return asked.Load() >= want })
+		if err := p.client.Models.Renew(ctx, p.client); err != nil {
+			t.Fatal(err)
+		}
+		if got := connections.Load(); got != want {
+			t.Errorf("%s: %d connections, and the request that came next, not %d", what, got, want)
+		}
+	}
+
+	p.Open(ctx)
+	opened("after the start", 1)
+	for range 30 {
+		pass(lookEvery)
+	}
+	opened("two minutes and a half later", 1)
+	m.join("office")
+	pass(lookEvery)
+	opened("on another network", 2)
+	m.join("home")
+	pass(lookEvery)
+	opened("on the one before", 3)
+	for _, network := range []string{"office", "home", "office"} {
+		m.join(network)
+		pass(lookEvery)
+	}
+	if got := connections.Load(); got != 3 {
+		t.Errorf("a network that changes all the time: %d connections, not 3", got)
+	}
+	pass(lookEvery)
+	opened("three minutes after the start", 4)
+	failures.Store(3)
+	pass(8 * time.Hour)
+	opened("after sleep, when the network is back", 5)
 }

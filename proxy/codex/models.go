@@ -314,6 +314,11 @@ func (c *Catalogue) Fetch(ctx context.Context, client *Client) error {
 	case failing:
 		return failure
 	}
+	return c.Renew(ctx, client)
+}
+
+// Renew asks the backend for its list, however fresh the one at hand is. Callers at the same time share one request.
+func (c *Catalogue) Renew(ctx context.Context, client *Client) error {
 	ctx, cancel := context.WithTimeout(ctx, modelsTimeout)
 	defer cancel()
 	done := c.flight.DoChan("fetch", func() (any, error) { return nil, c.fetchOnce(context.WithoutCancel(ctx), client) })

@@ -191,10 +191,18 @@ func (s *Sockets) giveUp(session string, u *upSocket) {
 }
 
 // Close ends all connections, also those with an answer under way. They may be used afterwards: new ones are opened.
-func (s *Sockets) Close() {
+func (s *Sockets) Close() { s.end(func(*upSocket) bool { return true }) }
+
+// CloseIdle ends those that have no answer under way.
+func (s *Sockets) CloseIdle() { s.end(func(u *upSocket) bool { return !u.busy }) }
+
+func (s *Sockets) end(which func(*upSocket) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for session, u := range s.open {
+		if !which(u) {
+			continue
+		}
 		delete(s.open, session)
 		if u.conn != nil {
 			u.conn.CloseNow() //nolint:errcheck // over
