@@ -35,6 +35,8 @@ type Config struct {
 	Strict      bool          // refuse requests with parameters that the backend does not take
 
 	WebSocket bool // continue runs of tool calls over WebSocket to the backend; not in a Worker
+	// Moves is codex.Sockets'.
+	Moves func() int
 
 	Model         string            // for requests that name none; empty for the first of the plan's list
 	DefaultEffort string            // for requests that name none; empty for the model's own

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -209,10 +210,12 @@ func TestAClosedWebSocketIsPosted(t *testing.T) {
 
 // TestWhereTheNetworkHasChangedNoWebSocketIsWaitedOn, and an answer under way may still come to its end.
 func TestWhereTheNetworkHasChangedNoWebSocketIsWaitedOn(t *testing.T) {
-	r := overSockets(t, nil)
+	var moves atomic.Int32
+	r := newRig(t, func(c *Config) { c.WebSocket, c.Moves = true, func() int { return int(moves.Load()) } })
+	t.Cleanup(func() { r.server.Client.Sockets.Close() })
 	c := startOverSocket(r, "chat")
 	answer := r.endless(c)
-	r.server.Client.Sockets.CloseIdle()
+	moves.Add(1)
 	lines := bufio.NewReader(answer)
 	for range 100 {
 		if _, err := lines.ReadString('\n'); err != nil {
@@ -223,9 +226,9 @@ func TestWhereTheNetworkHasChangedNoWebSocketIsWaitedOn(t *testing.T) {
 	r.sockets(0)
 
 	c = startOverSocket(r, "chat")
-	r.server.Client.Sockets.CloseIdle()
-	r.sockets(0)
+	moves.Add(1)
 	c.turn()
+	r.sockets(0)
 	if got := r.ways(); got != "POST, POST, whole, new 2, POST, POST, whole, POST" {
 		t.Error(got)
 	}

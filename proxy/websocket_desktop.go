@@ -61,5 +61,5 @@ func upstreamSockets(cfg Config) codex.Continuer {
 	if !ok || !cfg.WebSocket {
 		return nil
 	}
-	return &codex.Sockets{HTTP: client}
+	return &codex.Sockets{HTTP: client, Moves: cfg.Moves}
 }

@@ -84,7 +84,7 @@ func (a *App) newServer(cache codex.ModelCache) *proxy.Server {
 	}
 	return proxy.NewServer(proxy.Config{
 		SignIn: a.manager, HTTP: a.http, BackendURL: s.BackendURL, APIURL: s.APIURL, Identity: a.identity,
-		IdleTimeout: s.IdleTimeout, KeepAlive: s.KeepAlive, Strict: s.Strict, WebSocket: s.WebSocket,
+		IdleTimeout: s.IdleTimeout, KeepAlive: s.KeepAlive, Strict: s.Strict, WebSocket: s.WebSocket, Moves: a.moves,
 		Model: s.Model, DefaultEffort: s.DefaultEffort, Aliases: s.ModelAlias, ModelCache: cache,
 		Guard: proxy.Guard{
 			Keys: guardKeys{proxy.KeyList(s.APIKey), a.keys}, KeyRequired: func() bool { return len(s.APIKey) > 0 || s.RequireKey },

@@ -17,11 +17,12 @@ import (
 // connection that died while the machine slept is not used again; redirects are not followed, since a sign-in goes
 // with each request. Answers are not limited in time, but see codex.Client.
 func newHTTPClient() *http.Client {
+	dialer := net.Dialer{Timeout: 15 * time.Second, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
 	return &http.Client{
 		Transport: &wakefulTransport{
 			now: &http.Transport{
 				Proxy:                 http.ProxyFromEnvironment,
-				DialContext:           (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
+				DialContext:           dialer.DialContext,
 				TLSHandshakeTimeout:   15 * time.Second,
 				TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(16)},
 				ExpectContinueTimeout: time.Second,
@@ -45,11 +46,15 @@ const (
 	// again. Cloudflare, before ChatGPT's backend, ends one after 400 s.
 	// Source: https://developers.cloudflare.com/fundamentals/reference/connection-limits
 	idleConnection = 5 * time.Minute
-	// lookEvery is how long the machine is taken to be awake, and its network to be the same.
+	// lookAgain is how long the machine is taken to be awake, and its network to be the same: a look takes 25 µs.
+	lookAgain = 250 * time.Millisecond
+	// lookEvery is how often it is looked without a request.
 	lookEvery = 5 * time.Second
 	// sleptFrom is the time without a look after which the machine is taken to have slept, or the program to have been
-	// stopped.
-	sleptFrom = 15 * time.Second
+	// stopped. Shorter ones are left to pings.
+	sleptFrom = 30 * time.Second
+	// leftMost is how many transports of before are looked after.
+	leftMost = 8
 )
 
 // wakefulTransport goes on with new connections when those that are open are surely dead: the machine slept, or its
@@ -61,9 +66,10 @@ type wakefulTransport struct {
 
 	mu      sync.Mutex
 	now     *http.Transport
-	moves   int       // how often there was a new one
-	looked  time.Time // by clock
-	network string    // the addresses then
+	left    []*http.Transport // those of before, on which answers may be under way; the newest last
+	moves   int               // how often there was a new one
+	looked  time.Time         // by clock
+	network string            // the addresses then
 }
 
 // RoundTrip is http.RoundTripper's.
@@ -72,27 +78,25 @@ func (t *wakefulTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return now.RoundTrip(r)
 }
 
-// CloseIdleConnections is what http.Client calls by that name.
-func (t *wakefulTransport) CloseIdleConnections() {
-	now, _ := t.look()
-	now.CloseIdleConnections()
-}
-
 // look returns the transport to be used now, and how many there were before it.
 func (t *wakefulTransport) look() (now *http.Transport, moves int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	wall := t.clock()
 	first, since := t.looked.IsZero(), wall.Sub(t.looked)
-	if !first && since >= 0 && since < lookEvery {
+	if !first && since >= 0 && since < lookAgain {
 		return t.now, t.moves
 	}
 	before := t.network
 	t.looked, t.network = wall, t.addresses()
 	if !first && (since >= sleptFrom || t.network != before) {
-		t.now.CloseIdleConnections()
+		t.left = append(t.left, t.now)
+		t.left = t.left[max(0, len(t.left)-leftMost):]
 		t.now = t.now.Clone()
 		t.moves++
+	}
+	for _, left := range t.left {
+		left.CloseIdleConnections()
 	}
 	return t.now, t.moves
 }
@@ -103,39 +107,37 @@ func addresses() string {
 	return fmt.Sprint(slices.DeleteFunc(all, near), err)
 }
 
-// near reports whether an address is one that nobody far away is reached by. Those come and go with each container.
+// near reports whether an address is one that nobody far away is reached by. Those come and go with each container;
+// those of whole networks of containers do count, since a VPN's look the same.
 func near(a net.Addr) bool {
 	n, ok := a.(*net.IPNet)
 	return ok && (n.IP.IsLoopback() || n.IP.IsLinkLocalUnicast())
 }
 
 const (
-	connectTries = 12              // after a move, one each lookEvery
+	connectTries = 12              // after a move, with lookEvery between them
 	connectOften = 3 * time.Minute // in which three connections are opened ahead at most, where the network changes all the time
 )
 
 // keepConnected asks the upstream at the start, and again when the machine has woken or its network has changed: the
-// connection is there before a request needs it, and what is known of the plan is new. It ends with ctx; every is
-// lookEvery.
+// connection is there before a request needs it, and what is known of the plan is new. While there is no sign-in, and
+// while the proxy is stopped, it waits. It ends with ctx; every is lookEvery.
 func (a *App) keepConnected(ctx context.Context, every time.Duration) {
 	transport := a.http.Transport.(*wakefulTransport)
 	_, moves := transport.look()
 	tries, opened := connectTries, [3]time.Time{} // the newest last
-	for {
+	for ctx.Err() == nil {
 		if _, n := transport.look(); n != moves {
 			moves, tries = n, connectTries
-			if a.client.Sockets != nil {
-				a.client.Sockets.CloseIdle()
-			}
 		}
-		if now := transport.clock(); tries > 0 && a.manager.State().Usable && now.Sub(opened[0]).Abs() >= connectOften {
+		wanted := a.manager.State().Usable && a.service.Addr() != ""
+		if now := transport.clock(); tries > 0 && wanted && now.Sub(opened[0]).Abs() >= connectOften {
 			if tries--; a.connect(ctx) {
 				tries, opened = 0, [3]time.Time{opened[1], opened[2], now}
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return
 		case <-time.After(every):
 		}
 	}
@@ -145,12 +147,18 @@ func (a *App) keepConnected(ctx context.Context, every time.Duration) {
 func (a *App) connect(ctx context.Context) bool {
 	err := a.client.Models.Renew(ctx, a.client)
 	var unreached *url.Error
-	if errors.As(err, &unreached) || errors.Is(err, context.DeadlineExceeded) {
+	if errors.As(err, &unreached) || errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil || !a.manager.State().Usable {
 		return false
 	}
 	a.client.Workspaces(ctx)                         //nolint:errcheck // asked again with the first request
 	a.client.UsageTracker.Fetch(ctx, a.client, true) //nolint:errcheck // the next answer tells
 	return true
+}
+
+// moves counts the times when the connections of before died at once.
+func (a *App) moves() int {
+	_, n := a.http.Transport.(*wakefulTransport).look()
+	return n
 }
 
 // Do sends a request of a command's own, by the system's proxy settings, in this program's name.

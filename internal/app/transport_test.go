@@ -110,26 +110,27 @@ func TestDeadConnectionsAreNotUsedAgain(t *testing.T) {
 		if got := connections.Load(); got != want || resp.ProtoMajor != 2 {
 			t.Errorf("%s: %d connections of HTTP/%d, not %d", what, got, resp.ProtoMajor, want)
 		}
+		if want > 1 && !resp.TLS.DidResume {
+			t.Errorf("%s: a new TLS session", what)
+		}
 		until(t, fmt.Sprintf("%s: %d connections should be open", what, kept), func() bool { return open.Load() == kept })
 	}
 	ask("the first", 1)
 	m.pass(time.Second)
 	ask("a second later", 1)
-	m.pass(10 * time.Second)
-	ask("ten seconds later", 1)
+	m.pass(20 * time.Second)
+	ask("twenty seconds later", 1)
 	m.join("office")
-	m.pass(time.Second)
-	ask("another network, not yet looked at", 1)
-	m.pass(lookEvery)
+	m.pass(lookAgain)
 	ask("another network", 2)
-	m.pass(lookEvery)
+	m.pass(lookAgain)
 	ask("the same network", 2)
 	m.pass(time.Hour)
 	ask("after sleep", 3)
 	ask("and again", 3)
 	m.pass(-time.Hour)
 	ask("the clock was set back", 3)
-	m.pass(lookEvery)
+	m.pass(lookAgain)
 	ask("and a moment later", 3)
 
 	// A connection on which an answer is under way may be dead as well: that answer is left to it, and none is added.
@@ -144,12 +145,23 @@ func TestDeadConnectionsAreNotUsedAgain(t *testing.T) {
 	}
 	ask("beside an answer", 3)
 	m.join("home")
-	m.pass(lookEvery)
+	m.pass(lookAgain)
 	kept = 2
 	ask("another network, beside an answer that began before", 4)
 	close(release)
-	if line, err := lines.ReadString('\n'); line != "ended\n" {
-		t.Errorf("the answer under way: %q, %v", line, err)
+	if rest, err := io.ReadAll(lines); string(rest) != "ended\n" {
+		t.Errorf("the answer under way: %q, %v", rest, err)
+	}
+	until(t, "the connection of before stays when its answer has ended", func() bool {
+		m.pass(lookAgain)
+		transport.look()
+		return open.Load() == 1
+	})
+}
+
+func TestSleepIsSeenByTheTimeOfDay(t *testing.T) {
+	if now := newHTTPClient().Transport.(*wakefulTransport).clock(); now != now.Round(0) || time.Since(now).Abs() > time.Minute {
+		t.Error("it is measured by a clock that stands still while the machine sleeps: ", now)
 	}
 }
 
@@ -173,6 +185,7 @@ func signedIn(t *testing.T) (p *pageApp, transport *wakefulTransport, connection
 	xdg.Reload()
 	p = openIn(t, home, func(s *Settings) {
 		s.BackendURL, s.AuthURL = server.URL+"/backend-api", server.URL
+		s.WebSocket = true
 		s.CredsStore, s.AccountID, s.AccessToken = "env", fakebackend.AccountID, backend.SignIn(time.Hour).Access
 	})
 	return p, trusting(p.http, server), connections, asked
@@ -226,20 +239,28 @@ func TestTheConnectionIsThereBeforeTheFirstRequest(t *testing.T) {
 		}
 		return dial(ctx, network, address)
 	}
+	p.Prepare(t.Context(), Life{Quit: func() {}})
+	p.service.SetPort(0)
 	ctx, cancel := context.WithCancel(t.Context())
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	defer cancel()
 	watching.Go(func() { p.keepConnected(ctx, time.Millisecond) })
+	looked := func() bool {
+		transport.mu.Lock()
+		defer transport.mu.Unlock()
+		return transport.looked.Equal(transport.clock())
+	}
 	pass := func(d time.Duration) { // and wait until it was noticed
 		t.Helper()
 		m.pass(d)
-		looked := func() bool {
-			transport.mu.Lock()
-			defer transport.mu.Unlock()
-			return transport.looked.Equal(transport.clock())
-		}
 		until(t, "the machine is not looked at", looked)
+	}
+	looks := func(n int) {
+		t.Helper()
+		for range n {
+			pass(lookEvery)
+		}
 	}
 	opened := func(what string, want int32) {
 		t.Helper()
@@ -252,28 +273,56 @@ func TestTheConnectionIsThereBeforeTheFirstRequest(t *testing.T) {
 		}
 	}
 
-	p.Open(ctx)
-	opened("after the start", 1)
-	for range 30 {
-		pass(lookEvery)
+	start := func() {
+		t.Helper()
+		if err := p.Start(0); err != nil {
+			t.Fatal(err)
+		}
 	}
+	start()
+	defer p.service.Stop()
+	looks(connectTries + 5) // without a sign-in
+	if err := p.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	p.Open(ctx)
+	looks(connectTries + 5) // while the proxy is stopped
+	if got := connections.Load(); got != 0 {
+		t.Errorf("%d connections that nobody wants", got)
+	}
+	start()
+	opened("after the start", 1)
+	looks(30)
 	opened("two minutes and a half later", 1)
 	m.join("office")
-	pass(lookEvery)
+	looks(1)
 	opened("on another network", 2)
 	m.join("home")
-	pass(lookEvery)
+	looks(1)
 	opened("on the one before", 3)
 	for _, network := range []string{"office", "home", "office"} {
 		m.join(network)
-		pass(lookEvery)
+		looks(1)
 	}
 	if got := connections.Load(); got != 3 {
 		t.Errorf("a network that changes all the time: %d connections, not 3", got)
 	}
-	pass(lookEvery)
+	looks(1)
 	opened("three minutes after the start", 4)
-	failures.Store(3)
+	failures.Store(connectTries + 3)
 	pass(8 * time.Hour)
-	opened("after sleep, when the network is back", 5)
+	until(t, "no tries without a network", func() bool { return failures.Load() == 3 })
+	looks(connectTries)
+	if got := failures.Load(); got != 3 {
+		t.Errorf("%d tries too many", 3-got)
+	}
+	m.join("home")
+	looks(1)
+	opened("after sleep, when there is a network", 5)
+	m.join("office")
+	pass(-24 * time.Hour)
+	opened("after the clock was set back", 6)
+	if _, moves := transport.look(); p.client.Sockets.(*codex.Sockets).Moves() != moves {
+		t.Error("WebSockets to the backend are not told")
+	}
 }

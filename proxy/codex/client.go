@@ -50,8 +50,6 @@ type Continuer interface {
 	Continue(ctx context.Context, req *http.Request, session string, toolRan bool, whole func() []byte) *http.Response
 	// Close ends all connections.
 	Close()
-	// CloseIdle ends those that have no answer under way: they are surely dead.
-	CloseIdle()
 }
 
 // Client sends requests to the upstream that takes the sign-in. Its fields are set before use and not changed. Safe

@@ -35,6 +35,9 @@ const (
 // posted. The zero value but for HTTP is ready for use. Safe for concurrent use.
 type Sockets struct {
 	HTTP *http.Client
+	// Moves counts the times when all connections died at once, by sleep or another network: those that were idle then
+	// are not used again. Nil for never.
+	Moves func() int
 
 	mu      sync.Mutex
 	open    map[string]*upSocket // by session
@@ -51,7 +54,8 @@ type upSocket struct {
 	busy   bool
 	bearer string
 	since  time.Time
-	rested time.Time   // when it became idle, by the clock on the wall: timers stand still while the machine sleeps
+	moves  int         // Moves when it became idle
+	rested time.Time   // and when that was, by the clock on the wall: timers stand still while the machine sleeps
 	timer  *time.Timer // ends it when it is idle
 	last   string      // the id of the answer before; empty for none
 	frame  digest      // of what a request has beside its input
@@ -111,13 +115,20 @@ func (s *Sockets) take(req *http.Request, session string, toolRan bool) *upSocke
 		return nil
 	case u.busy || u.conn == nil:
 		return nil
-	case u.bearer != bearer, time.Since(u.since) > socketLife, time.Now().Round(0).Sub(u.rested) > socketIdle:
+	case u.bearer != bearer, u.moves != s.moves(), time.Since(u.since) > socketLife, time.Now().Round(0).Sub(u.rested) > socketIdle:
 		s.drop(session, u)
 		return nil
 	}
 	u.busy = true
 	u.timer.Stop()
 	return u
+}
+
+func (s *Sockets) moves() int {
+	if s.Moves == nil {
+		return 0
+	}
+	return s.Moves()
 }
 
 // dial opens a connection. It is called with mu held, and returns at once.
@@ -153,7 +164,7 @@ func (s *Sockets) dial(req *http.Request, session, bearer string) {
 
 // rest has a connection end when it stays idle. It is called with mu held.
 func (s *Sockets) rest(session string, u *upSocket) {
-	u.rested = time.Now().Round(0)
+	u.moves, u.rested = s.moves(), time.Now().Round(0)
 	u.timer = time.AfterFunc(socketIdle, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -191,18 +202,10 @@ func (s *Sockets) giveUp(session string, u *upSocket) {
 }
 
 // Close ends all connections, also those with an answer under way. They may be used afterwards: new ones are opened.
-func (s *Sockets) Close() { s.end(func(*upSocket) bool { return true }) }
-
-// CloseIdle ends those that have no answer under way.
-func (s *Sockets) CloseIdle() { s.end(func(u *upSocket) bool { return !u.busy }) }
-
-func (s *Sockets) end(which func(*upSocket) bool) {
+func (s *Sockets) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for session, u := range s.open {
-		if !which(u) {
-			continue
-		}
 		delete(s.open, session)
 		if u.conn != nil {
 			u.conn.CloseNow() //nolint:errcheck // over
