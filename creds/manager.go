@@ -228,8 +228,8 @@ func (m *Manager) Accepted(t Token) {
 	})
 }
 
-// Refresh refreshes now, whatever the expiry. Errors are *TooSoonError, *UnavailableError, ErrClosed, or ctx's; then
-// the refresh may still be under way, and is stored.
+// Refresh refreshes now, whatever the expiry. Errors are *TooSoonError, *NoRefreshTokenError, *UnavailableError,
+// ErrClosed, or ctx's; then the refresh may still be under way, and is stored.
 func (m *Manager) Refresh(ctx context.Context) error {
 	return m.change(byUser(ctx), m.refreshFor(request{why: whenAsked, seen: m.now.Load()}))
 }

@@ -88,6 +88,8 @@ func (m *Manager) refresh(ctx context.Context, r request) error {
 	case r.why == whenRejected && o.trial == r.refused:
 		m.reject(r.refused)
 		return m.refusal()
+	case c.RefreshToken == "" && r.why == whenAsked && o.serves(m.time()):
+		return &NoRefreshTokenError{Until: c.ExpiresAt}
 	case c.RefreshToken == "":
 		if r.why == whenRejected {
 			o.rejected = r.refused
@@ -298,6 +300,7 @@ func (m *Manager) rereadSource(ctx context.Context) {
 		return
 	case c.IsZero() && m.cfg.TakeOver:
 		m.consider(ctx, found) //nolint:errcheck // it is in the state, or nothing has changed
+		m.tellNotStored()
 		return
 	case !c.IsZero() && (!found.newerThan(c) || found.AccountID != c.AccountID):
 		return // older, or another account: only the user may decide that
@@ -305,11 +308,20 @@ func (m *Manager) rereadSource(ctx context.Context) {
 		return
 	}
 	found.TakeOver = false
-	if m.save(ctx, found) != nil {
+	if err := m.save(ctx, found); err != nil {
+		m.notStored(err)
+		m.tellNotStored()
 		return
 	}
 	m.take(found)
 	m.cfg.Tell(Step{StepRead, "Took a newer sign-in from " + found.ImportedFrom})
+}
+
+// tellNotStored says once why what was found can't be used.
+func (m *Manager) tellNotStored() {
+	if o := &m.owner; o.cause == CauseStoreNotWritable && m.now.Load().cause != o.cause {
+		m.cfg.Tell(Step{StepFailure, sentence(o.problem, o.hint)})
+	}
 }
 
 // failed notes a failed refresh and says so.

@@ -142,6 +142,15 @@ func (e *TooSoonError) Error() string {
 	return fmt.Sprintf("A refresh was tried a moment ago. It can be tried again in %s", duration(e.Wait))
 }
 
+// NoRefreshTokenError says that there is nothing to refresh with, though the access token is good.
+type NoRefreshTokenError struct {
+	Until time.Time // when the access token ends; zero when unknown
+}
+
+func (e *NoRefreshTokenError) Error() string {
+	return "This sign-in has no refresh token, so there is nothing to refresh. Its access token is good until " + stamp(e.Until)
+}
+
 // subscribers are told that the state changed. Each has a channel of one: it holds the newest state.
 type subscribers struct {
 	mu    sync.Mutex

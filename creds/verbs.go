@@ -124,8 +124,17 @@ func (m *Manager) store(ctx context.Context, c Credentials) error {
 	}
 	if err == nil {
 		m.take(c)
+	} else {
+		m.notStored(err)
 	}
 	return err
+}
+
+// notStored notes why there is no sign-in although there could be one.
+func (m *Manager) notStored(err error) {
+	if m.owner.sign.IsZero() {
+		m.trouble(explain(err), err)
+	}
 }
 
 // takeOver proves a candidate by a refresh, which makes it our own, under the lock.
@@ -139,6 +148,10 @@ func (m *Manager) takeOver(ctx context.Context, c Credentials) error {
 	}
 	if err := m.ending(); err != nil {
 		return err
+	}
+	if err := m.cfg.Store.Reserve(ctx); err != nil { // nothing is sent whose answer can't be stored
+		m.notStored(err)
+		return m.notImported(explain(err), err)
 	}
 	m.cfg.Tell(Step{StepRefresh, "Refreshing it, so that the proxy has a sign-in of its own"})
 	n, unsaved, err := m.spend(ctx, c)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -534,4 +535,82 @@ func TestAnAccessTokenAloneIsTaken(t *testing.T) {
 			t.Errorf("%d refreshes were sent with nothing", n)
 		}
 	})
+}
+
+// TestARefreshWithoutARefreshTokenChangesNothing: the access token is as good as before.
+func TestARefreshWithoutARefreshTokenChangesNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		tokens := w.backend.SignIn(time.Hour)
+		file := NewFileStore(w.path())
+		if err := file.Save(t.Context(), FromTokens(tokens.Access, "", tokens.ID, "")); err != nil {
+			t.Fatal(err)
+		}
+		for name, store := range map[string]Store{"environment": NewEnvStore(tokens.Access, ""), "file": file} {
+			m := w.manager(store)
+			before := m.State()
+			var no *NoRefreshTokenError
+			if err := m.Refresh(t.Context()); !errors.As(err, &no) || !strings.Contains(err.Error(), "good until 2000-01-01 ") {
+				t.Errorf("%s: %v", name, err)
+			}
+			if m.State() != before || !before.Usable {
+				t.Errorf("%s: %+v, before %+v", name, m.State(), before)
+			}
+			mustToken(t, m)
+		}
+		time.Sleep(2 * time.Hour)
+		m := w.manager(file)
+		if err := m.Refresh(t.Context()); !errors.Is(err, ErrSignIn) || m.State().Cause != CauseNoRefreshToken {
+			t.Errorf("when the access token has ended: %v, %+v", err, m.State())
+		}
+	})
+}
+
+// fullStore is one on a disk that is full.
+type fullStore struct {
+	*MemoryStore
+	roomy bool
+}
+
+func (s *fullStore) Reserve(ctx context.Context) error {
+	if !s.roomy {
+		return &StoreError{Kind: ErrNotWritten, Where: "disk", Cause: syscall.ENOSPC, Hint: "Make room on it"}
+	}
+	return s.MemoryStore.Reserve(ctx)
+}
+
+// TestAnImportThatCantBeStoredSaysWhy, once, and is made up for when there is room.
+func TestAnImportThatCantBeStoredSaysWhy(t *testing.T) {
+	for name, life := range map[string]time.Duration{"good": time.Hour, "ended": -time.Hour} {
+		bubble(t, func(t *testing.T, w *world) {
+			tokens := w.backend.SignIn(life)
+			found := FromTokens(tokens.Access, tokens.Refresh, tokens.ID, "")
+			found.ImportedFrom = "the Codex CLI's file"
+			store := &fullStore{MemoryStore: &MemoryStore{}}
+			m := w.manager(store, func(c *Config) {
+				c.Source = func(context.Context) (Credentials, error) { return found, nil }
+			})
+			defer run(t, m)()
+			why := func(when string) {
+				t.Helper()
+				_, err := m.Token(t.Context())
+				if s := m.State(); errors.Is(err, ErrSignIn) || s.Cause != CauseStoreNotWritable || !strings.Contains(s.Sentence(), "Make room on it") {
+					t.Errorf("%s, %s: %v, %q", name, when, err, s.Sentence())
+				}
+			}
+			if err := m.Import(t.Context(), found); err == nil {
+				t.Errorf("%s: imported", name)
+			}
+			why("after the import")
+			time.Sleep(time.Minute)
+			why("a minute later")
+			if told := w.told(); strings.Count(told, "Refreshing it") > 0 || strings.Count(told, "can't be stored") > 1 || w.backend.Counts().Refreshes > 0 {
+				t.Errorf("%s: %d refreshes, and it is said:\n%s", name, w.backend.Counts().Refreshes, told)
+			}
+			store.roomy = true
+			time.Sleep(time.Minute)
+			if s := m.State(); !s.Usable || s.Cause != CauseNone || s.Ownership != Own {
+				t.Errorf("%s, with room: %+v", name, s)
+			}
+		})
+	}
 }

@@ -291,12 +291,15 @@ func (s *Server) refreshCredentials(_ http.ResponseWriter, r *http.Request) (war
 	return "", nil
 }
 
-// notRefreshed says why a refresh did not come about: 401 when somebody must sign in, 429 when it was asked for too
-// soon, 503 when it may work later.
+// notRefreshed says why a refresh did not come about: 401 when somebody must sign in, 409 when there is nothing to
+// refresh with, 429 when it was asked for too soon, 503 when it may work later.
 func notRefreshed(err error) *codex.Error {
 	var u *creds.UnavailableError
 	var soon *creds.TooSoonError
+	var no *creds.NoRefreshTokenError
 	switch {
+	case errors.As(err, &no):
+		return &codex.Error{Status: http.StatusConflict, Type: "invalid_request_error", Code: "no_refresh_token", Message: err.Error()}
 	case errors.As(err, &soon):
 		return &codex.Error{Status: http.StatusTooManyRequests, Type: "rate_limit_error", Code: "refreshed_too_soon", Message: err.Error(), RetryAfter: soon.Wait}
 	case errors.As(err, &u):

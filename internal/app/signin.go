@@ -226,11 +226,12 @@ type SignedOut struct {
 // SignOut ends the sign-in, deletes it here, and has every running program know. What it was imported from stays.
 func (a *App) SignOut(ctx context.Context) (SignedOut, error) {
 	out := SignedOut{Before: a.manager.State()}
-	if out.Before.Status == creds.StatusNone {
-		return out, errors.New("nobody is signed in. Nothing was changed")
-	}
 	var err error
-	if out.Revoked, err = a.manager.SignOut(ctx); err != nil {
+	var nobody *creds.UnavailableError
+	switch out.Revoked, err = a.manager.SignOut(ctx); {
+	case errors.As(err, &nobody):
+		return out, errors.New("nobody is signed in. Nothing was changed")
+	case err != nil:
 		return out, err
 	}
 	a.spread(ctx)

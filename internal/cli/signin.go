@@ -92,6 +92,10 @@ func (logoutCommand) Run(c *console) error {
 	if err != nil {
 		return err
 	}
+	if out.Before.Status == creds.StatusNone {
+		c.printf("✅ What was stored in %s could not be read, and is deleted. So OpenAI could not be told; the sign-in ends there by itself.\n", out.Before.Store)
+		return nil
+	}
 	c.printf("✅ Signed out of %s; the sign-in is deleted from %s\n", app.Who(out.Before), out.Before.Store)
 	switch {
 	case out.Before.Ownership == creds.Shared:

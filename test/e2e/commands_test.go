@@ -459,3 +459,40 @@ func TestWorkspacesAreServedWhereTheyBelong(t *testing.T) {
 		}
 	}
 }
+
+// TestASignInThatCantBeReadIsNamedAndCanBeDeleted: doctor says what status says, and logout does not deny it.
+func TestASignInThatCantBeReadIsNamedAndCanBeDeleted(t *testing.T) {
+	_, url := startBackend(t)
+	home := t.TempDir()
+	file := filepath.Join(home, ".config", "codex-proxy", "auth.json")
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte("garbage\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []string{"status", "doctor"} {
+		if out, _ := command(t, home, at(url), verb); !strings.Contains(out, "stored sign-in is damaged") || !strings.Contains(out, "Sign in again, or move the file away") {
+			t.Errorf("%s: %s", verb, out)
+		}
+	}
+	out, code := command(t, home, at(url), "logout")
+	if code != 0 || !strings.Contains(out, file+" could not be read, and is deleted") || !strings.Contains(out, "OpenAI could not be told") {
+		t.Errorf("logout: %d %s", code, out)
+	}
+	if out, code := command(t, home, at(url), "logout"); code == 0 || !strings.Contains(out, "nobody is signed in") {
+		t.Errorf("logout again: %d %s", code, out)
+	}
+	if out, _ := command(t, home, at(url), "doctor"); strings.Contains(out, "damaged") {
+		t.Errorf("doctor afterwards: %s", out)
+	}
+}
+
+func TestARefreshOfATokenFromTheEnvironmentIsNoFailure(t *testing.T) {
+	b, url := startBackend(t)
+	env := append(at(url), "ACCESS_TOKEN="+b.SignIn(time.Hour).Access)
+	out, code := command(t, t.TempDir(), env, "refresh", "--creds-store", "env")
+	if code != 1 || !strings.Contains(out, "no refresh token, so there is nothing to refresh. Its access token is good until") {
+		t.Errorf("%d %s", code, out)
+	}
+}
