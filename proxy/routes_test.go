@@ -68,6 +68,9 @@ func TestAStoredAnswerCanBeReadAndDeleted(t *testing.T) {
 	if status, _, text, _ := r.do(http.MethodGet, "/v1/responses/"+id, ""); status != 200 || get(text, "id").Str != id {
 		t.Errorf("%d %s", status, text)
 	}
+	if status, _, text, _ := r.do(http.MethodGet, "/v1/responses/"+id+"?stream=true", ""); status != 400 || get(text, "error.param").Str != "stream" {
+		t.Error("a stream of an answer that is over: ", status, text)
+	}
 	if status, _, text, _ := r.do(http.MethodGet, "/v1/responses/"+id+"/input_items", ""); status != 200 || !strings.Contains(text, "hello") {
 		t.Errorf("%d %s", status, text)
 	}

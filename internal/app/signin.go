@@ -273,7 +273,8 @@ func (a *App) Import(ctx context.Context, o ImportOptions) error {
 	read := map[string]func(context.Context) (creds.Credentials, error){"any": a.importer.Import, "file": a.importer.FromFile, "keychain": a.importer.FromKeychain}[o.From]
 	found, err := read(ctx)
 	if isMissing(err) {
-		return fmt.Errorf("the Codex CLI has no sign-in on this machine. %s", a.advice.signIn)
+		where := map[string]string{"any": "on this machine", "file": "in its file", "keychain": "in the keychain of this machine"}[o.From]
+		return fmt.Errorf("the Codex CLI has no sign-in %s. %s", where, a.advice.signIn)
 	}
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -148,6 +149,11 @@ func (s storeScope) forget() {
 
 // StoredResponse answers GET /v1/responses/{id}.
 func (h *Handler) StoredResponse(w http.ResponseWriter, r *http.Request) reply.Outcome {
+	if stream, _ := strconv.ParseBool(r.URL.Query().Get("stream")); stream {
+		err := codex.Invalid("stream", "Only answers in the background are streamed again, and those are not available. Ask without 'stream'")
+		WriteError(w, err)
+		return reply.Outcome{Err: err}
+	}
 	return h.stored(w, r, func(_ string, t *storedTurn) {
 		w.Header().Set("Content-Type", "application/json")
 		whole := net.Buffers(t.output.CompleteObject(t.object))

@@ -301,6 +301,10 @@ func TestBadInputEndsInASentence(t *testing.T) {
 			writeFile(t, filepath.Join(home, ".codex", "auth.json"), []byte(`{"auth_mode":"apikey","OPENAI_API_KEY":"sk-proj-123456789"}`))
 			return command(t, home, env, "import", "--from", "file")
 		}},
+		{"nothing in the keychain", "has no sign-in in the keychain", func(t *testing.T, b *fakebackend.Backend, home string, env []string) (string, int) {
+			writeFile(t, filepath.Join(home, ".codex", "auth.json"), b.SignIn(time.Hour).AuthJSON())
+			return command(t, home, env, "import", "--from", "keychain")
+		}},
 		{"auth server away", "could not be reached", func(t *testing.T, _ *fakebackend.Backend, home string, env []string) (string, int) {
 			return command(t, home, append(env, "CODEX_PROXY_AUTH_URL=http://127.0.0.1:1"), "login", "--no-browser", "--codex", "--device")
 		}},
