@@ -83,7 +83,7 @@ func (h *Handler) Show(w http.ResponseWriter, r *http.Request, body []byte) (out
 		in.Model = in.Name
 	}
 	h.Client.Models.Fetch(r.Context(), h.Client) //nolint:errcheck // the list at hand is used
-	id, _ := h.Client.Models.Resolve(in.Model, "")
+	id, _ := h.Client.Models.Resolve(strings.TrimSuffix(in.Model, latest), "")
 	m, ok := h.Client.Models.Find(id)
 	if !ok {
 		return h.fail(w, nil, out, &codex.Error{Status: http.StatusNotFound, Code: "model_not_found", Message: "model '" + in.Model + "' not found. GET /api/tags lists those of your plan"})

@@ -31,6 +31,9 @@ type request struct {
 	images   []string
 }
 
+// latest is the tag that Ollama's clients add to a model's name. There are no others here.
+const latest = ":latest"
+
 // message is a message. Its text is a part of the request, as JSON: a long conversation is not copied apart.
 type message struct {
 	role      string
@@ -119,7 +122,7 @@ func (h *Handler) parse(body []byte, chat bool) (*request, error) {
 		return r, err
 	}
 	r.shown = r.Model
-	r.Model = strings.TrimSuffix(r.Model, ":latest")
+	r.Model = strings.TrimSuffix(r.Model, latest)
 	if r.think {
 		r.Summary = json.RawMessage(`"auto"`)
 	}
