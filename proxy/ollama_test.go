@@ -1,6 +1,9 @@
 package proxy
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // TestOllamasTagIsNoPartOfTheName: its clients add :latest to a model's name, wherever they send it.
 func TestOllamasTagIsNoPartOfTheName(t *testing.T) {
@@ -15,5 +18,28 @@ func TestOllamasTagIsNoPartOfTheName(t *testing.T) {
 	}
 	if status, text := r.post("/api/show", `{"model":"gpt-0:latest"}`); status != 404 {
 		t.Errorf("a model that is not there: %d %s", status, text)
+	}
+}
+
+// TestOllamaNamesTheModelThatAnswers where the request names none, in each line and when a model is to be loaded.
+func TestOllamaNamesTheModelThatAnswers(t *testing.T) {
+	r := newRig(t)
+	for _, c := range []struct{ path, body string }{
+		{"/api/chat", `{"stream":false,"messages":[{"role":"user","content":"hello"}]}`},
+		{"/api/chat", `{"messages":[{"role":"user","content":"hello"}]}`},
+		{"/api/chat", `{"model":"","messages":[]}`},
+		{"/api/generate", `{"stream":false,"prompt":"hello"}`},
+		{"/api/generate", `{"prompt":"hello"}`},
+		{"/api/generate", `{}`},
+	} {
+		status, text := r.post(c.path, c.body)
+		for line := range strings.Lines(text) {
+			if status != 200 || get(line, "model").Str != "gpt-5.5" {
+				t.Errorf("%s %s: %d %s", c.path, c.body, status, line)
+			}
+		}
+	}
+	if _, text := r.post("/api/chat", `{"model":"gpt-5.5:latest","stream":false,"messages":[{"role":"user","content":"hello"}]}`); get(text, "model").Str != "gpt-5.5:latest" {
+		t.Errorf("the caller's own name: %s", text)
 	}
 }

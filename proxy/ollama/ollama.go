@@ -3,6 +3,7 @@
 package ollama
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -129,6 +130,9 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, body []byte, ch
 		return h.fail(w, &req.Request, out, err)
 	}
 	if req.empty { // how Ollama's clients load and unload a model
+		if req.shown == "" {
+			req.shown, _ = h.Client.Models.Resolve("", "")
+		}
 		line := req.line(map[string]any{"done": true, "done_reason": "load"}, chat, "")
 		writeJSON(w, http.StatusOK, line)
 		return out
@@ -139,6 +143,7 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, body []byte, ch
 	}
 	defer s.Close()
 	out.Began(&req.Request, s)
+	req.shown = cmp.Or(req.shown, s.Model)
 	a := newAnswer(req, chat, start)
 	return reply.Answer{
 		Encoder: a, Request: &req.Request, Events: &a.events, Type: "application/json; charset=utf-8",

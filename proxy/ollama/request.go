@@ -17,7 +17,7 @@ import (
 type request struct {
 	codex.Request
 
-	shown  string // the model's name as the caller wrote it
+	shown  string // the model's name as the caller wrote it; that of the model that answers where it wrote none
 	stream bool
 	think  bool // the caller wants to see the reasoning
 	empty  bool // nothing to answer
