@@ -47,6 +47,9 @@ func newServerMetrics(state func() creds.State, client *codex.Client) *serverMet
 // knownRoutes are those that have a label of their own.
 var knownRoutes = []string{"/chat/completions", "/completions", "/responses", "/models", "/messages", "/api/chat", "/api/generate", "/images/generations"}
 
+// firstTokenBuckets are upper bounds in seconds, for quick answers as well as for long thinking.
+var firstTokenBuckets = []float64{0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60}
+
 // begun counts one request that is not answered yet.
 func (m *serverMetrics) begun(s Start) {
 	if s.Dialect != "" {
@@ -77,7 +80,7 @@ func (m *serverMetrics) add(r Record, failure *codex.Error) {
 		}
 	}
 	if r.FirstToken > 0 {
-		m.set.GetOrCreateHistogram("codex_proxy_first_token_seconds").Update(r.FirstToken.Seconds())
+		m.set.GetOrCreatePrometheusHistogramExt("codex_proxy_first_token_seconds", firstTokenBuckets).Update(r.FirstToken.Seconds())
 	}
 	if failure != nil && failure.Status >= 500 {
 		m.set.GetOrCreateCounter(fmt.Sprintf(`codex_proxy_upstream_errors_total{code=%q}`, printable(failure.Code))).Inc()

@@ -130,6 +130,20 @@ func TestEachTurnOfASocketIsARecord(t *testing.T) {
 	}
 }
 
+// TestTheFirstTokenIsAHistogramOfPrometheus: histogram_quantile reads buckets with le alone.
+func TestTheFirstTokenIsAHistogramOfPrometheus(t *testing.T) {
+	var heard recordings
+	r := newRig(t, heard.listen)
+	r.ask("responses", "hello", true)
+	heard.all(t, 1)
+	_, _, metrics, _ := r.do(http.MethodGet, "/metrics", "")
+	for _, want := range []string{`_bucket{le="0.1"} `, `_bucket{le="60"} 1`, `_bucket{le="+Inf"} 1`, "_count 1"} {
+		if !strings.Contains(metrics, "codex_proxy_first_token_seconds"+want) {
+			t.Errorf("no %s in\n%s", want, metrics)
+		}
+	}
+}
+
 func TestTheFirstTokenIsNotAKeepAlive(t *testing.T) {
 	for dialect := range dialects {
 		var heard recordings
