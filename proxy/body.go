@@ -138,7 +138,7 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, c *claim) ([]b
 	}()
 	if err != nil {
 		w.Header().Set("Connection", "close") // and the deadline stays: what is left of the body is not waited for
-		return nil, bodyError(err, s.cfg.BodyMost)
+		return nil, bodyError(err, s.cfg.BodyMost, in.broken)
 	}
 	rc.SetReadDeadline(time.Time{}) //nolint:errcheck // a Worker has none
 	return body, nil
@@ -193,7 +193,9 @@ func inflate(r io.Reader) (io.ReadCloser, error) {
 	return flate.NewReader(b), nil
 }
 
-func bodyError(err error, most int) error {
+// bodyError is what went wrong with a body, in the caller's words. broken says that its bytes did not all come; else they are
+// not packed as they should be.
+func bodyError(err error, most int, broken bool) error {
 	var known *codex.Error
 	var large *http.MaxBytesError
 	switch {
@@ -205,6 +207,9 @@ func bodyError(err error, most int) error {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, errDripping):
 		return &codex.Error{Status: http.StatusRequestTimeout, Type: "invalid_request_error", Code: "request_timeout",
 			Message: "The request's body stopped on its way. Send it again"}
+	case !broken:
+		return &codex.Error{Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "invalid_body",
+			Message: "The request's body is not what its content-encoding says. Pack it that way, or leave the header out"}
 	}
 	return &codex.Error{Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "invalid_body", Message: "The request's body could not be read. Send it again"}
 }
@@ -213,10 +218,11 @@ var errDripping = errors.New("the body comes too slowly")
 
 // patientReader gives each read a deadline of its own, and the whole one that its size allows.
 type patientReader struct {
-	r     io.ReadCloser
-	rc    *http.ResponseController
-	start time.Time
-	read  int64
+	r      io.ReadCloser
+	rc     *http.ResponseController
+	start  time.Time
+	read   int64
+	broken bool // there is more, but it did not come
 	patience
 }
 
@@ -233,6 +239,7 @@ func (p *patientReader) Read(b []byte) (int, error) {
 	p.rc.SetReadDeadline(end) //nolint:errcheck // a Worker has none
 	n, err := p.r.Read(b)
 	p.read += int64(n)
+	p.broken = p.broken || err != nil && err != io.EOF //nolint:errorlint // readers return it bare
 	return n, err
 }
 

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -181,9 +182,44 @@ func TestADrippingBodyIsCut(t *testing.T) {
 
 func TestBodyErrorsAreTheCallersWords(t *testing.T) {
 	for want, err := range map[int]error{413: &http.MaxBytesError{}, 408: errDripping, 400: io.ErrUnexpectedEOF, 503: &codex.Error{Status: 503}} {
-		if e := asError(bodyError(err, bodyMost)); e.Status != want {
+		if e := asError(bodyError(err, bodyMost, true)); e.Status != want {
 			t.Errorf("%v is %d", err, e.Status)
 		}
+	}
+}
+
+// TestABodyThatIsNotPackedAsItSaysIsNamedSo: sending it again would not help. One that breaks off on its way is another matter.
+func TestABodyThatIsNotPackedAsItSaysIsNamedSo(t *testing.T) {
+	r := newRig(t)
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	io.WriteString(z, `{"input":"packed"}`)
+	z.Close()
+	whole := packed.String()
+	for name, c := range map[string]struct{ coding, body string }{
+		"gzip":              {"gzip", `{"input":"plain"}`},
+		"gzip that is cut":  {"gzip", whole[:len(whole)-6]},
+		"gzip, one bit off": {"gzip", whole[:len(whole)-6] + "\x00" + whole[len(whole)-5:]},
+		"deflate":           {"deflate", `{"input":"plain"}`},
+		"deflate by head":   {"deflate", "\x78\x9c plain"},
+		"zstd":              {"zstd", `{"input":"plain"}`},
+		"two codings":       {"gzip, zstd", whole},
+	} {
+		status, text := r.post("/v1/responses", c.body, "Content-Encoding", c.coding)
+		if status != 400 || get(text, "error.code").Str != "invalid_body" || !strings.Contains(get(text, "error.message").Str, "not what its content-encoding says") {
+			t.Errorf("%s: %d %s", name, status, text)
+		}
+	}
+	conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.WriteString(conn, "POST /v1/responses HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Encoding: gzip\r\nContent-Length: 1000\r\n\r\n"+whole[:20])
+	conn.(*net.TCPConn).CloseWrite()
+	answer, _ := io.ReadAll(conn)
+	if !strings.Contains(string(answer), "could not be read. Send it again") {
+		t.Errorf("a body that breaks off: %s", answer)
 	}
 }
 
