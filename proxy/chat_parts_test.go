@@ -32,6 +32,26 @@ func TestWhatChatHoldsGoesUpWhole(t *testing.T) {
 	}
 }
 
+// TestASystemMessageAloneIsAnswered, as OpenAI and Ollama do: it goes up as the conversation, and not as instructions as well.
+func TestASystemMessageAloneIsAnswered(t *testing.T) {
+	r := newRig(t)
+	for _, path := range []string{"/v1/chat/completions", "/api/chat"} {
+		status, text := r.post(path, `{"stream":false,"messages":[{"role":"system","content":"be nice"}]}`)
+		sent := r.sent()
+		if status != 200 || sent.Get("input.#").Int() != 1 || sent.Get("input.0.role").Str != "developer" || sent.Get("input.0.content.0.text").Str != "be nice" || sent.Get("instructions").Str == "be nice" {
+			t.Errorf("%s: %d %s\n%s", path, status, text, sent)
+		}
+	}
+	r.post("/v1/chat/completions", `{"messages":[{"role":"system","content":"be nice"},{"role":"system","content":[{"type":"text","text":"be brief"}]}]}`)
+	if got := r.sent().Get("input.0.content.0.text").Str; got != "be nice\n\nbe brief" {
+		t.Errorf("two of them went up as %q", got)
+	}
+	r.post("/v1/chat/completions", `{"messages":[{"role":"system","content":"be nice"},{"role":"user","content":"hello"}]}`)
+	if sent := r.sent(); sent.Get("instructions").Str != "be nice" || sent.Get("input.#").Int() != 1 {
+		t.Errorf("beside another message: %s", sent)
+	}
+}
+
 // TestChatOfAWrongTypeIsRefused and nothing is made up in its place.
 func TestChatOfAWrongTypeIsRefused(t *testing.T) {
 	r := newRig(t)

@@ -352,6 +352,14 @@ func InputText(text json.RawMessage) json.RawMessage {
 	return slices.Concat([]byte(`{"type":"input_text","text":`), text, []byte("}"))
 }
 
+// SayInstructions makes the instructions the conversation where there is nothing else: the backend takes no empty one.
+func (r *Request) SayInstructions() {
+	if len(r.Input) == 0 && r.Instructions != "" {
+		r.Input = []json.RawMessage{Message("developer", r.Instructions)}
+		r.Instructions = ""
+	}
+}
+
 const includeReasoning = "reasoning.encrypted_content"
 
 // encoded is a request as it goes up.

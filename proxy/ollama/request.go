@@ -281,6 +281,7 @@ func (r *request) convert(cache *codex.ReasoningCache, model string) error {
 			return codex.Invalid("messages", "messages[%d]: the role %q is unknown. Use system, user, assistant or tool", i, m.role)
 		}
 	}
+	r.SayInstructions()
 	return nil
 }
 

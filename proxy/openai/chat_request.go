@@ -249,6 +249,7 @@ func (c *chatRequest) convert(cache *codex.ReasoningCache, model string) error {
 		}
 	}
 	c.Instructions = strings.Join(system, "\n\n")
+	c.SayInstructions()
 	return nil
 }
 
