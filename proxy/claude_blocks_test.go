@@ -125,3 +125,18 @@ func TestThinkingThatIsNotShown(t *testing.T) {
 		}
 	}
 }
+
+// TestAMessageWithoutContentIsNamed where nothing else is said: a message was sent, so the conversation is not called empty.
+func TestAMessageWithoutContentIsNamed(t *testing.T) {
+	r := newRig(t)
+	for name, content := range map[string]string{"a text": `""`, "no blocks": `[]`, "a block": `[{"type":"text","text":""}]`} {
+		status, text := r.post("/v1/messages", `{"max_tokens":100,"system":"be nice","messages":[{"role":"user","content":`+content+`}]}`)
+		if message := get(text, "error.message").Str; status != 400 || message != "messages.0 must have non-empty content. Send a text or another block" {
+			t.Errorf("%s: %d %s", name, status, text)
+		}
+	}
+	status, text := r.post("/v1/messages", `{"max_tokens":100,"messages":[{"role":"user","content":""},{"role":"user","content":"hello"}]}`)
+	if status != 200 {
+		t.Errorf("beside another message: %d %s", status, text)
+	}
+}

@@ -94,6 +94,10 @@ func (r *request) convert(cache *codex.ReasoningCache, model string) error {
 			return fail(err)
 		}
 	}
+	if len(r.Input) == 0 {
+		empty := max(slices.IndexFunc(r.messages, func(m message) bool { return m.role == "user" }), 0)
+		return codex.Invalid("messages", "messages.%d must have non-empty content. Send a text or another block", empty)
+	}
 	return nil
 }
 
