@@ -1,8 +1,11 @@
 package proxy
 
 import (
+	"net/http"
 	"strings"
 	"testing"
+
+	"codex-proxy/proxy/reply"
 )
 
 // TestWhatChatHoldsGoesUpWhole though a part has more fields than it needs, or a text is spelled in halves.
@@ -49,6 +52,29 @@ func TestASystemMessageAloneIsAnswered(t *testing.T) {
 	r.post("/v1/chat/completions", `{"messages":[{"role":"system","content":"be nice"},{"role":"user","content":"hello"}]}`)
 	if sent := r.sent(); sent.Get("instructions").Str != "be nice" || sent.Get("input.#").Int() != 1 {
 		t.Errorf("beside another message: %s", sent)
+	}
+}
+
+// TestAPictureThatCantGoUpIsTold: the backend takes those of a user and of a tool alone.
+func TestAPictureThatCantGoUpIsTold(t *testing.T) {
+	r, strict := newRig(t), newRig(t, func(c *Config) { c.Strict = true })
+	part := `{"type":"image_url","image_url":{"url":"data:image/png;base64,iVBORw0KGgo="}}`
+	for _, c := range []struct{ role, more, dropped string }{
+		{"system", part, "messages.image_url"},
+		{"developer", part, "messages.image_url"},
+		{"assistant", part, "messages.image_url"},
+		{"assistant", `{"type":"file","file":{"filename":"a.pdf"}}`, "messages.file"},
+		{"assistant", `{"type":"refusal","refusal":""},{"type":"text","text":""},{"type":"output_text","text":"x"}`, ""},
+		{"user", part, ""},
+	} {
+		body := `{"messages":[{"role":"` + c.role + `","content":[{"type":"text","text":"look"},` + c.more + `]},{"role":"user","content":"hello"}]}`
+		status, h, text, _ := r.do(http.MethodPost, "/v1/chat/completions", body)
+		if status != 200 || h.Get(reply.DroppedHeader) != c.dropped {
+			t.Errorf("%s %.40s: %d, dropped %q: %s", c.role, c.more, status, h.Get(reply.DroppedHeader), text)
+		}
+		if status, text := strict.post("/v1/chat/completions", body); (status == 400) != (c.dropped != "") {
+			t.Errorf("%s %.40s in strict mode: %d %s", c.role, c.more, status, text)
+		}
 	}
 }
 

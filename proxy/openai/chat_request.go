@@ -210,7 +210,7 @@ func (c *chatRequest) convert(cache *codex.ReasoningCache, model string) error {
 		fail := func(err error) error { return inMessage(i, err) }
 		switch m.role {
 		case "system", "developer":
-			text, err := plainText(m.content)
+			text, err := c.plainText(m.content)
 			if err != nil {
 				return fail(err)
 			}
@@ -254,7 +254,7 @@ func (c *chatRequest) convert(cache *codex.ReasoningCache, model string) error {
 }
 
 func (c *chatRequest) assistant(m chatMessage, index int, cache *codex.ReasoningCache, model string, custom map[string]bool, pending map[string]string) error {
-	text, err := plainText(m.content)
+	text, err := c.plainText(m.content)
 	if err != nil {
 		return err
 	}
@@ -389,12 +389,22 @@ func readContent(raw json.RawMessage) (text json.RawMessage, parts []contentPart
 	return nil, parts, nil
 }
 
-// plainText joins the text of a message that can hold nothing else, as a JSON string; nil for none.
-func plainText(raw json.RawMessage) (json.RawMessage, error) {
+// plainText is the text of a message that can hold nothing else, a JSON string; nil for none. Other parts are dropped.
+func (c *chatRequest) plainText(raw json.RawMessage) (json.RawMessage, error) {
 	text, parts, err := readContent(raw)
 	if err != nil || parts == nil {
 		return rawjson.NotEmpty(text), err
 	}
+	for _, p := range parts {
+		if p.text == nil && p.refusal == nil && !slices.Contains([]string{"", "text", "input_text", "output_text", "refusal"}, p.kind) {
+			c.Drop("messages." + p.kind)
+		}
+	}
+	return joinText(parts), nil
+}
+
+// joinText is the text of all parts, a JSON string; nil for none.
+func joinText(parts []contentPart) json.RawMessage {
 	var texts []json.RawMessage
 	for _, p := range parts {
 		for _, text := range []json.RawMessage{p.text, p.refusal} {
@@ -403,7 +413,7 @@ func plainText(raw json.RawMessage) (json.RawMessage, error) {
 			}
 		}
 	}
-	return rawjson.Join(texts, `\n`), nil
+	return rawjson.Join(texts, `\n`)
 }
 
 // userMessage is a user's message as the Responses API has it.
@@ -491,7 +501,7 @@ func (p contentPart) input() (json.RawMessage, error) {
 
 // toolOutput is a tool's result: a string, or parts when it holds an image or a file.
 func toolOutput(raw json.RawMessage) (json.RawMessage, error) {
-	_, parts, err := readContent(raw)
+	text, parts, err := readContent(raw)
 	if err != nil {
 		return encode(string(raw)), nil //nolint:nilerr // a tool may answer with an object: it is passed as text
 	}
@@ -504,11 +514,13 @@ func toolOutput(raw json.RawMessage) (json.RawMessage, error) {
 			return rawjson.AppendList(nil, list), err
 		}
 	}
-	text, err := plainText(raw)
+	if parts != nil {
+		text = joinText(parts)
+	}
 	if text == nil {
 		text = json.RawMessage(`""`)
 	}
-	return text, err
+	return text, nil
 }
 
 // takeFormat turns response_format into text.format.
