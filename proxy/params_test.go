@@ -78,3 +78,30 @@ func TestStrictRefusesWhatWouldBeDropped(t *testing.T) {
 		}
 	}
 }
+
+// TestAResultThatAnswersNoCallIsTold, as a conversation holds it that was trimmed. Alone it is no conversation.
+func TestAResultThatAnswersNoCallIsTold(t *testing.T) {
+	r, strict := newRig(t), newRig(t, func(c *Config) { c.Strict = true })
+	for dialect, c := range map[string]struct{ path, list, result, user, dropped string }{
+		"chat":      {"/v1/chat/completions", "messages", `{"role":"tool","tool_call_id":"gone","content":"12"}`, `{"role":"user","content":"hello"}`, "tool_result"},
+		"messages":  {"/v1/messages", "messages", `{"role":"user","content":[{"type":"tool_result","tool_use_id":"gone","content":"12"}]}`, `{"role":"user","content":"hello"}`, "tool_result"},
+		"ollama":    {"/api/chat", "messages", `{"role":"tool","tool_name":"gone","content":"12"}`, `{"role":"user","content":"hello"}`, "tool_result"},
+		"gemini":    {"/v1beta/models/gpt-5.5:generateContent", "contents", `{"role":"user","parts":[{"functionResponse":{"name":"gone","response":{"output":"12"}}}]}`, `{"role":"user","parts":[{"text":"hello"}]}`, "tool_result"},
+		"responses": {"/v1/responses", "input", `{"type":"function_call_output","call_id":"gone","output":"12"}`, `{"role":"user","content":"hello"}`, "input.function_call_output"},
+	} {
+		body := func(items string) string { return `{"` + c.list + `":[` + items + `]}` }
+		status, h, text, _ := r.do(http.MethodPost, c.path, body(c.result+","+c.user))
+		if status != 200 || h.Get(reply.DroppedHeader) != c.dropped || strings.Contains(r.sent().Raw, "gone") {
+			t.Errorf("%s: %d, dropped %q: %s", dialect, status, h.Get(reply.DroppedHeader), text)
+		}
+		if status, text := strict.post(c.path, body(c.result+","+c.user)); status != 400 || !strings.Contains(text, c.dropped) {
+			t.Errorf("%s in strict mode: %d %s", dialect, status, text)
+		}
+		if status, text := r.post(c.path, body(c.result)); status != 400 || !strings.Contains(text, "The tool result answers no tool call in this conversation") {
+			t.Errorf("%s, the result alone: %d %s", dialect, status, text)
+		}
+	}
+	if strict.sent().Exists() {
+		t.Error("a request went up in strict mode")
+	}
+}

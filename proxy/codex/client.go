@@ -126,6 +126,16 @@ func (c *Client) Stream(ctx context.Context, r *Request) (*Stream, error) {
 // deliver makes the body and posts it. It makes another one, once for each reason, when the sign-in was replaced by one of
 // the other kind meanwhile, and when the conversation holds reasoning that another service or account has encrypted.
 func (c *Client) deliver(ctx context.Context, token creds.Token, r *Request) (*http.Response, encoded, error) {
+	if !r.Native {
+		before := slices.Clone(r.Dropped.Names) // was checked
+		err := r.normalizeInput()
+		if err == nil {
+			err = c.CheckStrict(r.Dropped, before...)
+		}
+		if err != nil {
+			return nil, encoded{}, err
+		}
+	}
 	dropped := r.Dropped
 	switched, forgot := false, false
 	for {

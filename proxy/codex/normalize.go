@@ -28,7 +28,7 @@ var outputKinds = map[string]string{
 
 // normalizeInput makes the history one that the backend takes. It refuses whole conversations for a system message, for a call
 // without its output (the user pressed Stop), for an output without its call (the context was trimmed), and for ids of
-// items that it never stored.
+// items that it never stored. What is dropped is noted.
 func (r *Request) normalizeInput() error {
 	called, answered := map[string]bool{}, map[string]bool{}
 	heads := make([]itemHead, len(r.Input))
@@ -63,6 +63,11 @@ func (r *Request) normalizeInput() error {
 			out = append(out, item)
 			continue
 		case isOutput(kind) && !called[id]:
+			if r.Translated {
+				r.Drop("tool_result")
+			} else {
+				r.Drop("input." + kind)
+			}
 			continue
 		}
 		item, err := fixItem(item, heads[i])
@@ -79,6 +84,9 @@ func (r *Request) normalizeInput() error {
 			answered[id] = true
 			out = append(out, mustJSON(map[string]string{"type": output, "call_id": shortID(id), "output": "aborted"}))
 		}
+	}
+	if len(out) == 0 && len(answered) > 0 {
+		return Invalid("", "The tool result answers no tool call in this conversation. Send the call as well")
 	}
 	r.Input = out
 	return nil

@@ -370,16 +370,11 @@ type encoded struct {
 	model, effort string
 }
 
-// encode returns the request for an upstream. Errors are *Error.
+// encode returns the request, whose input the backend takes, for an upstream. Errors are *Error.
 func (r *Request) encode(up Upstream, models *Catalogue, advice Advice) (encoded, error) {
 	model, effort := models.Resolve(r.Model, r.Effort)
 	if effort != r.Effort && r.Effort != "" {
 		r.Drop("reasoning.effort")
-	}
-	if !r.Native {
-		if err := r.normalizeInput(); err != nil {
-			return encoded{}, err
-		}
 	}
 	input, tools, err := up.place(r, advice)
 	if err != nil {

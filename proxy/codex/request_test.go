@@ -201,6 +201,9 @@ func FuzzRequest(f *testing.F) {
 				return
 			}
 		}
+		if r.normalizeInput() != nil {
+			return
+		}
 		for _, up := range []Upstream{testUpstream(), Public("http://127.0.0.1", NewIdentity("test"))} {
 			sent, err := r.encode(up, NewCatalogue("", nil), nil)
 			if err == nil && !json.Valid(whole(sent.body)) {

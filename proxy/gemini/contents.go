@@ -243,10 +243,7 @@ func (c *converter) result(response gjson.Result) error {
 		return err
 	}
 	c.endUser()
-	id, ok := c.waiting.Take(id, name)
-	if !ok {
-		return nil // an answer to nothing: the history was trimmed
-	}
+	id, _ = c.waiting.Take(id, name) // none where the history was trimmed: it is dropped later
 	var output any = text
 	if attached != nil {
 		output = append([]json.RawMessage{inputText(text)}, attached...)

@@ -272,10 +272,7 @@ func (r *request) convert(cache *codex.ReasoningCache, model string) error {
 				r.Input = append(r.Input, codex.CallItem("function_call", c.ID, r.names.Shorten(c.Function.Name), "arguments", encode(arguments)))
 			}
 		case "tool":
-			id, ok := waiting.Take(m.toolID, cmp.Or(m.toolName, m.name))
-			if !ok {
-				continue // an answer to nothing: the history was trimmed
-			}
+			id, _ := waiting.Take(m.toolID, cmp.Or(m.toolName, m.name)) // none where the history was trimmed: it is dropped later
 			r.Input = append(r.Input, codex.CallItem("function_call_output", id, "", "output", orEmpty(m.content)))
 		default:
 			return codex.Invalid("messages", "messages[%d]: the role %q is unknown. Use system, user, assistant or tool", i, m.role)
