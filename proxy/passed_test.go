@@ -130,6 +130,30 @@ func TestWhatWasAskedIsToldOnOneLine(t *testing.T) {
 	}
 }
 
+// TestAFunctionNeedsNoParameters: they may be null or missing. It goes up with an empty schema, and is told back without.
+func TestAFunctionNeedsNoParameters(t *testing.T) {
+	r, chatGPT := newRig(t), withChatGPT(t)
+	for name, parameters := range map[string]string{"null": `,"parameters":null`, "missing": "", "strict": `,"strict":true`} {
+		body := `{"input":"hello","stream":true,"tools":[{"type":"function","name":"f"` + parameters + `}]}`
+		status, text := r.post("/v1/responses", body)
+		if sent := r.sent().Get("tools.0"); status != 200 || sent.Get("parameters.type").Str != "object" || !sent.Get("parameters.properties").IsObject() {
+			t.Errorf("%s: %d %s, sent %s", name, status, text, sent)
+		}
+		_, data := sseEvents(text)
+		for _, event := range data {
+			if tool := get(event, "response.tools.0"); get(event, "response").Exists() && (tool.Get("name").Str != "f" || tool.Get("parameters").Raw != "null") {
+				t.Errorf("%s is told back as %s", name, tool)
+			}
+		}
+		if status, text := chatGPT.post("/v1/responses", body); status != 200 {
+			t.Errorf("%s, Sign in with ChatGPT: %d %s", name, status, text)
+		}
+	}
+	if status, _ := r.post("/v1/responses", `{"model":"gpt-5.5","input":[{"type":"message","role":"user","content":[{"type":"input_text","text":"x"}]}],"stream":true,"store":false,"tools":[{"type":"function","name":"f"}]}`, "Originator", "codex_exec"); status != 400 || r.sent().Get("tools.0.parameters").Exists() {
+		t.Errorf("the Codex CLI's own is changed: %d %s", status, r.sent().Get("tools"))
+	}
+}
+
 // TestAPictureOutlivesTheReadThatBroughtIt: the next one is as large, and comes before the picture is given to the caller.
 func TestAPictureOutlivesTheReadThatBroughtIt(t *testing.T) {
 	picture := strings.Repeat("iVBO", 300)

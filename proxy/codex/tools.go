@@ -18,11 +18,15 @@ import (
 // *Error.
 // Source: developers.openai.com/siwc/preview-limitations.
 func (u Upstream) place(r *Request, advice Advice) (input, tools []json.RawMessage, err error) {
+	tools = r.Tools
+	if !r.Native {
+		tools = withParameters(tools)
+	}
 	if u.HostedTools == nil {
-		return r.Input, r.Tools, nil
+		return r.Input, tools, nil
 	}
 	p := placing{up: u, r: r, advice: advice, named: map[string]bool{}}
-	tools, callable := p.sort(r.Tools)
+	tools, callable := p.sort(tools)
 	input = make([]json.RawMessage, 0, len(r.Input)+1)
 	if callable != nil {
 		input = append(input, additionalTools(callable))
@@ -39,6 +43,25 @@ func (u Upstream) place(r *Request, advice Advice) (input, tools []json.RawMessa
 		}
 	}
 	return input, tools, p.err
+}
+
+// withParameters are the tools with an empty schema in each function that has none: OpenAI takes null, the backend does not.
+// The list itself stays as it is, since the events tell it back.
+func withParameters(tools []json.RawMessage) []json.RawMessage {
+	tools = slices.Clone(tools)
+	for i, t := range tools {
+		if rawjson.Get(t, "type").Str != "function" || rawjson.Get(t, "parameters").Type != gjson.Null {
+			continue
+		}
+		filled, err := sjson.SetRawBytes(bytes.Clone(t), "parameters", []byte(`{"type":"object","properties":{}}`))
+		if err == nil {
+			filled, err = fixSchema(filled, "parameters", "") // with strict, it is closed
+		}
+		if err == nil {
+			tools[i] = filled
+		}
+	}
+	return tools
 }
 
 // placing is what is known while a request's tools are placed.
