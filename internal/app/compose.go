@@ -87,7 +87,7 @@ func (a *App) newServer(cache codex.ModelCache) *proxy.Server {
 		IdleTimeout: s.IdleTimeout, KeepAlive: s.KeepAlive, Strict: s.Strict, WebSocket: s.WebSocket, Moves: a.moves,
 		Model: s.Model, DefaultEffort: s.DefaultEffort, Aliases: s.ModelAlias, ModelCache: cache,
 		Guard: proxy.Guard{
-			Keys: guardKeys{proxy.KeyList(s.APIKey), a.keys}, KeyRequired: func() bool { return len(s.APIKey) > 0 || s.RequireKey },
+			Keys: guardKeys{proxy.KeyList(s.APIKey), a.keys}, KeyRequired: a.keyRequired,
 			Hosts: s.AllowHost, Origins: a.origins.allowed, Asked: a.pageAsked, Advice: a.advice.remedy,
 		},
 		Admin: admin, Advice: a.advice.remedy, OnStart: a.onStart, OnRequest: a.onRequest,

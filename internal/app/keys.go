@@ -49,13 +49,13 @@ func (a *App) MakeKey(name string, routes ...string) (string, error) {
 // RevokeKey takes a key away; the running proxy refuses it within a second.
 func (a *App) RevokeKey(name string) error { return a.keys.Revoke(name) }
 
-// PassingKey is the key for what this program starts or sends for id: any text, or where keys are asked for, one that is
+// keyRequired reports whether callers must bring a key.
+func (a *App) keyRequired() bool { return len(a.Settings.APIKey) > 0 || a.Settings.RequireKey }
+
+// PassingKey is the key for what is sent for id to the proxy of a state: any text, or where it asks for keys, one that is
 // known until forget is called.
-func (a *App) PassingKey(id string) (key string, forget func(), err error) {
-	switch {
-	case len(a.Settings.APIKey) > 0:
-		return a.Settings.APIKey[0], func() {}, nil
-	case !a.Settings.RequireKey:
+func (a *App) PassingKey(id string, s State) (key string, forget func(), err error) {
+	if !s.KeyRequired {
 		return "cp-" + id, func() {}, nil
 	}
 	name := fmt.Sprintf("%s (process %d, %s)", id, os.Getpid(), time.Now().Format("15:04:05.000000"))

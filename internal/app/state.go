@@ -29,6 +29,8 @@ type State struct {
 	Newer      string   `json:"newer_version,omitempty"` // one that has been released
 	NewerPage  string   `json:"newer_version_page,omitempty"`
 	Failed     *Failure `json:"last_failure,omitempty"`
+	// KeyRequired means that callers must bring a key.
+	KeyRequired bool `json:"key_required,omitempty"`
 }
 
 // ProxyState is how the proxy is.
@@ -73,7 +75,7 @@ type SignInState struct {
 func (a *App) State() State {
 	s := a.manager.State()
 	out := State{
-		Version: a.program.Version, Demo: a.Settings.Demo,
+		Version: a.program.Version, Demo: a.Settings.Demo, KeyRequired: a.keyRequired(),
 		Proxy: ProxyState{URL: "http://localhost:" + strconv.Itoa(a.service.WantedPort()) + "/v1"},
 		SignIn: SignInState{
 			Status: s.Status, Usable: s.Usable, Kind: s.Kind, Email: s.Email, Plan: s.Plan, AccountID: s.AccountID,

@@ -49,7 +49,7 @@ func (p *pageApp) test(ctx context.Context, tool string) (page.TestResult, error
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "codex-proxy-test")
-	key, forget, err := p.PassingKey("test")
+	key, forget, err := p.PassingKey("test", s)
 	if err != nil {
 		return page.TestResult{}, err
 	}

@@ -49,7 +49,7 @@ func (r *runCommand) Run(c *console) error {
 	}
 	defer stop()
 	target := state.Target()
-	key, forget, err := a.PassingKey(tool.ID)
+	key, forget, err := a.PassingKey(tool.ID, state)
 	if err != nil {
 		return err
 	}

@@ -255,3 +255,35 @@ func TestALogThatNobodyReadsHoldsNothingUp(t *testing.T) {
 		}
 	})
 }
+
+// TestAToolThatIsRunGetsAKeyOfTheProxyThatRuns: whether a key is needed is that program's setting, not the command's.
+func TestAToolThatIsRunGetsAKeyOfTheProxyThatRuns(t *testing.T) {
+	for _, flags := range [][]string{nil, {"--require-key"}, {"--api-key", "secretkey"}} {
+		p := start(t, t.TempDir(), nil, append([]string{"--demo"}, flags...)...)
+		told, done := filepath.Join(p.home, "told"), filepath.Join(p.home, "done")
+		tool := filepath.Join(p.home, "bin", "claude")
+		writeFile(t, tool, []byte("#!/bin/sh\necho \"$ANTHROPIC_AUTH_TOKEN\" > "+told+"\nfor i in $(/usr/bin/seq 300); do [ ! -e "+done+" ] || exit; /bin/sleep 0.1; done\n"))
+		if err := os.Chmod(tool, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		run := launch(t, p.home, []string{"PATH=" + filepath.Dir(tool)}, "--demo", "run", "claude", "hello")
+		var key string
+		eventually(t, "the tool has its key", func() bool {
+			raw, _ := os.ReadFile(told)
+			key = strings.TrimSpace(string(raw))
+			return key != "" || run.exited()
+		})
+		ask := func() int {
+			status, _, _ := p.post("/v1/chat/completions", chat("hello"), "Authorization", "Bearer "+key)
+			return status
+		}
+		if status := ask(); status != 200 {
+			t.Errorf("%v: with the key %q: %d %s", flags, key, status, run.log)
+		}
+		writeFile(t, done, nil)
+		run.end()
+		if flags != nil {
+			eventually(t, "the key is forgotten", func() bool { return ask() == 401 })
+		}
+	}
+}
