@@ -39,7 +39,7 @@ type Entry struct {
 var ErrNoEnv = errors.New("a task of Windows can't be given keys or variables. Set them for your user (setx), or leave them out")
 
 // ErrKeyTyped is Enable's error when Env is not empty: what the desktop starts at login takes arguments only.
-var ErrKeyTyped = errors.New("what starts at login can't be given a key by an argument, which everybody on this machine can see. Set it as a variable for your user, such as PROXY_API_KEY, and start Codex Proxy without it")
+var ErrKeyTyped = errors.New("what starts at login can't be given a key by an argument, which everybody on this machine can see. Set it in Settings on the page (codex-proxy open), or as a variable for your user, such as PROXY_API_KEY, and start Codex Proxy without it")
 
 // A file is what a service needs to have written.
 type file struct {

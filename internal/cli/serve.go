@@ -272,11 +272,18 @@ func watchPanel(ctx context.Context, a *app.App, panel *tray.Panel) {
 }
 
 type autostartCommand struct {
-	What string `arg:"" enum:"on,off" help:"on or off."`
+	What string `arg:"" enum:"on,off" help:"on, with the flags that you give beside it, or off."`
 }
 
 func (s *autostartCommand) Run(c *console) error {
-	entry := app.LoginEntry(nil)
+	args, keys := c.typed()
+	for _, word := range []string{"autostart", s.What} {
+		if i := slices.Index(args, word); i >= 0 {
+			args = slices.Delete(args, i, i+1)
+		}
+	}
+	entry := app.LoginEntry(args)
+	entry.Env = keys
 	if s.What == "on" {
 		if err := entry.Enable(); err != nil {
 			return err

@@ -91,3 +91,24 @@ func TestPurgeEndsTheSignInAndLeavesNothing(t *testing.T) {
 		t.Error("the Codex CLI's own file is gone")
 	}
 }
+
+// TestAutostartKeepsTheFlagsThatAreGiven: what starts at login is given them, and never a key, which others could see.
+func TestAutostartKeepsTheFlagsThatAreGiven(t *testing.T) {
+	home := t.TempDir()
+	entry := filepath.Join(home, ".config", "autostart", "codex-proxy.desktop")
+	for _, args := range [][]string{{"autostart", "on", "--port", "9976"}, {"--port", "9976", "autostart", "on"}, {"--port=9976", "autostart", "on"}} {
+		out, code := command(t, home, nil, args...)
+		raw, _ := os.ReadFile(entry)
+		if _, flags, _ := strings.Cut(string(raw), "Exec=\""+binary+"\""); code != 0 || !strings.HasPrefix(flags, ` "--port" "9976"`+"\n") && !strings.HasPrefix(flags, ` "--port=9976"`+"\n") {
+			t.Errorf("%v: %d %s\n%s", args, code, out, raw)
+		}
+	}
+	if out, code := command(t, home, nil, "autostart", "off"); code != 0 {
+		t.Errorf("off: %d %s", code, out)
+	}
+	for _, flag := range []string{"--api-key", "--admin-api-key"} {
+		if out, code := command(t, home, nil, "autostart", "on", flag, "secret"); code != 1 || !strings.Contains(out, "codex-proxy open") || left(t, home, ".config/autostart/codex-proxy.desktop") != nil {
+			t.Errorf("%s: %d %s", flag, code, out)
+		}
+	}
+}
