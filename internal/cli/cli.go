@@ -139,7 +139,7 @@ func Run(ctx context.Context, p Process) int {
 		err = cl.Settings.Check()
 	}
 	if err != nil {
-		fmt.Fprintf(p.Err, "codex-proxy: %s\nRun codex-proxy --help for what can be set.\n", plainError(all, err))
+		fmt.Fprintf(p.Err, "codex-proxy: %s\nRun codex-proxy --help for what can be set.\n", blamed(plainError(all, err), p.Args, parser, saved))
 		return 2
 	}
 	err = parsed.Run(&console{ctx: ctx, settings: cl.Settings, process: p, parser: parser})
@@ -187,6 +187,26 @@ func plainError(all []command, err error) string {
 	}
 	if at, wrong, ok := strings.Cut(text, ": expected "); ok && strings.HasPrefix(at, "--") {
 		return at + " has a wrong value: expected " + wrong
+	}
+	return text
+}
+
+// blamed is an error about a flag that was not typed, in the words of where its value stands.
+func blamed(text string, args []string, parser *kong.Kong, saved app.Saved) string {
+	named, ok := strings.CutPrefix(text, "--")
+	name := named[:strings.IndexAny(named+" ", " :")]
+	typed := func(arg string) bool { return arg == "--"+name || strings.HasPrefix(arg, "--"+name+"=") }
+	if !ok || slices.ContainsFunc(args, typed) {
+		return text
+	}
+	for _, flag := range parser.Model.Flags {
+		if flag.Name == name && inEnvironment(flag) {
+			named, _, _ = strings.Cut(named, " (from envar ") // kong's
+			return "In the variable " + flag.Envs[0] + ": " + named
+		}
+	}
+	if _, ok := saved[name]; ok {
+		return "In " + app.SettingsFile() + ": " + named
 	}
 	return text
 }

@@ -82,6 +82,29 @@ func TestWhatIsTypedWrongIsAnsweredByASentence(t *testing.T) {
 	}
 }
 
+// TestAWrongValueIsBlamedOnWhereItStands: not on a flag that nobody typed.
+func TestAWrongValueIsBlamedOnWhereItStands(t *testing.T) {
+	for _, test := range []struct{ file, env, flag, want string }{
+		{`{"history":-3}`, "", "", "In ~/.config/codex-proxy/settings.json: history is a number of days"},
+		{`{"port":"abc"}`, "", "", "In ~/.config/codex-proxy/settings.json: port: a port is a number"},
+		{`{"listen":"0.0.0.0"}`, "", "", "In ~/.config/codex-proxy/settings.json: listen 0.0.0.0 lets other machines"},
+		{`{"creds-store":"cloud"}`, "", "", "In ~/.config/codex-proxy/settings.json: creds-store must be one of"},
+		{`{"history":-3}`, "CODEX_PROXY_HISTORY=-4", "", "In the variable CODEX_PROXY_HISTORY: history is a number of days"},
+		{"{}", "CODEX_PROXY_KEEP_ALIVE=soon", "", "In the variable CODEX_PROXY_KEEP_ALIVE: keep-alive has a wrong value"},
+		{`{"history":-3}`, "CODEX_PROXY_HISTORY=-4", "--history=-5", "codex-proxy: --history is a number of days"},
+		{"{}", "", "--keep-alive=soon", "codex-proxy: --keep-alive has a wrong value"},
+	} {
+		home, args := t.TempDir(), []string{"status"}
+		writeFile(t, filepath.Join(home, ".config", "codex-proxy", "settings.json"), []byte(test.file))
+		if test.flag != "" {
+			args = append(args, test.flag)
+		}
+		if out, code := command(t, home, []string{test.env}, args...); code != 2 || !strings.Contains(strings.ReplaceAll(out, home, "~"), test.want) {
+			t.Errorf("%+v: %d %s", test, code, out)
+		}
+	}
+}
+
 func TestVersionAndHelpAreCommandsToo(t *testing.T) {
 	home := t.TempDir()
 	if out, code := command(t, home, nil, "version"); code != 0 || out != "codex-proxy dev\n" {
