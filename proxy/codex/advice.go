@@ -31,7 +31,7 @@ var terminalAdvice = map[Remedy]string{
 	RemedyStrict:      "Leave it out, or run codex-proxy without --strict",
 	RemedyAllowOrigin: "To allow it, start the proxy with --allow-origin",
 	RemedyAllowHost:   "To use another name for it, start it with --allow-host",
-	RemedyAPIKey:      "Set it as the API key in your tool: the one that the proxy was started with, not OpenAI's",
+	RemedyAPIKey:      "Set one as the API key in your tool: one that `codex-proxy keys add NAME` makes, or that was given with --api-key, not OpenAI's",
 	RemedyPortTaken:   "Stop it, or choose another port with --port",
 	RemedyPort:        "Choose one above 1023 with --port",
 	RemedyListen:      "Choose another address with --listen",

@@ -590,6 +590,14 @@ func TestALocalKeyIsAskedFor(t *testing.T) {
 	}
 }
 
+// TestWhoIsAskedForAKeyHearsHowToGetOne, also where the proxy was started with none.
+func TestWhoIsAskedForAKeyHearsHowToGetOne(t *testing.T) {
+	p := start(t, t.TempDir(), nil, "--demo", "--require-key")
+	if status, _, answer := p.post("/v1/chat/completions", chat("hi")); status != 401 || !strings.Contains(answer, "one that `codex-proxy keys add NAME` makes") {
+		t.Errorf("%d %s", status, answer)
+	}
+}
+
 func TestWhatCantWorkIsRefusedAtTheStart(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
