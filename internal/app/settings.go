@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"strconv"
@@ -150,6 +151,11 @@ func (s *Settings) checkAccess() error {
 	}
 	if !proxy.Loopback(s.Listen) && len(s.APIKey) == 0 {
 		return fmt.Errorf("--listen %s lets other machines spend your plan. Set --api-key too, or leave --listen out", s.Listen)
+	}
+	for _, host := range s.AllowHost {
+		if _, err := netip.ParseAddr(host); err != nil && strings.ContainsAny(host, ":/[]") {
+			return fmt.Errorf("--allow-host %s is not a host name alone. Write it like host.docker.internal, without a scheme, a port or brackets", host)
+		}
 	}
 	for _, origin := range s.AllowOrigin {
 		u, err := url.Parse(origin)

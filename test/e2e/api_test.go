@@ -615,6 +615,7 @@ func TestWhatCantWorkIsRefusedAtTheStart(t *testing.T) {
 		{[]string{"--demo", "--port", fmt.Sprint(port)}, "choose another port with --port"},
 		{[]string{"--port", "70000"}, "from 0 to 65535"},
 		{[]string{"--creds-store", "cloud"}, "must be one of"},
+		{[]string{"--allow-host", "http://host.docker.internal"}, "Write it like host.docker.internal"},
 		{[]string{"--nonsense"}, "unknown flag"},
 	} {
 		p := launch(t, t.TempDir(), nil, c.args...)
