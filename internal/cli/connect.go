@@ -41,7 +41,7 @@ func (t *connectCommand) Run(c *console) error {
 		c.listTools(a.Tools(target))
 		return nil
 	}
-	tool, err := toolNamed(t.Tool)
+	tool, err := toolNamed(t.Tool, "Most tools want the base URL and any text as the API key: codex-proxy connect --print jetbrains")
 	if err != nil {
 		return err
 	}
@@ -117,8 +117,8 @@ func (t *connectCommand) undoAll(c *console, a *app.App) error {
 	return failed
 }
 
-// toolNamed is the tool that somebody means.
-func toolNamed(typed string) (connect.Tool, error) {
+// toolNamed is the tool that somebody means. Who means none that there is, gets the advice.
+func toolNamed(typed, advice string) (connect.Tool, error) {
 	var ids []string
 	for _, tool := range connect.Tools() {
 		if strings.EqualFold(tool.ID, typed) || strings.EqualFold(tool.Name, typed) {
@@ -126,11 +126,11 @@ func toolNamed(typed string) (connect.Tool, error) {
 		}
 		ids = append(ids, tool.ID)
 	}
-	text := fmt.Sprintf("there is no recipe for %q", typed)
+	guess := "."
 	if near := nearest(typed, ids); near != "" {
-		text += fmt.Sprintf("; did you mean %q?", near)
+		guess = fmt.Sprintf("; did you mean %q?", near)
 	}
-	return connect.Tool{}, errors.New(text + " Most tools want the base URL and any text as the API key: codex-proxy connect --print jetbrains")
+	return connect.Tool{}, fmt.Errorf("there is no recipe for %q%s %s", typed, guess, advice)
 }
 
 // printRecipe prints what to paste, and says where.

@@ -24,17 +24,18 @@ type runCommand struct {
 
 // Run starts a tool pointed at the proxy, and the proxy with it when none runs. Its exit code is the tool's.
 func (r *runCommand) Run(c *console) error {
-	if len(r.Args) == 0 || r.Args[0] == "--help" || r.Args[0] == "-h" {
-		var ids []string
-		for _, tool := range connect.Tools() {
-			if tool.CanRun() {
-				ids = append(ids, tool.ID)
-			}
+	var ids []string
+	for _, tool := range connect.Tools() {
+		if tool.CanRun() {
+			ids = append(ids, tool.ID)
 		}
-		c.printf("Usage: codex-proxy [flags] run TOOL [what the tool is to be given]\n\nTools: %s\n", strings.Join(ids, ", "))
+	}
+	can := strings.Join(ids, ", ")
+	if len(r.Args) == 0 || r.Args[0] == "--help" || r.Args[0] == "-h" {
+		c.printf("Usage: codex-proxy [flags] run TOOL [what the tool is to be given]\n\nTools: %s\n", can)
 		return nil
 	}
-	tool, err := toolNamed(r.Args[0])
+	tool, err := toolNamed(r.Args[0], "These can be run: "+can)
 	if err != nil {
 		return err
 	}

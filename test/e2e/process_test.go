@@ -73,10 +73,17 @@ func TestWhatIsTypedWrongIsAnsweredByASentence(t *testing.T) {
 		{nil, []string{"serve", "--api-key", ""}, "an empty key is no key"},
 		{[]string{"PROXY_API_KEY="}, []string{"serve"}, "an empty key is no key"},
 		{nil, []string{"lgoin"}, `did you mean "login"`},
+		{nil, []string{"run", "foo"}, `❌ there is no recipe for "foo". These can be run: claude, codex, `},
+		{nil, []string{"run", "cluade"}, `❌ there is no recipe for "cluade"; did you mean "claude"? These can be run: claude, `},
+		{nil, []string{"connect", "foo"}, `❌ there is no recipe for "foo". Most tools want the base URL`},
 		{nil, []string{"status", "--idle-timeout", "never"}, "--idle-timeout"},
 	} {
 		out, code := command(t, t.TempDir(), test.env, test.args...)
-		if code != 2 || !strings.Contains(out, test.want) || strings.Contains(out, "bit int") {
+		wrong := 2 // unless it is for the command itself to say
+		if strings.HasPrefix(test.want, "❌") {
+			wrong = 1
+		}
+		if code != wrong || !strings.Contains(out, test.want) || strings.Contains(out, "bit int") {
 			t.Errorf("%v %v: %d %s", test.env, test.args, code, out)
 		}
 	}
