@@ -45,6 +45,8 @@ type ProxyState struct {
 	PausedUntil time.Time `json:"paused_until,omitzero"`
 	// Stopped means that the program runs, and that the user has stopped the proxy.
 	Stopped bool `json:"stopped,omitempty"`
+	// Silent means that the program PID runs and does not say how its proxy is; status finds that out.
+	Silent bool `json:"silent,omitempty"`
 }
 
 // SignInState is how the sign-in is.

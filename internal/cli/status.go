@@ -49,7 +49,8 @@ func (s *statusCommand) Run(c *console) error {
 
 // state is how the running program is, or else what this command can tell by itself.
 func (c *console) state(a *app.App) app.State {
-	if p, ok := a.Mine(); ok {
+	p, runs := a.Mine()
+	if runs {
 		var s app.State
 		err := p.Call(c.ctx, callPatience, "state", url.Values{}, &s)
 		if err == nil {
@@ -58,7 +59,11 @@ func (c *console) state(a *app.App) app.State {
 		c.warnf("⚠️ %v\n", err)
 	}
 	a.AskUsage(c.ctx)
-	return a.State()
+	s := a.State()
+	if runs {
+		s.Proxy.Silent, s.Proxy.PID = true, p.PID
+	}
+	return s
 }
 
 // writeWorkspaces says which others there are, when there is a choice.
@@ -81,6 +86,8 @@ func writeState(w io.Writer, s app.State, now time.Time) {
 	switch {
 	case s.Proxy.Running:
 		line("Proxy", "running at %s", s.Proxy.URL)
+	case s.Proxy.Silent:
+		line("Proxy", "does not answer (process %d)", s.Proxy.PID)
 	case s.Proxy.Problem != "":
 		line("Proxy", "not running: %s", s.Proxy.Problem)
 	case !s.Proxy.PausedUntil.IsZero():

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -58,6 +60,23 @@ func TestTheDemoLeavesTheSettingsAlone(t *testing.T) {
 	}
 	if raw, err := os.ReadFile(filepath.Join(home, ".config", "codex-proxy", "settings.json")); err == nil {
 		t.Errorf("it wrote %s", raw)
+	}
+}
+
+// TestStatusOfAProgramThatHangsSaysSo: it is not the same as none that runs.
+func TestStatusOfAProgramThatHangsSaysSo(t *testing.T) {
+	p := start(t, t.TempDir(), nil, "--demo")
+	p.reached()
+	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	pid := strconv.Itoa(p.cmd.Process.Pid)
+	words, json := launch(t, p.home, nil, "status", "--demo"), launch(t, p.home, nil, "status", "--demo", "--json")
+	if out, _ := words.end(); !regexp.MustCompile(`(?m)^Proxy +does not answer \(process `+pid+`\)$`).MatchString(out) || strings.Contains(out, "not running") {
+		t.Error(out)
+	}
+	if out, _ := json.end(); !strings.Contains(out, `"silent": true`) || !strings.Contains(out, `"pid": `+pid) {
+		t.Error(out)
 	}
 }
 
@@ -286,10 +305,20 @@ func TestALogThatNobodyReadsHoldsNothingUp(t *testing.T) {
 	})
 }
 
+// reached waits until commands reach a demo, which is after it listens.
+func (p *program) reached() {
+	p.t.Helper()
+	eventually(p.t, "commands reach it", func() bool {
+		out, _ := command(p.t, p.home, nil, "status", "--demo")
+		return strings.Contains(out, "running at")
+	})
+}
+
 // TestAToolThatIsRunGetsAKeyOfTheProxyThatRuns: whether a key is needed is that program's setting, not the command's.
 func TestAToolThatIsRunGetsAKeyOfTheProxyThatRuns(t *testing.T) {
 	for _, flags := range [][]string{nil, {"--require-key"}, {"--api-key", "secretkey"}} {
 		p := start(t, t.TempDir(), nil, append([]string{"--demo"}, flags...)...)
+		p.reached()
 		told, done := filepath.Join(p.home, "told"), filepath.Join(p.home, "done")
 		tool := filepath.Join(p.home, "bin", "claude")
 		writeFile(t, tool, []byte("#!/bin/sh\necho \"$ANTHROPIC_AUTH_TOKEN\" > "+told+"\nfor i in $(/usr/bin/seq 300); do [ ! -e "+done+" ] || exit; /bin/sleep 0.1; done\n"))
