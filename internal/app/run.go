@@ -45,10 +45,7 @@ func (a *App) Run(ctx context.Context) error {
 		a.log.Warn("⚠️ " + warning)
 	}
 	opened := a.manager.Open(ctx)
-	saved, err := ReadSaved()
-	if err != nil {
-		a.log.Errorf("❌ %v", err)
-	}
+	saved, _ := ReadSaved() // that it can't be read is one of the warnings
 	if a.Settings.Demo || !a.program.Icon || !saved.Stopped() {
 		if err := a.listen(0); err != nil && !a.program.Icon {
 			return err

@@ -131,6 +131,19 @@ func TestAWrongValueIsBlamedOnWhereItStands(t *testing.T) {
 	}
 }
 
+func TestABrokenSettingsFileIsToldOnce(t *testing.T) {
+	home := t.TempDir()
+	writeFile(t, filepath.Join(home, ".config", "codex-proxy", "settings.json"), []byte(`{"port":`))
+	p := start(t, home, nil)
+	eventually(t, "it has looked for a sign-in", func() bool { return strings.Contains(p.log.String(), "codex-proxy login") })
+	if err := p.stop(); err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(p.log.String(), "can't be read"); n != 1 {
+		t.Errorf("it is told %d times", n)
+	}
+}
+
 func TestVersionAndHelpAreCommandsToo(t *testing.T) {
 	home := t.TempDir()
 	if out, code := command(t, home, nil, "version"); code != 0 || out != "codex-proxy dev\n" {
