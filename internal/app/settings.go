@@ -111,6 +111,9 @@ func (s *Settings) Check() error {
 	if s.History < 0 || s.History > 3650 {
 		return fmt.Errorf("--history is a number of days from 0 to 3650, not %d", s.History)
 	}
+	if model, nameless := s.ModelAlias[""]; nameless {
+		return fmt.Errorf("--model-alias =%s has no name. Write it like claude-sonnet=gpt-5.5", model)
+	}
 	if err := s.checkAccess(); err != nil {
 		return err
 	}

@@ -85,6 +85,7 @@ func TestASettingIsCheckedKeptAndBroughtBack(t *testing.T) {
 		{"default-effort", `"high"`, true}, {"default-effort", `"huge"`, false}, {"default-effort", `""`, true}, {"log-level", `"loud"`, false}, {"creds-store", `"cloud"`, false},
 		{"allow-host", `["host.docker.internal:9974"]`, false}, {"allow-host", `["http://host.docker.internal"]`, false}, {"allow-host", `["host.docker.internal/"]`, false},
 		{"allow-host", `["[fd00::1]"]`, false}, {"allow-host", `["fd00::1", "192.168.1.2", "host.docker.internal"]`, true},
+		{"model-alias", `["=gpt-5.5"]`, false}, {"model-alias", `["fast="]`, true}, // the default model
 	} {
 		before, _ := ReadSaved()
 		_, err := p.set(test.name, json.RawMessage(test.value), false)
