@@ -88,7 +88,7 @@ func (m *Manager) refresh(ctx context.Context, r request) error {
 	case r.why == whenRejected && o.trial == r.refused:
 		m.reject(r.refused)
 		return m.refusal()
-	case c.RefreshToken == "" && r.why == whenAsked && o.serves(m.time()):
+	case c.RefreshToken == "" && r.why == whenAsked && o.usable(m.time()):
 		return &NoRefreshTokenError{Until: c.ExpiresAt}
 	case c.RefreshToken == "":
 		if r.why == whenRejected {
@@ -319,7 +319,7 @@ func (m *Manager) rereadSource(ctx context.Context) {
 
 // tellNotStored says once why what was found can't be used.
 func (m *Manager) tellNotStored() {
-	if o := &m.owner; o.cause == CauseStoreNotWritable && m.now.Load().cause != o.cause {
+	if o := &m.owner; o.sign.IsZero() && o.cause == CauseStoreNotWritable && m.now.Load().cause != o.cause {
 		m.cfg.Tell(Step{StepFailure, sentence(o.problem, o.hint)})
 	}
 }

@@ -117,9 +117,9 @@ func (m *Manager) consider(ctx context.Context, c Credentials) error {
 
 // store saves c and makes it the sign-in, or changes nothing.
 func (m *Manager) store(ctx context.Context, c Credentials) error {
-	m.cfg.Tell(Step{StepWrite, "Writing it to " + m.cfg.Store.Name()})
 	err := m.cfg.Store.Reserve(ctx)
 	if err == nil {
+		m.cfg.Tell(Step{StepWrite, "Writing it to " + m.cfg.Store.Name()})
 		err = m.save(ctx, c)
 	}
 	if err == nil {

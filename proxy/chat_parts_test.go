@@ -65,6 +65,8 @@ func TestAPictureThatCantGoUpIsTold(t *testing.T) {
 		{"assistant", part, "messages.image_url"},
 		{"assistant", `{"type":"file","file":{"filename":"a.pdf"}}`, "messages.file"},
 		{"assistant", `{"type":"refusal","refusal":""},{"type":"text","text":""},{"type":"output_text","text":"x"}`, ""},
+		{"assistant", `{"type":"thinking","thinking":"hm","signature":"x"},{"type":"redacted_thinking","data":"x"}`, ""}, // sent back each turn
+		{"assistant", `{"type":"thinking","thinking":[{"type":"text","text":"hm"}]},{"type":"reasoning","reasoning":"hm"},{"type":"summary_text","text":""}`, ""},
 		{"user", part, ""},
 	} {
 		body := `{"messages":[{"role":"` + c.role + `","content":[{"type":"text","text":"look"},` + c.more + `]},{"role":"user","content":"hello"}]}`

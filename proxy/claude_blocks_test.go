@@ -135,6 +135,9 @@ func TestAMessageWithoutContentIsNamed(t *testing.T) {
 			t.Errorf("%s: %d %s", name, status, text)
 		}
 	}
+	if status, text := r.post("/v1/messages/count_tokens", `{"messages":[{"role":"user","content":""}]}`); status != 200 {
+		t.Errorf("counted: %d %s", status, text)
+	}
 	status, text := r.post("/v1/messages", `{"max_tokens":100,"messages":[{"role":"user","content":""},{"role":"user","content":"hello"}]}`)
 	if status != 200 {
 		t.Errorf("beside another message: %d %s", status, text)

@@ -178,7 +178,7 @@ func (e *examination) signIn(s SignInState) {
 		e.tell(Finding{Note, "Codex CLI", "holds the same refresh token: whichever of the two refreshes first logs the other out", e.a.advice.signIn + ", so that each program has a sign-in of its own"})
 	case e.a.manager.SharesChain(cli):
 		e.note("Codex CLI", "holds the same refresh token; the proxy follows the CLI's file as long as the sign-in is shared")
-	case s.Ownership == creds.Own && s.ImportedFrom != "" && cli.AccountID == s.AccountID && cli.LastRefresh.Before(s.LastRefresh):
+	case s.Ownership == creds.Own && s.ImportedFrom != "" && e.a.manager.SameAccount(cli) && cli.LastRefresh.Before(s.LastRefresh):
 		e.note("Codex CLI", "its sign-in was imported: it will one day ask you to sign in again (`codex login`), unless you have done so")
 	default:
 		e.good("Codex CLI", "has a sign-in of its own")

@@ -226,6 +226,9 @@ type SignedOut struct {
 // SignOut ends the sign-in, deletes it here, and has every running program know. What it was imported from stays.
 func (a *App) SignOut(ctx context.Context) (SignedOut, error) {
 	out := SignedOut{Before: a.manager.State()}
+	if out.Before.Cause == creds.CauseStoreUnreadable && a.Settings.CredsPath != "" {
+		return out, fmt.Errorf("%s can't be read, and may be something else than a sign-in. Delete it yourself if it is one", a.Settings.CredsPath)
+	}
 	var err error
 	var nobody *creds.UnavailableError
 	switch out.Revoked, err = a.manager.SignOut(ctx); {

@@ -92,7 +92,7 @@ func (logoutCommand) Run(c *console) error {
 	if err != nil {
 		return err
 	}
-	if out.Before.Status == creds.StatusNone {
+	if unread := (*creds.StoreError)(nil); errors.As(out.Revoked, &unread) {
 		c.printf("✅ What was stored in %s could not be read, and is deleted. So OpenAI could not be told; the sign-in ends there by itself.\n", out.Before.Store)
 		return nil
 	}

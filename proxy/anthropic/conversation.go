@@ -94,11 +94,16 @@ func (r *request) convert(cache *codex.ReasoningCache, model string) error {
 			return fail(err)
 		}
 	}
-	if len(r.Input) == 0 {
-		empty := max(slices.IndexFunc(r.messages, func(m message) bool { return m.role == "user" }), 0)
-		return codex.Invalid("messages", "messages.%d must have non-empty content. Send a text or another block", empty)
-	}
 	return nil
+}
+
+// empty names the message that says nothing where none says anything; else it is nil.
+func (r *request) empty() error {
+	i := slices.IndexFunc(r.messages, func(m message) bool { return m.role == "user" })
+	if i < 0 || len(r.Input) > 0 {
+		return nil
+	}
+	return codex.Invalid("messages", "messages.%d must have non-empty content. Send a text or another block", i)
 }
 
 // changeTools takes what a message says about tools from there on. Those that are given up stay on offer.

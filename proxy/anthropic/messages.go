@@ -1,6 +1,7 @@
 package anthropic
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 
@@ -19,7 +20,7 @@ func (h *Handler) Messages(w http.ResponseWriter, r *http.Request, body []byte) 
 	req, err := h.parse(r.Header, body)
 	out := reply.Outcome{Model: req.Model, Streamed: req.stream, Dropped: req.Dropped}
 	if err == nil {
-		err = h.Client.CheckStrict(req.Dropped, "max_tokens")
+		err = cmp.Or(h.Client.CheckStrict(req.Dropped, "max_tokens"), req.empty())
 	}
 	if err != nil {
 		return h.fail(w, req, out, err)

@@ -389,6 +389,11 @@ func readContent(raw json.RawMessage) (text json.RawMessage, parts []contentPart
 	return nil, parts, nil
 }
 
+// thought reports whether a part is what clients send back of a model's thinking: it is known by other ways, or not wanted.
+func thought(kind string) bool {
+	return slices.Contains([]string{"thinking", "redacted_thinking", "summary_text"}, kind) || strings.HasPrefix(kind, "reasoning")
+}
+
 // plainText is the text of a message that can hold nothing else, a JSON string; nil for none. Other parts are dropped.
 func (c *chatRequest) plainText(raw json.RawMessage) (json.RawMessage, error) {
 	text, parts, err := readContent(raw)
@@ -396,7 +401,7 @@ func (c *chatRequest) plainText(raw json.RawMessage) (json.RawMessage, error) {
 		return rawjson.NotEmpty(text), err
 	}
 	for _, p := range parts {
-		if p.text == nil && p.refusal == nil && !slices.Contains([]string{"", "text", "input_text", "output_text", "refusal"}, p.kind) {
+		if p.text == nil && p.refusal == nil && !slices.Contains([]string{"", "text", "input_text", "output_text", "refusal"}, p.kind) && !thought(p.kind) {
 			c.Drop("messages." + p.kind)
 		}
 	}

@@ -490,6 +490,13 @@ func TestASignInThatCantBeReadIsNamedAndCanBeDeleted(t *testing.T) {
 	if out, _ := command(t, home, at(url), "doctor"); strings.Contains(out, "damaged") {
 		t.Errorf("doctor afterwards: %s", out)
 	}
+
+	other := filepath.Join(home, "other.toml")
+	writeFile(t, other, []byte("key = 1\n"))
+	out, code = command(t, home, at(url), "logout", "--creds-path", other)
+	if raw, _ := os.ReadFile(other); code == 0 || string(raw) != "key = 1\n" || !strings.Contains(out, "Delete it yourself") {
+		t.Errorf("another program's file: %d %s; it is %q now", code, out, raw)
+	}
 }
 
 func TestARefreshOfATokenFromTheEnvironmentIsNoFailure(t *testing.T) {
