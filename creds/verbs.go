@@ -149,7 +149,7 @@ func (m *Manager) takeOver(ctx context.Context, c Credentials) error {
 	if err := m.ending(); err != nil {
 		return err
 	}
-	if err := m.cfg.Store.Reserve(ctx); err != nil { // nothing is sent whose answer can't be stored
+	if err := m.cfg.Store.Reserve(ctx); err != nil { // as spend does, but before anything is told
 		m.notStored(err)
 		return m.notImported(explain(err), err)
 	}

@@ -19,7 +19,7 @@ import (
 // Source: developers.openai.com/siwc/preview-limitations.
 func (u Upstream) place(r *Request, advice Advice) (input, tools []json.RawMessage, err error) {
 	tools = r.Tools
-	if !r.Native {
+	if !r.Native && !r.Translated { // translators fill them in
 		tools = withParameters(tools)
 	}
 	if u.HostedTools == nil {
