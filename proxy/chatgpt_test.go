@@ -235,10 +235,11 @@ func TestBothKindsOfSignInAnswerTheSameRequests(t *testing.T) {
 	}
 }
 
+// TestAConversationGoesOnWithTheOtherKindOfSignIn also where dropping is refused: else it would never go on.
 func TestAConversationGoesOnWithTheOtherKindOfSignIn(t *testing.T) {
 	for _, to := range []creds.Kind{creds.KindChatGPT, creds.KindCodex} {
 		for _, native := range []bool{false, true} {
-			r := newRig(t)
+			r := newRig(t, func(c *Config) { c.Strict = true })
 			if to == creds.KindCodex {
 				r.switchTo(creds.KindChatGPT)
 			}

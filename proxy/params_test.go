@@ -77,6 +77,22 @@ func TestStrictRefusesWhatWouldBeDropped(t *testing.T) {
 			t.Errorf("%s: %d %s", more, status, text)
 		}
 	}
+	// An effort that the model lacks is known only when the model is.
+	if status, text, _ := r.ask("chat", "Hello there", false, `"reasoning_effort":"minimal"`); status != 400 || get(text, "error.param").Str != "reasoning.effort" {
+		t.Errorf("an effort: %d %s", status, text)
+	}
+	if r.sent().Exists() {
+		t.Error("a request went up")
+	}
+	for path, body := range map[string]string{
+		"/v1/messages":           `{"model":"gpt-5.5","max_tokens":10,"messages":[{"role":"user","content":"hi"}]}`,
+		"/api/chat":              `{"model":"gpt-5.5","keep_alive":"5m","options":{"num_ctx":4096},"stream":false,"messages":[{"role":"user","content":"hi"}]}`,
+		"/v1/images/generations": `{"model":"gpt-image-1","prompt":"a cat"}`,
+	} {
+		if status, text := r.post(path, body); status != 200 {
+			t.Errorf("what every caller of %s sends: %d %s", path, status, text)
+		}
+	}
 }
 
 // TestAResultThatAnswersNoCallIsTold, as a conversation holds it that was trimmed. Alone it is no conversation.

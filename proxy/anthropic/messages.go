@@ -1,7 +1,6 @@
 package anthropic
 
 import (
-	"cmp"
 	"encoding/json"
 	"net/http"
 
@@ -20,7 +19,7 @@ func (h *Handler) Messages(w http.ResponseWriter, r *http.Request, body []byte) 
 	req, err := h.parse(r.Header, body)
 	out := reply.Outcome{Model: req.Model, Streamed: req.stream, Dropped: req.Dropped}
 	if err == nil {
-		err = cmp.Or(h.Client.CheckStrict(req.Dropped, "max_tokens"), req.empty())
+		err = req.empty()
 	}
 	if err != nil {
 		return h.fail(w, req, out, err)

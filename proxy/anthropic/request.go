@@ -61,7 +61,7 @@ var params = map[string]func(*request, json.RawMessage) error{
 // parse reads a request. Its header is nil where only the body counts.
 func (h *Handler) parse(header http.Header, body []byte) (*request, error) {
 	r := &request{names: codex.Names{}, offered: map[string]bool{}}
-	r.Translated = true
+	r.Translated, r.Expected = true, []string{"max_tokens"}
 	r.takeBetas(header)
 	fields, err := reply.Object(body)
 	if err == nil {

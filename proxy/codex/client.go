@@ -83,18 +83,17 @@ func (c *Client) upstream(kind creds.Kind) Upstream {
 	return c.Upstreams[creds.KindCodex]
 }
 
-// CheckStrict returns an *Error that names what was dropped, if Strict says so. What every caller of a dialect must
-// send does not count.
-func (c *Client) CheckStrict(dropped Dropped, but ...string) error {
+// checkStrict returns an *Error that names what was dropped, if Strict says so.
+func (c *Client) checkStrict(r *Request) error {
 	if !c.Strict {
 		return nil
 	}
-	counted := slices.DeleteFunc(slices.Clone(dropped.Names), func(name string) bool { return slices.Contains(but, name) })
+	counted := slices.DeleteFunc(slices.Clone(r.Dropped.Names), func(name string) bool { return slices.Contains(r.Expected, name) })
 	if len(counted) == 0 {
 		return nil
 	}
 	return &Error{Status: http.StatusBadRequest, Type: typeInvalid, Code: "unsupported_parameter", Param: counted[0],
-		Message: "The ChatGPT backend does not take: " + Dropped{Names: counted, More: dropped.More}.String() + ". " + c.Advice.For(RemedyStrict)}
+		Message: "The ChatGPT backend does not take: " + Dropped{Names: counted, More: r.Dropped.More}.String() + ". " + c.Advice.For(RemedyStrict)}
 }
 
 // Stream sends r and returns when the answer has begun. Cancelling ctx ends the request at the backend. Errors are
@@ -127,12 +126,7 @@ func (c *Client) Stream(ctx context.Context, r *Request) (*Stream, error) {
 // the other kind meanwhile, and when the conversation holds reasoning that another service or account has encrypted.
 func (c *Client) deliver(ctx context.Context, token creds.Token, r *Request) (*http.Response, encoded, error) {
 	if !r.Native {
-		before := slices.Clone(r.Dropped.Names) // was checked
-		err := r.normalizeInput()
-		if err == nil {
-			err = c.CheckStrict(r.Dropped, before...)
-		}
-		if err != nil {
+		if err := r.normalizeInput(); err != nil {
 			return nil, encoded{}, err
 		}
 	}
@@ -140,6 +134,9 @@ func (c *Client) deliver(ctx context.Context, token creds.Token, r *Request) (*h
 	switched, forgot := false, false
 	for {
 		sent, err := r.encode(c.upstream(token.Kind), c.Models, c.Advice)
+		if err == nil && !forgot { // without it the same conversation would be refused for ever
+			err = c.checkStrict(r)
+		}
 		if err != nil {
 			return nil, sent, err
 		}

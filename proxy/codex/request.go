@@ -43,6 +43,8 @@ type Request struct {
 
 	// Dropped names what the caller sent and the backend does not get.
 	Dropped Dropped
+	// Expected are names that Client.Strict lets be dropped: callers of the dialect always send them.
+	Expected []string
 }
 
 // Drop notes that a parameter of the caller's was left out or changed.

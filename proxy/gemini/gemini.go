@@ -42,9 +42,6 @@ func (h *Handler) Ask(w http.ResponseWriter, r *http.Request, body []byte) reply
 func (h *Handler) generate(w http.ResponseWriter, r *http.Request, model string, body []byte, stream, sse bool) reply.Outcome {
 	req, err := h.parse(model, body)
 	out := reply.Outcome{Model: req.Model, Streamed: stream, Dropped: req.Dropped}
-	if err == nil {
-		err = h.Client.CheckStrict(req.Dropped)
-	}
 	if err != nil {
 		return h.fail(w, req, out, err)
 	}

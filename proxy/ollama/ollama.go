@@ -123,9 +123,6 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, body []byte, ch
 	start := time.Now()
 	req, err := h.parse(body, chat)
 	out := reply.Outcome{Model: req.Model, Streamed: req.stream, Dropped: req.Dropped}
-	if err == nil {
-		err = h.Client.CheckStrict(req.Dropped, "keep_alive", "options.num_ctx")
-	}
 	if err != nil {
 		return h.fail(w, &req.Request, out, err)
 	}

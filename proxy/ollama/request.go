@@ -113,7 +113,7 @@ var params = map[string]func(*request, json.RawMessage) error{
 
 func (h *Handler) parse(body []byte, chat bool) (*request, error) {
 	r := &request{stream: true, names: codex.Names{}}
-	r.Translated = true
+	r.Translated, r.Expected = true, []string{"keep_alive", "options.num_ctx"}
 	fields, err := reply.Object(body)
 	if err == nil {
 		err = reply.ReadParams(r, fields, params, r.Drop)

@@ -17,9 +17,6 @@ import (
 func (h *Handler) Chat(w http.ResponseWriter, r *http.Request, body []byte) reply.Outcome {
 	c, err := h.parseChat(body)
 	out := reply.Outcome{Model: c.Model, Streamed: c.stream, Dropped: c.Dropped}
-	if err == nil {
-		err = h.Client.CheckStrict(c.Dropped)
-	}
 	if err != nil {
 		return h.fail(w, &c.Request, out, err)
 	}

@@ -91,9 +91,6 @@ func (c *completionRequest) request(prompt string) *codex.Request {
 func (h *Handler) Completions(w http.ResponseWriter, r *http.Request, body []byte) reply.Outcome {
 	c, err := parseCompletion(body)
 	out := reply.Outcome{Model: c.Model, Streamed: c.stream, Dropped: c.Dropped}
-	if err == nil {
-		err = h.Client.CheckStrict(c.Dropped)
-	}
 	if err != nil {
 		return h.fail(w, &c.Request, out, err)
 	}

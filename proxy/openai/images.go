@@ -35,9 +35,6 @@ type imageRequest struct {
 func (h *Handler) Images(w http.ResponseWriter, r *http.Request, body []byte) reply.Outcome {
 	req, err := parseImages(r.Header.Get("Content-Type"), body, strings.HasSuffix(r.URL.Path, "/edits"))
 	out := reply.Outcome{Dropped: req.Dropped, Streamed: req.stream}
-	if err == nil {
-		err = h.Client.CheckStrict(req.Dropped, "model")
-	}
 	if err != nil {
 		return h.fail(w, &req.Request, out, err)
 	}
@@ -123,6 +120,7 @@ func readPicture(s *codex.Stream) (picture gjson.Result, used codex.Tokens, err 
 // call is the request for one picture.
 func (r *imageRequest) call() *codex.Request {
 	c := r.Request
+	c.Expected = []string{"model"}
 	c.Instructions = "You make pictures with the image_generation tool. Make exactly one, as the user describes it, and say nothing."
 	c.Effort = "low"
 	c.Tools = []json.RawMessage{encode(r.tool)}

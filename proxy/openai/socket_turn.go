@@ -30,9 +30,6 @@ func (k *socketSession) turn(m *socketTurn) (err error) {
 	t.req.RecogniseNative(k.header)
 	generate, err := k.readMessage(m, t)
 	out.Model = t.req.Model
-	if err == nil {
-		err = k.h.Client.CheckStrict(t.req.Dropped)
-	}
 	switch {
 	case err != nil:
 		return k.fail(m, &out, t.req, err)
