@@ -17,7 +17,7 @@ import (
 // maxCallID is the longest call_id that the backend takes, in bytes.
 const maxCallID = 64
 
-// outputKinds names, for each kind of call, the item that answers it.
+// outputKinds names, for each kind of call that must be answered, the item that answers it.
 var outputKinds = map[string]string{
 	"function_call":    "function_call_output",
 	"custom_tool_call": "custom_tool_call_output",
@@ -41,7 +41,7 @@ func (r *Request) normalizeInput() error {
 		}
 		heads[i] = headOf(item)
 		switch kind, id := heads[i].kind, heads[i].callID; {
-		case outputKinds[kind] != "":
+		case strings.HasSuffix(kind, "_call") && id != "": // one that the backend answers itself has no id
 			called[id] = true
 		case isOutput(kind):
 			answered[id] = true

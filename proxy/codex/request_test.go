@@ -88,6 +88,22 @@ func TestTheCodexCLIsRequestsGoUpAsTheyAre(t *testing.T) {
 	}
 }
 
+// TestAResultStaysWithItsCall of every kind, also of those that came after this program: without it the model calls again.
+func TestAResultStaysWithItsCall(t *testing.T) {
+	for _, kind := range []string{"function_call", "custom_tool_call", "local_shell_call", "shell_call", "apply_patch_call", "a_new_call"} {
+		r := &Request{Input: []json.RawMessage{
+			json.RawMessage(`{"type":"` + kind + `","call_id":"a"}`), json.RawMessage(`{"type":"` + kind + `_output","call_id":"a","output":"12"}`),
+		}}
+		if err := r.normalizeInput(); err != nil || len(r.Input) != 2 || !r.Dropped.Empty() {
+			t.Errorf("%s: %v, dropped %s: %s", kind, err, r.Dropped, r.Input)
+		}
+	}
+	r := &Request{Input: []json.RawMessage{json.RawMessage(`{"type":"web_search_call"}`), json.RawMessage(`{"type":"function_call_output","output":"12"}`), Message("user", "hi")}}
+	if err := r.normalizeInput(); err != nil || len(r.Input) != 2 || r.Dropped.String() != "input.function_call_output" {
+		t.Errorf("a result without an id is nobody's: %v, dropped %s: %s", err, r.Dropped, r.Input)
+	}
+}
+
 func TestHostedToolsAreRenamedOrRefused(t *testing.T) {
 	if got, err := FixTool(json.RawMessage(`{"type":"web_search_preview","search_context_size":"low"}`)); err != nil || gjson.GetBytes(got, "type").Str != "web_search" {
 		t.Errorf("%s %v", got, err)
