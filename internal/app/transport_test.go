@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/adrg/xdg"
@@ -325,4 +326,129 @@ func TestTheConnectionIsThereBeforeTheFirstRequest(t *testing.T) {
 	if _, moves := transport.look(); p.client.Sockets.(*codex.Sockets).Moves() != moves {
 		t.Error("WebSockets to the backend are not told")
 	}
+}
+
+// pipes is a network of pipes, so that its time can be the test's. Once it is dead nothing comes through, and nobody is told.
+type pipes struct {
+	accept chan net.Conn
+	dialed atomic.Int32
+	dead   chan struct{}
+}
+
+func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
+	p.dialed.Add(1)
+	here, there := net.Pipe()
+	p.accept <- &deadConn{there, p.dead}
+	return here, nil
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	if c, ok := <-p.accept; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (p *pipes) Close() error   { return nil }
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+type deadConn struct {
+	net.Conn
+	dead chan struct{}
+}
+
+func (c *deadConn) Read(b []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(b)
+		if err != nil || !c.lost() {
+			return n, err
+		}
+	}
+}
+
+func (c *deadConn) Write(b []byte) (int, error) {
+	if c.lost() {
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *deadConn) lost() bool {
+	select {
+	case <-c.dead:
+		return true
+	default:
+		return false
+	}
+}
+
+// onPipes runs test with a client and an HTTP/2 server that h answers on.
+func onPipes(t *testing.T, h http.HandlerFunc, test func(*testing.T, *http.Client, *pipes)) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pipes{accept: make(chan net.Conn), dead: make(chan struct{})}
+		h2 := &http.Protocols{}
+		h2.SetUnencryptedHTTP2(true)
+		server := &http.Server{Protocols: h2, Handler: h}
+		go server.Serve(p) //nolint:errcheck // it ends with the pipes
+		client := newHTTPClient()
+		transport := client.Transport.(*wakefulTransport)
+		transport.addresses = func() string { return "" }
+		transport.now.DialContext, transport.now.Protocols = p.dial, h2
+		test(t, client, p)
+		transport.now.CloseIdleConnections()
+		close(p.accept)
+		server.Close()
+	})
+}
+
+// TestAnAnswerOnADeadConnectionEnds by a ping that nobody answers, long before the backend's silence would be too long.
+func TestAnAnswerOnADeadConnectionEnds(t *testing.T) {
+	onPipes(t, func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, "begun")            //nolint:errcheck // the test sees it
+		http.NewResponseController(w).Flush() //nolint:errcheck // the test sees it
+		<-r.Context().Done()
+	}, func(t *testing.T, client *http.Client, p *pipes) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://backend", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if _, err := io.ReadFull(resp.Body, make([]byte, len("begun"))); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute) // the backend thinks, and answers pings
+		close(p.dead)
+		began := time.Now()
+		if _, err := resp.Body.Read(make([]byte, 1)); err == nil || time.Since(began) > 30*time.Second || time.Since(began) < 15*time.Second {
+			t.Errorf("after %s: %v", time.Since(began), err)
+		}
+	})
+}
+
+// TestAConnectionIsKeptWhileAnAnswerIsRead, and not for ever.
+func TestAConnectionIsKeptWhileAnAnswerIsRead(t *testing.T) {
+	onPipes(t, func(http.ResponseWriter, *http.Request) {}, func(t *testing.T, client *http.Client, p *pipes) {
+		transport := client.Transport.(*wakefulTransport)
+		transport.clock = func() time.Time { return time.Time{}.Add(time.Hour) } // the machine is awake
+		for i, c := range []struct {
+			pause time.Duration
+			want  int32
+		}{{0, 1}, {4*time.Minute + 59*time.Second, 1}, {5*time.Minute + time.Second, 2}} {
+			time.Sleep(c.pause)
+			resp, err := client.Get("http://backend")
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if got := p.dialed.Load(); got != c.want {
+				t.Errorf("request %d, %s later: %d connections, not %d", i, c.pause, got, c.want)
+			}
+		}
+	})
 }
