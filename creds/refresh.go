@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -167,7 +168,7 @@ func (m *Manager) spend(ctx context.Context, c Credentials) (n Credentials, unsa
 		return c, nil, err
 	}
 	before := store.Attempt(ctx)
-	note := Attempt{Token: hash(c.RefreshToken), At: m.cfg.Now().UTC().Round(0), Open: true}
+	note := Attempt{Token: hash(c.RefreshToken), At: m.cfg.Now().UTC().Round(0), Open: true, Spent: before.Spent}
 	note.Lost = before.Token == note.Token && (before.Open || before.Lost)
 	if err := store.Note(ctx, note); err != nil {
 		return c, nil, err
@@ -195,9 +196,13 @@ func (m *Manager) spend(ctx context.Context, c Credentials) (n Credentials, unsa
 		m.shut(n.RefreshToken, gateRefreshed, true)
 		note.Result = hash(n.RefreshToken)
 	}
+	if n.RefreshToken != c.RefreshToken {
+		note.Spent = append(slices.Clone(note.Spent), note.Token)
+		note.Spent = note.Spent[max(0, len(note.Spent)-spentMost):]
+	}
 	if unsaved == nil {
 		note.Open, note.Lost = false, false
-		store.Note(ctx, note) //nolint:errcheck // it matters only to a process that starts within the minute
+		store.Note(ctx, note) //nolint:errcheck // at worst the token is sent again when it is imported again
 	}
 	return n, unsaved, nil
 }

@@ -56,7 +56,11 @@ type Attempt struct {
 	At     time.Time `json:"at"`               // by this machine's clock
 	Open   bool      `json:"open,omitempty"`   // its answer is not known: it is under way, or was lost
 	Lost   bool      `json:"lost,omitempty"`   // an earlier attempt with this token was open, too
+	Spent  []string  `json:"spent,omitempty"`  // hashes of refresh tokens that were used up here, the newest last
 }
+
+// spentMost is how many hashes of tokens that were used up are kept: with a refresh each 10 days, those of two years.
+const spentMost = 64
 
 // hash names a token without telling it.
 func hash(token string) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Accepts returns nil when a sign-in of this kind can be stored here, and otherwise the error that Adopt would return:
@@ -142,6 +143,9 @@ func (m *Manager) takeOver(ctx context.Context, c Credentials) error {
 	o := &m.owner
 	if t, known := o.refused[hash(c.RefreshToken)]; known {
 		return m.notImported(t, nil)
+	}
+	if slices.Contains(m.cfg.Store.Attempt(ctx).Spent, hash(c.RefreshToken)) { // a second time ends all of its chain
+		return m.notImported(troubled(CauseSpent), nil)
 	}
 	if soon := m.gate(ctx, c.RefreshToken); soon != nil {
 		return soon

@@ -92,6 +92,44 @@ func TestAProvenImportReplacesWhatIsThere(t *testing.T) {
 	})
 }
 
+// TestATokenThatWasUsedUpHereIsNeverSentAgain: the auth server ends all tokens of a sign-in, also those in use here, when
+// one of them comes a second time. What the Codex CLI still has is such a token after an import.
+func TestATokenThatWasUsedUpHereIsNeverSentAgain(t *testing.T) {
+	for name, again := range map[string]func(t *testing.T, w *world, m *Manager, c Credentials) *Manager{
+		"imported again": func(_ *testing.T, _ *world, m *Manager, _ Credentials) *Manager { return m },
+		"after a restart, and a refresh": func(t *testing.T, w *world, m *Manager, _ Credentials) *Manager {
+			if err := m.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			return w.manager(NewFileStore(w.path()))
+		},
+		"by a program that starts at the same time": func(_ *testing.T, w *world, _ *Manager, _ Credentials) *Manager {
+			return w.manager(NewFileStore(w.path()))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				m := w.manager(NewFileStore(w.path()))
+				c, tokens := w.candidate(200 * time.Hour)
+				if err := m.Import(t.Context(), c); err != nil {
+					t.Fatal(err)
+				}
+				m = again(t, w, m, c)
+				time.Sleep(2 * time.Minute)
+				if err := m.Import(t.Context(), c); !errors.Is(err, ErrOlder) {
+					t.Errorf("got %v", err)
+				}
+				if n := w.backend.Counts().Reused; n != 0 {
+					t.Errorf("a token was sent %d times too often", n)
+				}
+				if err := m.Refresh(t.Context()); err != nil || w.stored(w.path()).RefreshToken != w.backend.Newest(tokens) {
+					t.Errorf("the sign-in in use is lost: %v", err)
+				}
+			})
+		})
+	}
+}
+
 func TestAnImportWithNobodySignedInIsUsedWhileTheServerIsAway(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		c, tokens := w.candidate(2 * time.Hour)

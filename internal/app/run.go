@@ -204,8 +204,7 @@ func (a *App) watchAccount(ctx context.Context) {
 // the proxy runs and says what is wrong.
 func (a *App) firstSteps(ctx context.Context, opened error) {
 	if opened == nil {
-		s := a.manager.State()
-		a.Steps(creds.Step{Kind: creds.StepDone, Text: "Signed in as " + Who(s) + ", stored in " + s.Store})
+		a.sayWho()
 		return
 	}
 	if !a.imports || !isMissing(opened) {
@@ -213,4 +212,9 @@ func (a *App) firstSteps(ctx context.Context, opened error) {
 		return
 	}
 	a.firstImport(ctx)
+}
+
+func (a *App) sayWho() {
+	s := a.manager.State()
+	a.Steps(creds.Step{Kind: creds.StepDone, Text: "Signed in as " + Who(s) + ", stored in " + s.Store})
 }

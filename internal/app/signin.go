@@ -314,7 +314,10 @@ func (a *App) firstImport(ctx context.Context) {
 		say(creds.Step{Kind: creds.StepFailure, Text: "Nothing imported: " + err.Error()})
 		return
 	}
-	if err := a.manager.Import(ctx, c); err != nil {
+	if err := a.manager.Import(ctx, c); errors.Is(err, creds.ErrOlder) { // another program has imported it meanwhile
+		a.sayWho()
+		return
+	} else if err != nil {
 		say(creds.Step{Kind: creds.StepFailure, Text: "Nothing imported: " + err.Error()})
 		return
 	}

@@ -261,6 +261,25 @@ func TestASecondProgramOnOneSignInSaysSoAndHearsOfALogout(t *testing.T) {
 	}
 }
 
+// TestTwoProgramsThatStartAtOnceImportOnce: the second finds the sign-in that the first has made its own meanwhile.
+func TestTwoProgramsThatStartAtOnceImportOnce(t *testing.T) {
+	b, url := startBackend(t)
+	home, tokens := signedIn(t, b)
+	b.RefuseRefresh("slow")
+	first := start(t, home, at(url))
+	eventually(t, "the first program refreshes", func() bool { return len(b.Requests("/oauth/token")) == 1 })
+	second := start(t, home, at(url))
+	first.imported()
+	second.waitForState("signed_in")
+	eventually(t, "the second program is done", func() bool { return strings.Contains(second.log.String(), "✅ Signed in as demo@example.com") })
+	if raw, _ := os.ReadFile(filepath.Join(home, ".config", "codex-proxy", "auth.json")); b.Counts().Reused != 0 || !strings.Contains(string(raw), b.Newest(tokens)) {
+		t.Errorf("a token was used twice: %+v", b.Counts())
+	}
+	if strings.Contains(second.log.String(), "Nothing imported") {
+		t.Error("the second program tells of a failure")
+	}
+}
+
 func TestAPortThatWeHoldIsNamedAsOurs(t *testing.T) {
 	b, url := startBackend(t)
 	home, _ := signedIn(t, b)
