@@ -317,6 +317,33 @@ func TestRefusalsArePermanentOrPass(t *testing.T) {
 	}
 }
 
+// TestAFailedRefreshIsTriedAgainByItself: also one that was not due, since that is what is told.
+func TestAFailedRefreshIsTriedAgainByItself(t *testing.T) {
+	for name, refresh := range map[string]func(context.Context, *Manager) error{
+		"a person wanted it": func(ctx context.Context, m *Manager) error { return m.Refresh(ctx) },
+		"the backend refused the token": func(ctx context.Context, m *Manager) error {
+			_, err := m.Rejected(ctx, token(m.now.Load().sign))
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				w.own(200 * time.Hour)
+				m := w.manager(NewFileStore(w.path()))
+				defer run(t, m)()
+				w.backend.RefuseRefresh("500", "drop")
+				if refresh(t.Context(), m) == nil {
+					t.Fatal("no error")
+				}
+				time.Sleep(5 * time.Minute)
+				if s := m.State(); s.Status != StatusSignedIn || !s.Usable || w.backend.Counts().Refreshes != 1 {
+					t.Errorf("%d refreshes, %+v", w.backend.Counts().Refreshes, s)
+				}
+			})
+		})
+	}
+}
+
 func TestAFailingRefreshBacksOff(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.own(-time.Minute)

@@ -76,6 +76,8 @@ func (s *snapshot) dueAt() time.Time {
 	switch {
 	case c.RefreshToken == "" || s.helpless() || s.unfit:
 		return time.Time{}
+	case s.failures > 0 && !s.unsaved: // the last try failed, due or not
+		return s.next
 	case c.AccessToken == "" || c.TakeOver:
 		return time.Unix(0, 0)
 	case c.ExpiresAt.IsZero():
