@@ -1,9 +1,11 @@
 package creds
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,6 +54,97 @@ func TestWhateverRefreshTokenCameIsKept(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAnAnswerThatIsCutOffBeforeItsRefreshTokenIsLost: the one that was sent is spent, so that all is not well.
+func TestAnAnswerThatIsCutOffBeforeItsRefreshTokenIsLost(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		before := w.own(30 * time.Minute)
+		w.http.set(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			answer := httptest.NewRecorder()
+			w.backend.ServeHTTP(answer, r)
+			raw, _, _ := bytes.Cut(answer.Body.Bytes(), []byte(`,"refresh_token"`))
+			rw.Write(raw) //nolint:errcheck // a recorder
+		}))
+		m := w.manager(NewFileStore(w.path()))
+		if m.Refresh(t.Context()) == nil {
+			t.Error("it is said to have gone well")
+		}
+		if s := m.State(); s.Status != StatusRefreshFailing || s.Cause != CauseNetwork || !strings.Contains(s.Problem, "did not arrive") {
+			t.Errorf("%+v", s)
+		}
+		if mustToken(t, m).Access != before.Access {
+			t.Error("another token is in use")
+		}
+		w.http.set(w.backend)
+		time.Sleep(2 * time.Minute)
+		m.Refresh(t.Context()) //nolint:errcheck // it is in the state
+		if s := m.State(); s.Cause != CauseAnswerLost {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// TestATokenThatMayBeSpentIsNotSentAgainAtOnce: what stands before the auth server answers so when it has sent the request
+// on and heard nothing, or nothing that it understands.
+func TestATokenThatMayBeSpentIsNotSentAgainAtOnce(t *testing.T) {
+	for _, status := range []int{502, 504, 520, 524} {
+		bubble(t, func(t *testing.T, w *world) {
+			w.own(-time.Minute)
+			sent := 0
+			w.http.set(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				sent++
+				w.backend.ServeHTTP(httptest.NewRecorder(), r)
+				rw.WriteHeader(status)
+			}))
+			m := w.manager(NewFileStore(w.path()))
+			for range 50 {
+				m.Token(t.Context()) //nolint:errcheck // it is refused
+				time.Sleep(time.Second)
+			}
+			if sent != 1 {
+				t.Errorf("%d: sent %d times", status, sent)
+			}
+		})
+	}
+}
+
+// TestWhoLostTheTokenIsNotBlamedOnOthers: the auth server had used it up, and then said that something went wrong there.
+func TestWhoLostTheTokenIsNotBlamedOnOthers(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own(30 * time.Minute)
+		w.http.set(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			w.backend.ServeHTTP(httptest.NewRecorder(), r)
+			rw.WriteHeader(500)
+		}))
+		m := w.manager(NewFileStore(w.path()))
+		m.Refresh(t.Context()) //nolint:errcheck // it fails
+		w.http.set(w.backend)
+		time.Sleep(2 * time.Minute)
+		m.Refresh(t.Context()) //nolint:errcheck // it fails, too
+		if s := m.State(); s.Cause != CauseAnswerLost {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// TestTheAuthServersPauseIsKept: and told.
+func TestTheAuthServersPauseIsKept(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own(50 * time.Minute)
+		sent := 0
+		w.http.set(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+			sent++
+			rw.Header().Set("Retry-After", "600")
+			rw.WriteHeader(429)
+		}))
+		m := w.manager(NewFileStore(w.path()))
+		defer run(t, m)()
+		time.Sleep(9 * time.Minute)
+		if next := time.Until(m.State().NextAttempt); sent != 1 || next < 30*time.Second {
+			t.Errorf("sent %d times, again in %s", sent, next)
+		}
+	})
 }
 
 func TestWhatIsNotAFileDoesNotHangTheStart(t *testing.T) {

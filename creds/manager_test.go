@@ -276,6 +276,7 @@ func TestACallerThatLeavesDoesNotEndTheRefresh(t *testing.T) {
 func TestRefusalsArePermanentOrPass(t *testing.T) {
 	for answer, permanent := range map[string]bool{
 		"refresh_token_expired": true, "refresh_token_reused": true, "refresh_token_invalidated": true, "invalid_grant": true,
+		"app_session_expired": true, "a_word_that_we_do_not_know": true, // with 401
 		"500": false, "429": false, "drop": false, "temporarily_unavailable": false,
 	} {
 		t.Run(answer, func(t *testing.T) {

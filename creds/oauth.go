@@ -106,7 +106,11 @@ func (r *Refresher) Refresh(ctx context.Context, c Credentials) (n Credentials, 
 		return c, server, e
 	}
 	access, refresh := text(raw, "access_token"), text(raw, "refresh_token")
-	if access == "" && refresh == "" {
+	cut := !gjson.ValidBytes(raw)
+	if err == nil && cut && access != "" {
+		err = io.ErrUnexpectedEOF
+	}
+	if refresh == "" && (cut || access == "") { // without a refresh token, whole answers only mean that the old one stays
 		return c, server, &RefreshError{Status: resp.StatusCode, Code: "unreadable_answer", Unanswered: true, Cause: err}
 	}
 	if server.IsZero() { // a token that was made for this answer tells the time, too
@@ -158,10 +162,14 @@ func refused(status int, raw []byte) *RefreshError {
 	e := &RefreshError{Status: status, Code: printable(word)}
 	e.Reused = e.Code == "refresh_token_reused"
 	switch e.Code {
-	case "invalid_grant", "invalid_refresh_token", "token_expired", "refresh_token_expired", "refresh_token_invalidated", "refresh_token_reused", "invalid_client":
+	case "invalid_grant", "invalid_refresh_token", "token_expired", "refresh_token_expired", "refresh_token_invalidated", "refresh_token_reused", "invalid_client", "app_session_expired":
 		e.Permanent = status < 500
+	case "", "temporarily_unavailable", "server_error":
+	default: // Source: openai/codex login/src/auth/manager.rs, request_chatgpt_token_refresh
+		e.Permanent = status == http.StatusUnauthorized
 	}
-	if status < 400 || status == http.StatusBadGateway || status == http.StatusGatewayTimeout {
+	switch {
+	case status < 400, status == http.StatusBadGateway, status == http.StatusGatewayTimeout, status == 520, status == 524:
 		e.Unanswered = !e.Permanent // something in between answered, and the auth server may have spent the token
 	}
 	return e

@@ -217,8 +217,8 @@ func (m *Manager) notSpent(ctx context.Context, c Credentials, note Attempt, err
 		m.shut(c.RefreshToken, gateRefreshed, false)
 		return err // and the note stays open
 	}
-	note.Open = false
-	m.cfg.Store.Note(ctx, note) //nolint:errcheck // at worst a later refusal is said to be our own fault
+	note.Open, note.Lost = false, note.Lost || re.Status >= 500 // a server that fails may have spent it before
+	m.cfg.Store.Note(ctx, note)                                 //nolint:errcheck // at worst a later refusal is said to be our own fault
 	if permanent(err) {
 		re.Lost = note.Lost && (re.Reused || re.Code == "invalid_grant")
 		m.owner.refused[hash(c.RefreshToken)] = explain(err)
@@ -344,8 +344,11 @@ func (m *Manager) failed(err error) error {
 	m.trouble(t, err)
 	var re *RefreshError
 	least := time.Duration(0)
-	if errors.As(err, &re) && re.Unanswered {
-		least = backoffUnanswered
+	if errors.As(err, &re) {
+		least = re.RetryAfter
+		if re.Unanswered {
+			least = max(least, backoffUnanswered)
+		}
 	}
 	m.backOff(least)
 	m.cfg.Tell(Step{StepWarning, fmt.Sprintf("%s. It is tried again by itself, in %s", t.problem, duration(o.next.Sub(m.time())))})
