@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -662,6 +663,40 @@ func TestUnreachableAuthServerIsTransient(t *testing.T) {
 	}
 	if s := m.State(); s.Status != StatusRefreshFailing || !strings.Contains(s.Problem, "not reached") {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestWhatIsInTheWayOfTheAuthServerGetsNoToken: the page of a hotel's network, or a proxy that is away or refuses.
+func TestWhatIsInTheWayOfTheAuthServerGetsNoToken(t *testing.T) {
+	inTheWay := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }))
+	defer inTheWay.Close()
+	for name, test := range map[string]struct{ auth, proxy string }{
+		"a page for signing in":  {strings.Replace(inTheWay.URL, "http:", "https:", 1), ""},
+		"a proxy that refuses":   {"https://auth.test", inTheWay.URL},
+		"a proxy that is away":   {"https://auth.test", "http://127.0.0.1:1"},
+		"a proxy without a name": {"https://auth.test", "http://proxy.invalid"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.own(30 * time.Minute)
+			transport := &http.Transport{Proxy: func(*http.Request) (*url.URL, error) {
+				if test.proxy == "" {
+					return nil, nil //nolint:nilnil // net/http has it so
+				}
+				return url.Parse(test.proxy)
+			}}
+			defer transport.CloseIdleConnections()
+			m := w.manager(NewFileStore(w.path()), func(c *Config) {
+				c.Refresher = &Refresher{HTTP: &http.Client{Transport: transport}, AuthURL: test.auth}
+			})
+			var re *RefreshError
+			if err := m.Refresh(t.Context()); !errors.As(err, &re) || re.Permanent || re.Unanswered {
+				t.Errorf("%+v", re)
+			}
+			if s := m.State(); !strings.Contains(s.Problem, "not reached") {
+				t.Errorf("%+v", s)
+			}
+		})
 	}
 }
 

@@ -84,6 +84,7 @@ func (r *Refresher) Refresh(ctx context.Context, c Credentials) (n Credentials, 
 		address, kind = r.AuthURL+"/api/accounts/oauth/token", "application/x-www-form-urlencoded"
 		body = []byte(url.Values{"grant_type": {"refresh_token"}, "client_id": {c.ClientID}, "refresh_token": {c.RefreshToken}, "resource": {SharedResource}}.Encode())
 	}
+	ctx, unconnected := watchConnection(ctx)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
 		return c, server, &RefreshError{Cause: err}
@@ -93,7 +94,7 @@ func (r *Refresher) Refresh(ctx context.Context, c Credentials) (n Credentials, 
 	req.Header.Set("User-Agent", r.UserAgent)
 	resp, err := r.HTTP.Do(req)
 	if err != nil {
-		return c, server, &RefreshError{Cause: err, Unanswered: !neverSent(err)}
+		return c, server, &RefreshError{Cause: err, Unanswered: !neverSent(err) && !unconnected()}
 	}
 	defer resp.Body.Close()
 	server, _ = http.ParseTime(resp.Header.Get("Date"))
