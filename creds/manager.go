@@ -25,8 +25,8 @@ type Config struct {
 	Tell func(Step)
 }
 
-// CloseLimit is how long Close waits at most: for as long as a refresh that was sent may take, and is stored.
-const CloseLimit = refreshTimeout + 5*time.Second
+// CloseLimit is how long Close waits at most: for as long as a refresh that was sent may still take then, and is stored.
+const CloseLimit = callTimeout + 5*time.Second
 
 var (
 	// ErrClosed is the answer of a Manager after Close.

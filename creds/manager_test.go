@@ -700,6 +700,21 @@ func TestWhatIsInTheWayOfTheAuthServerGetsNoToken(t *testing.T) {
 	}
 }
 
+// TestASlowAnswerIsWaitedFor: the token is spent by then, so that to give up is to lose the sign-in.
+func TestASlowAnswerIsWaitedFor(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		before := w.own(30 * time.Minute)
+		w.http.set(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			w.backend.ServeHTTP(rw, r)
+			time.Sleep(95 * time.Second) // Cloudflare, before the auth server, gives up after 100
+		}))
+		m := w.manager(NewFileStore(w.path()))
+		if err := m.Refresh(t.Context()); err != nil || w.stored(w.path()).RefreshToken != w.backend.Newest(before) {
+			t.Errorf("the sign-in is lost: %v", err)
+		}
+	})
+}
+
 // refuser is a network on which nothing is reached, until it has a next.
 type refuser struct {
 	calls int

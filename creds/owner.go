@@ -9,9 +9,12 @@ import (
 )
 
 const (
-	refreshTimeout = 30 * time.Second
-	lockTimeout    = 45 * time.Second
-	changeLimit    = lockTimeout + 3*refreshTimeout // a change may read, call twice and save
+	// answerTimeout is how long the answer to a refresh is waited for: to give up is to lose it. Cloudflare, before the auth
+	// server, gives up after 100 seconds. Source: https://developers.cloudflare.com/fundamentals/reference/connection-limits
+	answerTimeout = 105 * time.Second
+	callTimeout   = 30 * time.Second                            // of other calls, and how long the end of the program is held up for an answer
+	lockTimeout   = answerTimeout + 15*time.Second              // another program's refresh may be under way
+	changeLimit   = lockTimeout + 2*answerTimeout + callTimeout // a change may read, call twice and save
 )
 
 // change is what the owner is asked to do.

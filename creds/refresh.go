@@ -173,8 +173,10 @@ func (m *Manager) spend(ctx context.Context, c Credentials) (n Credentials, unsa
 	if err := store.Note(ctx, note); err != nil {
 		return c, nil, err
 	}
-	call, cancel := context.WithTimeout(ctx, refreshTimeout)
+	call, cancel := context.WithTimeout(ctx, answerTimeout)
+	stop := context.AfterFunc(m.life, func() { time.AfterFunc(callTimeout, cancel) }) // the program ends
 	n, server, err := m.cfg.Refresher.Refresh(call, c)
+	stop()
 	cancel()
 	if !server.IsZero() {
 		o.clock = setClock(server, m.cfg.Now())

@@ -236,7 +236,7 @@ func (m *Manager) SignOut(ctx context.Context) (revoked, err error) {
 		m.none(troubled(CauseSignedOut), nil)
 		if c.Ownership == Own { // a shared one is the Codex CLI's, too
 			m.show()
-			call, cancel := context.WithTimeout(ctx, refreshTimeout)
+			call, cancel := context.WithTimeout(ctx, callTimeout)
 			defer cancel()
 			revoked = m.cfg.Refresher.Revoke(call, c)
 		}
@@ -260,7 +260,7 @@ func (m *Manager) removable() error {
 var ErrOutcomeUnknown = errors.New("it is not known whether the other side has it")
 
 // TransferLimit is how long give of a Transfer may take: no longer than Close waits.
-const TransferLimit = refreshTimeout
+const TransferLimit = callTimeout
 
 // Transfer moves the sign-in to another owner: give hands it over, and then it is deleted here, without ending it. Both
 // happen under one lock, so that no refresh comes in between. When give fails nothing changes here; when its error is
