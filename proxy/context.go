@@ -17,7 +17,7 @@ func draining(ctx context.Context) <-chan struct{} {
 	return c
 }
 
-// strangerKey is under what a Service tells of a connection, in its context, that it is another user's: the uid.
+// strangerKey is under what a Service tells of a connection, in its context, that it is another user's: the uid, or -1 for nobody knows whose.
 type strangerKey struct{}
 
 // Stranger reports whether a request is of another user of this machine, for handlers beside a Server.

@@ -352,6 +352,8 @@ func (s *Service) LookAtPeer(ctx context.Context, c net.Conn) context.Context {
 	}
 	uid, err := lookUp(c)
 	switch {
+	case errors.Is(err, peer.ErrGone): // it hears no answer, but what it asked would be done all the same
+		return context.WithValue(ctx, strangerKey{}, -1)
 	case err != nil:
 		if !s.saidUnknowns.Swap(true) {
 			s.logf("caller %s: whose program it is can't be told (%v); such are let in", c.RemoteAddr(), err)

@@ -18,6 +18,8 @@ import (
 	"github.com/coder/websocket"
 	"github.com/tidwall/gjson"
 	"go.uber.org/goleak"
+
+	"codex-proxy/internal/peer"
 )
 
 // serve puts a rig behind a Service.
@@ -369,6 +371,7 @@ func TestAnotherUsersProgramIsRefused(t *testing.T) {
 		want int
 	}{
 		"the user's own": {os.Getuid(), nil, 200}, "root's": {0, nil, 200}, "another's": {os.Getuid() + 1, nil, 403}, "one that can't be told": {0, errors.New("no"), 200},
+		"one that has gone": {0, peer.ErrGone, 403},
 	} {
 		r := newRig(t)
 		asked := 0

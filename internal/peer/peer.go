@@ -12,8 +12,11 @@ import (
 // ErrUnsupported is the error of each look-up where the system does not tell.
 var ErrUnsupported = errors.New("this system does not tell whose program is at the other end of a connection")
 
-// ErrNotFound is the error when there is no such program in sight: it is on another machine, in a container, or has gone.
+// ErrNotFound is the error when there is no such program in sight: it is on another machine, or in a container.
 var ErrNotFound = errors.New("no program of this machine's is at the other end of the connection")
+
+// ErrGone is the error when the program at the other end has closed the connection already: nobody knows whose it was.
+var ErrGone = errors.New("the program at the other end of the connection has closed it")
 
 // UID returns the numeric id of the user whose program is at the other end of c, a connection of net or what wraps one
 // and passes its addresses on. It takes microseconds on Linux, and up to a millisecond on a Mac with hundreds of

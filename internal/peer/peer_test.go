@@ -49,7 +49,7 @@ func TestTheUserAtTheOtherEndIsTold(t *testing.T) {
 
 func TestACallerThatIsNotThereIsNotFound(t *testing.T) {
 	needsSupport(t)
-	if _, err := uid(netip.MustParseAddrPort("127.0.0.1:1"), netip.MustParseAddrPort("192.0.2.1:5")); !errors.Is(err, ErrNotFound) {
+	if _, err := uid(netip.MustParseAddrPort("127.0.0.1:1"), netip.MustParseAddrPort("192.0.2.1:5")); !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrGone) {
 		t.Errorf("%v", err)
 	}
 	a, b := net.Pipe()
@@ -57,6 +57,29 @@ func TestACallerThatIsNotThereIsNotFound(t *testing.T) {
 	defer b.Close()
 	if _, err := UID(a); !errors.Is(err, ErrNotFound) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestACallerThatHasGoneIsNobody: the kernel counts a socket whose program has closed it as root's.
+func TestACallerThatHasGoneIsNobody(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("what others tell was not tried")
+	}
+	for name, leave := range map[string]func(*net.TCPConn){
+		"closed": func(*net.TCPConn) {},
+		"reset":  func(c *net.TCPConn) { c.SetLinger(0) }, //nolint:errcheck // it is there
+	} {
+		for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+			server, client := connect(t, "tcp", address)
+			if _, err := client.Write([]byte("GET / HTTP/1.1\r\n")); err != nil {
+				t.Fatal(err)
+			}
+			leave(client.(*net.TCPConn))
+			client.Close()
+			if uid, err := UID(server); !errors.Is(err, ErrGone) {
+				t.Errorf("%s, %s: %d %v", name, address, uid, err)
+			}
+		}
 	}
 }
 
