@@ -278,6 +278,9 @@ func (s *FileStore) Save(_ context.Context, c Credentials) error {
 		return s.cantWrite(err)
 	}
 	s.newFolder.Store(false)
+	if c.IsZero() { // nothing of a sign-in stays when the user signs out
+		os.Remove(s.beside("old")) //nolint:errcheck // most often there is none
+	}
 	s.at("done")
 	return nil
 }

@@ -149,6 +149,31 @@ func TestAnImportWithNobodySignedInIsUsedWhileTheServerIsAway(t *testing.T) {
 	})
 }
 
+// TestNothingOfASignInStaysAfterASignOut: also not what an earlier crash left beside it.
+func TestNothingOfASignInStaysAfterASignOut(t *testing.T) {
+	w := newWorld(t)
+	own := w.own(time.Hour)
+	store := NewFileStore(w.path())
+	c := w.stored(w.path())
+	c.LastRefresh, c.RefreshToken = c.LastRefresh.Add(time.Minute), "rt_written"
+	raw, err := encodeAuthFile(c, nil, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.write(store.second(), raw)
+	m := w.manager(store)
+	if _, err := m.SignOut(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	files, _ := filepath.Glob(filepath.Join(filepath.Dir(w.path()), "*"))
+	hidden, _ := filepath.Glob(filepath.Join(filepath.Dir(w.path()), ".*"))
+	for _, file := range append(files, hidden...) {
+		if raw, _ := os.ReadFile(file); strings.Contains(string(raw), "rt_written") || strings.Contains(string(raw), own.Refresh) {
+			t.Errorf("%s still holds a sign-in", file)
+		}
+	}
+}
+
 func TestATransferHappensUnderOneLock(t *testing.T) {
 	fails := errors.New("no such Worker")
 	for name, result := range map[string]error{"given": nil, "refused": fails, "unknown": ErrOutcomeUnknown} {
