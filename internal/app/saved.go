@@ -1,11 +1,11 @@
 package app
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"codex-proxy/internal/atomicfile"
@@ -15,19 +15,22 @@ import (
 // environment variable wins. "stopped" is the one key that is no flag: the proxy stays stopped until it is started.
 type Saved map[string]any
 
+// settingsMost is how many bytes the settings file may have.
+const settingsMost = 1 << 20
+
 // SettingsFile is where Saved is kept.
 func SettingsFile() string { return filepath.Join(ConfigFolder(), "settings.json") }
 
 // ReadSaved returns what was chosen; empty when nothing was. A file that can't be read is an error: nothing in it
 // counts, and nothing is written over it.
 func ReadSaved() (Saved, error) {
-	raw, err := os.ReadFile(SettingsFile())
+	raw, _, err := atomicfile.Read(SettingsFile(), settingsMost)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Saved{}, nil
 	}
 	var s Saved
 	if err == nil {
-		err = json.Unmarshal(raw, &s)
+		err = json.Unmarshal(bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf")), &s) // with which some editors begin a file
 	}
 	if err != nil {
 		return Saved{}, fmt.Errorf("the settings in %s can't be read (%w). Mend that file, or delete it to start with the defaults", SettingsFile(), err)
