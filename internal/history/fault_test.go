@@ -106,6 +106,27 @@ func TestAFileDamagedWhileOpenIsPutAside(t *testing.T) {
 	}
 }
 
+// TestAFileDeletedWhileOpenIsBegunAnew: by hand, or by what cleans up. What is written to it would be gone, and nobody told.
+func TestAFileDeletedWhileOpenIsBegunAnew(t *testing.T) {
+	for _, all := range []bool{true, false} {
+		s := open(t, Options{})
+		s.Add(sample)
+		flush(t, s)
+		if err := os.Remove(s.path); err != nil {
+			t.Skip(err) // Windows keeps what is open
+		}
+		if all {
+			os.Remove(s.path + "-wal") //nolint:errcheck // seen below
+			os.Remove(s.path + "-shm") //nolint:errcheck // as above
+		}
+		s.Add(sample)
+		flush(t, s)
+		if found := requests(t, s, Filter{}); len(found) != 1 || s.Problem() != "" {
+			t.Errorf("%d records, %q", len(found), s.Problem())
+		}
+	}
+}
+
 func TestAFolderThatCannotBeMadeIsToldAndTriedAgain(t *testing.T) {
 	dir := t.TempDir()
 	blocked := filepath.Join(dir, "state")

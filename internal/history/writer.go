@@ -154,6 +154,9 @@ func (w *writer) close() {
 
 // write stores all or nothing, and returns the newest ID.
 func (w *writer) write(batch []Record, windows []Window) (newest int64, err error) {
+	if _, err := os.Lstat(w.path); errors.Is(err, os.ErrNotExist) {
+		w.close() // somebody has deleted it, and what is written to it goes with it
+	}
 	if err := w.tryOpen(); err != nil {
 		return 0, err
 	}
