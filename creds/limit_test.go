@@ -281,3 +281,32 @@ func TestASignInThatSleptIsRefreshedWhenItWakes(t *testing.T) {
 		}
 	})
 }
+
+// TestARestartForgetsNoRefusal: who is told to sign in again, and starts the program again instead, is told so again, and
+// the token is not sent once more.
+func TestARestartForgetsNoRefusal(t *testing.T) {
+	for code, want := range map[string]Cause{"refresh_token_reused": CauseSpent, "refresh_token_invalidated": CauseEnded, "a_word_that_we_do_not_know": CauseNone, "invalid_client": CauseNone} {
+		t.Run(code, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				w.own(200 * time.Hour)
+				w.backend.RefuseRefresh(code)
+				m := w.manager(NewFileStore(w.path()))
+				m.Refresh(t.Context()) //nolint:errcheck // it is refused
+				m.Close()
+				time.Sleep(2 * time.Minute)
+				again := w.manager(NewFileStore(w.path()))
+				if s := again.State(); s.Cause != want || !s.Usable {
+					t.Errorf("after a restart: %+v", s)
+				}
+				again.Refresh(t.Context()) //nolint:errcheck // seen below
+				if n := len(w.backend.Requests("/oauth/token")); (n == 1) != (want != CauseNone) {
+					t.Errorf("sent %d times", n)
+				}
+				w.own(100 * time.Hour) // the user has signed in
+				if err := again.Reload(t.Context()); err != nil || again.State().Status != StatusSignedIn {
+					t.Errorf("%v, %+v", err, again.State())
+				}
+			})
+		})
+	}
+}

@@ -85,6 +85,9 @@ func NewManager(cfg Config) *Manager {
 // Open loads the sign-in from the store. An error is an *UnavailableError around the store's, and is in the state, too.
 func (m *Manager) Open(ctx context.Context) error {
 	return m.change(byUser(ctx), func(ctx context.Context) error {
+		for token, cause := range m.cfg.Store.Attempt(ctx).Refused { // in an earlier process
+			m.owner.refused[token] = troubled(cause)
+		}
 		if err := m.reread(ctx); err != nil {
 			m.trouble(explain(err), err)
 			return m.refusal()

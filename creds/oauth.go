@@ -55,6 +55,8 @@ type RefreshError struct {
 	RetryAfter time.Duration
 	// Cause is the transport's error, or nil.
 	Cause error
+
+	guessed bool // Permanent, by a word that is not known
 }
 
 func (e *RefreshError) Error() string {
@@ -167,7 +169,7 @@ func refused(status int, raw []byte) *RefreshError {
 		e.Permanent = status < 500
 	case "", "temporarily_unavailable", "server_error":
 	default: // Source: openai/codex login/src/auth/manager.rs, request_chatgpt_token_refresh
-		e.Permanent = status == http.StatusUnauthorized
+		e.Permanent, e.guessed = status == http.StatusUnauthorized, true
 	}
 	switch {
 	case status < 400, status == http.StatusBadGateway, status == http.StatusGatewayTimeout, status == 520, status == 524:

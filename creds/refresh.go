@@ -168,7 +168,7 @@ func (m *Manager) spend(ctx context.Context, c Credentials) (n Credentials, unsa
 		return c, nil, err
 	}
 	before := store.Attempt(ctx)
-	note := Attempt{Token: hash(c.RefreshToken), At: m.cfg.Now().UTC().Round(0), Open: true, Spent: before.Spent}
+	note := Attempt{Token: hash(c.RefreshToken), At: m.cfg.Now().UTC().Round(0), Open: true, Spent: before.Spent, Refused: before.Refused}
 	note.Lost = before.Token == note.Token && (before.Open || before.Lost)
 	if err := store.Note(ctx, note); err != nil {
 		return c, nil, err
@@ -220,10 +220,16 @@ func (m *Manager) notSpent(ctx context.Context, c Credentials, note Attempt, err
 		return err // and the note stays open
 	}
 	note.Open, note.Lost = false, note.Lost || re.Status >= 500 // a server that fails may have spent it before
-	m.cfg.Store.Note(ctx, note)                                 //nolint:errcheck // at worst a later refusal is said to be our own fault
 	if permanent(err) {
 		re.Lost = note.Lost && (re.Reused || re.Code == "invalid_grant")
-		m.owner.refused[hash(c.RefreshToken)] = explain(err)
+		t := explain(err)
+		m.owner.refused[note.Token] = t
+		if !re.guessed && t.cause != CauseConfiguration { // else a restart may try again
+			note = note.refuse(t.cause)
+		}
+	}
+	m.cfg.Store.Note(ctx, note) //nolint:errcheck // at worst a later refusal is said to be our own fault
+	if permanent(err) {
 		return err
 	}
 	if re.Cause != nil {

@@ -57,10 +57,29 @@ type Attempt struct {
 	Open   bool      `json:"open,omitempty"`   // its answer is not known: it is under way, or was lost
 	Lost   bool      `json:"lost,omitempty"`   // an earlier attempt with this token was open, too
 	Spent  []string  `json:"spent,omitempty"`  // hashes of refresh tokens that were used up here, the newest last
+
+	// Refused says why the auth server refused refresh tokens for good, by their hashes.
+	Refused map[string]Cause `json:"refused,omitempty"`
 }
 
-// spentMost is how many hashes of tokens that were used up are kept: with a refresh each 10 days, those of two years.
-const spentMost = 64
+// refuse returns a with the note that its token was refused for good.
+func (a Attempt) refuse(cause Cause) Attempt {
+	refused := map[string]Cause{a.Token: cause}
+	for token, cause := range a.Refused {
+		if len(refused) < refusedMost {
+			refused[token] = cause
+		}
+	}
+	a.Refused = refused
+	return a
+}
+
+const (
+	// spentMost is how many hashes of tokens that were used up are kept: with a refresh each 10 days, those of two years.
+	spentMost = 64
+	// refusedMost is how many refusals are kept. There are more only where somebody tries one old sign-in after the other.
+	refusedMost = 16
+)
 
 // hash names a token without telling it.
 func hash(token string) string {
