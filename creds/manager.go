@@ -17,6 +17,10 @@ type Config struct {
 	// TakeOver says that a sign-in of the Codex CLI becomes our own by a refresh; otherwise it is left to the CLI for
 	// as long as that keeps it fresh.
 	TakeOver bool
+	// Taken reports whether a refresh token, known by its hash, was taken over from the Codex CLI before, wherever the
+	// result is stored, and Took hears of each that is; nil for what this Store knows alone.
+	Taken func(hash string) bool
+	Took  func(hash string)
 	// Advice says what to do about a cause, in the words of where it is read; nil for nothing to say.
 	Advice func(Cause) string
 	// Now is this machine's clock; nil for time.Now.
@@ -67,6 +71,9 @@ func NewManager(cfg Config) *Manager {
 	}
 	if cfg.Tell == nil {
 		cfg.Tell = func(Step) {}
+	}
+	if cfg.Taken == nil || cfg.Took == nil {
+		cfg.Taken, cfg.Took = func(string) bool { return false }, func(string) {}
 	}
 	if cfg.Advice == nil {
 		cfg.Advice = func(Cause) string { return "" }

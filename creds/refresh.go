@@ -201,6 +201,9 @@ func (m *Manager) spend(ctx context.Context, c Credentials) (n Credentials, unsa
 	if n.RefreshToken != c.RefreshToken {
 		note.Spent = append(slices.Clone(note.Spent), note.Token)
 		note.Spent = note.Spent[max(0, len(note.Spent)-spentMost):]
+		if begins {
+			m.cfg.Took(note.Token)
+		}
 	}
 	if unsaved == nil {
 		note.Open, note.Lost = false, false

@@ -144,7 +144,8 @@ func (m *Manager) takeOver(ctx context.Context, c Credentials) error {
 	if t, known := o.refused[hash(c.RefreshToken)]; known {
 		return m.notImported(t, nil)
 	}
-	if slices.Contains(m.cfg.Store.Attempt(ctx).Spent, hash(c.RefreshToken)) { // a second time ends all of its chain
+	name := hash(c.RefreshToken)
+	if slices.Contains(m.cfg.Store.Attempt(ctx).Spent, name) || m.cfg.Taken(name) { // a second time ends all of its chain
 		return m.notImported(troubled(CauseSpent), nil)
 	}
 	if soon := m.gate(ctx, c.RefreshToken); soon != nil {

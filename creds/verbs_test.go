@@ -130,6 +130,30 @@ func TestATokenThatWasUsedUpHereIsNeverSentAgain(t *testing.T) {
 	}
 }
 
+// TestWhatWasTakenOverElsewhereIsNotTakenOverAgain: by the same user's program with another file, or another store.
+func TestWhatWasTakenOverElsewhereIsNotTakenOverAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		taken := map[string]bool{}
+		remember := func(c *Config) {
+			c.Taken, c.Took = func(hash string) bool { return taken[hash] }, func(hash string) { taken[hash] = true }
+		}
+		first := w.manager(NewFileStore(w.path()), remember)
+		c, tokens := w.candidate(200 * time.Hour)
+		if err := first.Import(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		second := w.manager(NewFileStore(filepath.Join(w.dir, "second", "auth.json")), remember)
+		var refused *ImportError
+		if err := second.Import(t.Context(), c); !errors.As(err, &refused) || refused.Cause != CauseSpent {
+			t.Errorf("got %v", err)
+		}
+		time.Sleep(2 * time.Minute)
+		if err := first.Refresh(t.Context()); err != nil || w.backend.Counts().Reused != 0 || w.stored(w.path()).RefreshToken != w.backend.Newest(tokens) {
+			t.Errorf("the first sign-in is lost: %v, %+v", err, w.backend.Counts())
+		}
+	})
+}
+
 func TestAnImportWithNobodySignedInIsUsedWhileTheServerIsAway(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		c, tokens := w.candidate(2 * time.Hour)

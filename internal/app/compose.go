@@ -72,6 +72,7 @@ func (a *App) newManager(store creds.Store) *creds.Manager {
 	if a.imports {
 		quiet := &creds.Importer{CodexHome: a.Settings.CodexHome, Tell: func(creds.Step) {}}
 		config.Source = quiet.FromFile
+		config.Taken, config.Took = taken, took
 	}
 	return creds.NewManager(config)
 }

@@ -280,6 +280,18 @@ func TestTwoProgramsThatStartAtOnceImportOnce(t *testing.T) {
 	}
 }
 
+// TestAnotherFileDoesNotCostTheFirstItsSignIn: the Codex CLI's sign-in can be taken over once, wherever it then is.
+func TestAnotherFileDoesNotCostTheFirstItsSignIn(t *testing.T) {
+	b, url := startBackend(t)
+	home, _ := signedIn(t, b)
+	if out, code := command(t, home, at(url), "import"); code != 0 {
+		t.Fatal(out)
+	}
+	if out, code := command(t, home, at(url), "import", "--creds-path", filepath.Join(home, "second.json")); code != 1 || !strings.Contains(out, "used already") || b.Counts().Reused != 0 {
+		t.Errorf("%d %s, %+v", code, out, b.Counts())
+	}
+}
+
 func TestAPortThatWeHoldIsNamedAsOurs(t *testing.T) {
 	b, url := startBackend(t)
 	home, _ := signedIn(t, b)
