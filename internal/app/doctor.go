@@ -60,9 +60,16 @@ func (a *App) Examine(ctx context.Context, state *State, probe bool, tell func(F
 	e.authServer()
 	e.backend(s.SignIn)
 	e.keychain()
+	e.keys()
 	e.desktop()
 	if probe {
 		e.probe()
+	}
+}
+
+func (e *examination) keys() {
+	if err := e.a.KeysProblem(); err != nil {
+		e.bad("API keys", "", "%v", err)
 	}
 }
 

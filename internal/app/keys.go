@@ -34,6 +34,9 @@ func (k guardKeys) Allows(name, route string) bool { return name == "" || k.name
 // Keys lists the named API keys, the oldest first.
 func (a *App) Keys() []keys.Key { return a.keys.List() }
 
+// KeysProblem is why the named API keys can't be read, so that none of them is good; nil when they can.
+func (a *App) KeysProblem() error { return a.keys.Problem() }
+
 // MakeKey makes a key under a name, good for routes or, without any, for all, and returns it: it is told this once. A
 // name that is taken is an error.
 func (a *App) MakeKey(name string, routes ...string) (string, error) {

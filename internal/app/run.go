@@ -44,6 +44,9 @@ func (a *App) Run(ctx context.Context) error {
 	for _, warning := range a.Settings.Warnings {
 		a.log.Warn("⚠️ " + warning)
 	}
+	if err := a.KeysProblem(); err != nil {
+		a.log.Warnf("⚠️ No named API key is good: %v", err)
+	}
 	opened := a.manager.Open(ctx)
 	saved, _ := ReadSaved() // that it can't be read is one of the warnings
 	if a.Settings.Demo || !a.program.Icon || !saved.Stopped() {

@@ -24,6 +24,9 @@ func (keysListCommand) Run(c *console) error {
 	}
 	defer a.Close()
 	list := a.Keys()
+	if err := a.KeysProblem(); err != nil {
+		return err
+	}
 	if len(list) == 0 {
 		c.printf("There are no named keys. `codex-proxy keys add NAME` makes one; a tool that is connected gets its own\n")
 		return nil

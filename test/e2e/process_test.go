@@ -144,6 +144,21 @@ func TestABrokenSettingsFileIsToldOnce(t *testing.T) {
 	}
 }
 
+// TestKeysThatCantBeReadAreTold: else tools are refused whose keys were good, and nobody knows why.
+func TestKeysThatCantBeReadAreTold(t *testing.T) {
+	home := t.TempDir()
+	writeFile(t, filepath.Join(home, ".config", "codex-proxy", "keys.json"), []byte(`[{"name":`))
+	const want = "keys.json can't be read"
+	if out, code := command(t, home, nil, "keys"); code != 1 || !strings.Contains(out, want) {
+		t.Errorf("keys: %d %s", code, out)
+	}
+	if out, code := command(t, home, nil, "doctor"); code != 1 || !strings.Contains(out, want) {
+		t.Errorf("doctor: %d %s", code, out)
+	}
+	p := start(t, home, nil, "--require-key")
+	eventually(t, "it is in the log", func() bool { return strings.Contains(p.log.String(), want) })
+}
+
 func TestVersionAndHelpAreCommandsToo(t *testing.T) {
 	home := t.TempDir()
 	if out, code := command(t, home, nil, "version"); code != 0 || out != "codex-proxy dev\n" {
