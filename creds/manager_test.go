@@ -634,6 +634,26 @@ func TestSubscribersSeeTheNewestState(t *testing.T) {
 	})
 }
 
+// TestTheEndOfTheProgramStoresWhatCouldNotBeStored: the disk has room again, and the next try was minutes away.
+func TestTheEndOfTheProgramStoresWhatCouldNotBeStored(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		before := w.own(30 * time.Minute)
+		store := &failingStore{MemoryStore: NewMemoryStore(w.stored(w.path())), fail: true}
+		m := w.manager(store)
+		m.Refresh(t.Context()) //nolint:errcheck // it is in the state
+		if m.State().Cause != CauseStoreNotWritable {
+			t.Fatalf("%+v", m.State())
+		}
+		store.fail = false
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+		if c, err := store.Load(t.Context()); err != nil || c.RefreshToken != w.backend.Newest(before) {
+			t.Errorf("the newest refresh token is lost: %v", err)
+		}
+	})
+}
+
 func TestATokenThatLivesShortIsNotRefreshedWithoutEnd(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.backend.AccessLife = 20 * time.Minute

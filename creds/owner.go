@@ -67,10 +67,24 @@ func (m *Manager) own() {
 	for {
 		select {
 		case <-m.life.Done():
+			m.storeLast()
 			return
 		case c := <-m.changes:
 			m.carryOut(c)
 		}
+	}
+}
+
+// storeLast tries once more to store what could not be stored, before it is lost with the program.
+func (m *Manager) storeLast() {
+	if !m.owner.unsaved {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	if release, err := m.cfg.Store.Lock(ctx); err == nil {
+		defer release()
+		m.reread(ctx) //nolint:errcheck // nobody hears it any more
 	}
 }
 
