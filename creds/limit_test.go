@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -309,4 +310,26 @@ func TestARestartForgetsNoRefusal(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestASignInThatTheCLIStoresDuringARefreshStays: some of its versions know no lock, and what the user has just signed in
+// with must not be written over by what came for the sign-in before.
+func TestASignInThatTheCLIStoresDuringARefreshStays(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.write(w.cli(), w.backend.SignIn(30*time.Minute).AuthJSON())
+		newer := w.backend.SignIn(100 * time.Hour)
+		w.http.set(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			time.Sleep(time.Second)
+			w.write(w.cli(), newer.AuthJSON())
+			w.backend.ServeHTTP(rw, r)
+		}))
+		m := w.manager(NewLegacyStore(w.cli()))
+		if err := m.Refresh(t.Context()); err != nil {
+			t.Error(err)
+		}
+		raw, _ := os.ReadFile(w.cli())
+		if !strings.Contains(string(raw), newer.Refresh) || mustToken(t, m).Access != newer.Access || m.State().Problem != "" {
+			t.Errorf("the newer sign-in is gone: %+v", m.State())
+		}
+	})
 }

@@ -192,7 +192,11 @@ func (m *Manager) spend(ctx context.Context, c Credentials) (n Credentials, unsa
 	if !c.sameTokens(o.sign) {
 		m.cfg.Tell(Step{StepWrite, "Writing it to " + store.Name()})
 	}
-	unsaved = m.save(ctx, n)
+	if meanwhile, stored := m.storedMeanwhile(ctx); stored {
+		n = meanwhile
+	} else {
+		unsaved = m.save(ctx, n)
+	}
 	begins := c.Ownership == Shared && n.Ownership == Own // of a chain of our own, as a sign-in is: not a refresh of it
 	if !begins {
 		m.shut(n.RefreshToken, gateRefreshed, true)
@@ -210,6 +214,20 @@ func (m *Manager) spend(ctx context.Context, c Credentials) (n Credentials, unsa
 		store.Note(ctx, note) //nolint:errcheck // at worst the token is sent again when it is imported again
 	}
 	return n, unsaved, nil
+}
+
+// storedMeanwhile returns what the Codex CLI has stored since reread. Some of its versions know no lock, and what the user
+// has just signed in with is not written over.
+func (m *Manager) storedMeanwhile(ctx context.Context) (Credentials, bool) {
+	if !m.cfg.Store.Limits().Shared {
+		return Credentials{}, false
+	}
+	now, err := m.cfg.Store.Load(ctx)
+	if err != nil || now.sameTokens(m.owner.stored) {
+		return Credentials{}, false
+	}
+	m.owner.stored = now
+	return now, true
 }
 
 // notSpent notes how a refresh failed, and so when the token may be sent again.
