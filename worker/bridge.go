@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall/js"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/semaphore"
+
+	"codex-proxy/proxy"
 )
 
 // bridge is host.mjs's Host: what crosses are numbers, strings, and bytes in one buffer. Safe for concurrent use.
@@ -216,11 +219,17 @@ type answered struct {
 // fetcher sends requests by the platform's fetch.
 type fetcher struct{ *bridge }
 
+// errPlain is why nothing is sent to another machine by plain http: a sign-in goes with each request.
+var errPlain = errors.New("your sign-in would go over the network unencrypted: the Worker's variable must begin with https")
+
 // Do is http.Client's.
 func (f fetcher) Do(r *http.Request) (*http.Response, error) {
 	ctx := r.Context()
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
+	}
+	if r.URL.Scheme == "http" && !proxy.Loopback(r.URL.Hostname()) {
+		return nil, &url.Error{Op: r.Method, URL: r.URL.Host, Err: errPlain}
 	}
 	f.mu.Lock()
 	f.last++
@@ -541,10 +550,13 @@ func (w *writer) end(broken bool) {
 	w.host.Call("end", w.id, broken)
 }
 
-// text is a variable of the Worker, or empty.
+// text is a variable of the Worker, or empty. In wrangler.toml it may stand without quotes.
 func text(env js.Value, name string) string {
-	if v := env.Get(name); v.Type() == js.TypeString {
+	switch v := env.Get(name); v.Type() {
+	case js.TypeString:
 		return strings.TrimSpace(v.String())
+	case js.TypeBoolean:
+		return strconv.FormatBool(v.Bool())
 	}
 	return ""
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall/js"
 	"time"
@@ -32,8 +33,12 @@ func main() {
 	log.SetOutput(os.Stdout)
 	log.SetFormatter(&logrus.JSONFormatter{})
 	log.SetLevel(logrus.WarnLevel) // a line a request costs more than the rest of it
-	if level, err := logrus.ParseLevel(text(env, "LOG_LEVEL")); err == nil {
-		log.SetLevel(level)
+	if name := text(env, "LOG_LEVEL"); name != "" {
+		if level, err := logrus.ParseLevel(name); err == nil {
+			log.SetLevel(level)
+		} else {
+			log.Warnf("LOG_LEVEL is %q, which is no level, and is not used. Set one of debug, info, warn, error", name)
+		}
 	}
 	bridge := newBridge(host, log)
 
@@ -54,12 +59,19 @@ func main() {
 		log.Warnf("DEFAULT_EFFORT is %q, which is no effort, and is not used. Set one of %s", effort, strings.Join(codex.EffortNames, ", "))
 		effort = ""
 	}
+	strict := false
+	if value := text(env, "STRICT"); value != "" {
+		var err error
+		if strict, err = strconv.ParseBool(value); err != nil {
+			log.Warnf("STRICT is %q, which is not used. Set true or false", value)
+		}
+	}
 	server := proxy.NewServer(proxy.Config{
 		Advice: remedy, SignIn: manager, HTTP: fetcher{bridge}, BackendURL: backend, APIURL: api, Identity: identity,
 		// The platform ends a silent answer on its own terms; this is for the backend's silence.
-		IdleTimeout: 10 * time.Minute, KeepAlive: 15 * time.Second, Strict: text(env, "STRICT") == "true",
+		IdleTimeout: 10 * time.Minute, KeepAlive: 15 * time.Second, Strict: strict,
 		Memory: 48 << 20, BodyMost: bodyMost,
-		Model: text(env, "MODEL"), DefaultEffort: effort, Aliases: aliases(text(env, "MODEL_ALIAS")),
+		Model: text(env, "MODEL"), DefaultEffort: effort, Aliases: aliases(text(env, "MODEL_ALIAS"), log),
 		Guard: proxy.Guard{
 			AnyHost: true, Keys: keys, KeyRequired: func() bool { return true }, KeyMissing: keyMissing,
 			Origins: func() []string { return origins },
@@ -109,12 +121,15 @@ func list(s string) (out []string) {
 	return out
 }
 
-func aliases(s string) map[string]string {
+func aliases(s string, log *logrus.Logger) map[string]string {
 	out := map[string]string{}
 	for _, pair := range list(s) {
-		if from, to, ok := strings.Cut(pair, "="); ok {
-			out[from] = to
+		from, to, ok := strings.Cut(pair, "=")
+		if !ok || from == "" {
+			log.Warnf("MODEL_ALIAS has %q, which is not used. It must be NAME=MODEL", pair)
+			continue
 		}
+		out[from] = to
 	}
 	return out
 }

@@ -303,6 +303,34 @@ test("a redirect upstream is not followed, since a sign-in goes with it", { time
   for (const server of [upstream, elsewhere]) server.closeAllConnections(), server.close();
 });
 
+test("a sign-in goes over plain http to this machine only, as on the desktop", { timeout: 60_000 }, async () => {
+  const own = await startStandin();
+  const secrets = { ADMIN_API_KEY: "admin", PROXY_API_KEY: "key-2", AUTH_BASE_URL: own.url };
+  const { root, stop } = await startWorker("plain", { ...secrets, UPSTREAM_BASE_URL: own.url.replace("127.0.0.1", "0.0.0.0") + "/backend-api" });
+  assert.equal((await push(root, own.signIns[0])).status, 200);
+  const answer = await chat(root, "hello");
+  const text = await answer.text();
+  assert.equal(answer.status, 502, text);
+  assert.match(text, /unencrypted.*https/);
+  assert.equal((await own.counts()).Responses, 0);
+  await stop();
+});
+
+test("variables are taken as a person writes them, and what can't be meant is told", { timeout: 60_000 }, async () => {
+  const own = await startStandin();
+  const secrets = { ADMIN_API_KEY: "admin", PROXY_API_KEY: "key-2", AUTH_BASE_URL: own.url, UPSTREAM_BASE_URL: own.url + "/backend-api" };
+  for (const [STRICT, status] of [["1", 400], [true, 400], [false, 200], ["sure", 200]]) {
+    const worker = await startWorker("strict" + typeof STRICT + STRICT, { ...secrets, STRICT, MODEL_ALIAS: "fast,=gpt-5.5,mini=gpt-5.6-luna", LOG_LEVEL: "loud" });
+    assert.equal((await push(worker.root, own.signIns[0])).status, 200);
+    const answer = await chat(worker.root, "hello", { temperature: 1 });
+    assert.equal(answer.status, status, `${typeof STRICT} ${STRICT}: ${await answer.text()}`);
+    if (STRICT === "sure") {
+      for (const told of ['STRICT is \\"sure\\"', 'MODEL_ALIAS has \\"fast\\"', 'MODEL_ALIAS has \\"=gpt-5.5\\"', 'LOG_LEVEL is \\"loud\\"']) await until(told + " is told", () => worker.log.includes(told));
+    }
+    await worker.stop();
+  }
+});
+
 test("at a public address", { timeout: 120_000 }, async (t) => {
   const worker = await startWorker("public", { ADMIN_API_KEY: "admin", PROXY_API_KEY: "key-2", DEFAULT_EFFORT: "high" });
   const { root } = worker;
