@@ -149,7 +149,8 @@ func (p *pageApp) settingsList(saved Saved) []page.Setting {
 		}
 		if wanted, ok := saved[f.name]; ok && one.Source != page.FromFlag && one.Source != page.FromEnvironment {
 			one.Source = page.FromFile
-			if kept, ok := p.kept(f, wanted); ok && f.restart && fmt.Sprint(kept) != fmt.Sprint(one.Value) {
+			var scratch Settings
+			if kept, ok := p.kept(f, wanted, reflect.ValueOf(&scratch).Elem().Field(f.index)); ok && f.restart && fmt.Sprint(kept) != fmt.Sprint(one.Value) {
 				one.Value, one.Waiting = kept, true
 			}
 		} else if one.Source == page.FromFile { // it was brought back to its default since the start
@@ -176,8 +177,8 @@ func (p *pageApp) settingsList(saved Saved) []page.Setting {
 	return out
 }
 
-// kept is a value of the settings file as the page shows it.
-func (p *pageApp) kept(f field, wanted any) (shown any, ok bool) {
+// kept reads a value of the settings file into target, and returns it as the page shows it.
+func (p *pageApp) kept(f field, wanted any, target reflect.Value) (shown any, ok bool) {
 	raw, err := json.Marshal(wanted)
 	if pairs, isMap := wanted.(map[string]any); isMap {
 		list := []string{}
@@ -190,12 +191,32 @@ func (p *pageApp) kept(f field, wanted any) (shown any, ok bool) {
 	if err != nil {
 		return nil, false
 	}
-	var scratch Settings
-	target := reflect.ValueOf(&scratch).Elem().Field(f.index)
 	if _, err := parseSetting(f, target, raw, false); err != nil {
 		return nil, false
 	}
 	return f.show(target), true
+}
+
+// next is what the settings are after a restart.
+func (p *pageApp) next(saved Saved) Settings {
+	next := p.Settings
+	next.From = map[string]Source{}
+	for _, f := range fields() {
+		from := p.Settings.From[f.name]
+		next.From[f.name] = from
+		if from == FromFlag || from == FromEnv {
+			continue
+		}
+		target := reflect.ValueOf(&next).Elem().Field(f.index)
+		if wanted, ok := saved[f.name]; ok {
+			p.kept(f, wanted, target) // what can't be read is not used
+			next.From[f.name] = FromFile
+		} else if from == FromFile {
+			parseSetting(f, target, nil, true) //nolint:errcheck // defaults can be read
+			next.From[f.name] = FromDefault
+		}
+	}
+	return next
 }
 
 // labels are for flags whose names mean little to people who never type them.
@@ -260,11 +281,18 @@ func (p *pageApp) setField(f field, value json.RawMessage, reset bool) (any, err
 	if from := p.Settings.From[f.name]; from == FromFlag || from == FromEnv {
 		return nil, fmt.Errorf("%s is set by the %s, which wins. Change it there", label(f.name), from)
 	}
-	changed := p.Settings
+	saved, _ := ReadSaved() //nolint:errcheck // then it can't be changed either
+	changed := p.next(saved)
+	if changed.Check() != nil { // the file is wrong already: it is mended one setting after the other
+		changed = p.next(nil)
+	}
 	target := reflect.ValueOf(&changed).Elem().Field(f.index)
 	keep, err := parseSetting(f, target, value, reset)
 	if err != nil {
 		return nil, err
+	}
+	if changed.From[f.name] = FromFile; reset {
+		changed.From[f.name] = FromDefault
 	}
 	if err := changed.Check(); err != nil {
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "--"))

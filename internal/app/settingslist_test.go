@@ -81,7 +81,7 @@ func TestASettingIsCheckedKeptAndBroughtBack(t *testing.T) {
 		{"model", `"gpt-5.5"`, true}, {"strict", `true`, true}, {"idle-timeout", `"90s"`, true}, {"idle-timeout", `"soon"`, false}, {"keep-alive", `"-1s"`, false},
 		{"allow-origin", `["http://localhost:3000"]`, true}, {"allow-origin", `["https://evil.example"]`, false}, {"model-alias", `["fast=gpt-5.5"]`, true},
 		{"model-alias", `["nonsense"]`, false}, {"mute", `["limits"]`, true}, {"mute", `["everything"]`, false}, {"listen", `"0.0.0.0"`, false},
-		{"history", `30`, true}, {"history", `-1`, false}, {"log-level", `"debug"`, true}, {"api-key", `["k"]`, true}, {"api-key", `[" "]`, false}, {"no-such", `1`, false},
+		{"history", `30`, true}, {"history", `-1`, false}, {"log-level", `"debug"`, true}, {"api-key", `["k"]`, true}, {"api-key", `[" "]`, false}, {"api-key", `[]`, false}, {"no-such", `1`, false},
 		{"default-effort", `"high"`, true}, {"default-effort", `"huge"`, false}, {"default-effort", `""`, true}, {"log-level", `"loud"`, false}, {"creds-store", `"cloud"`, false},
 		{"allow-host", `["host.docker.internal:9974"]`, false}, {"allow-host", `["http://host.docker.internal"]`, false}, {"allow-host", `["host.docker.internal/"]`, false},
 		{"allow-host", `["[fd00::1]"]`, false}, {"allow-host", `["fd00::1", "192.168.1.2", "host.docker.internal"]`, true},
@@ -123,6 +123,42 @@ func TestASettingIsCheckedKeptAndBroughtBack(t *testing.T) {
 	p.Settings.From = map[string]Source{"strict": FromFlag}
 	if _, err := p.set("strict", json.RawMessage("false"), false); err == nil {
 		t.Error("a setting of a flag was changed")
+	}
+}
+
+// What waits for a restart is checked together: the program must start with it.
+func TestChangesThatWaitAreCheckedTogether(t *testing.T) {
+	p := open(t)
+	p.Settings.APIKey, p.Settings.From = []string{"k"}, map[string]Source{"api-key": FromFile} // it runs with a key of the file
+	if err := p.change(func(s Saved) { s["api-key"] = []string{"k"} }); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name, value string
+		reset, ok   bool
+	}{
+		{"listen", `"0.0.0.0"`, false, true},
+		{"api-key", "", true, false},
+		{"listen", "", true, true},
+		{"api-key", "", true, true},
+		{"listen", `"0.0.0.0"`, false, false},
+		{"api-key", `["another"]`, false, true},
+		{"listen", `"0.0.0.0"`, false, true},
+	} {
+		_, err := p.set(test.name, json.RawMessage(test.value), test.reset)
+		if (err == nil) != test.ok {
+			saved, _ := ReadSaved()
+			t.Errorf("%+v: %v, kept is %v", test, err, saved)
+		}
+	}
+	// A file that is wrong already is mended one setting after the other.
+	if err := p.change(func(s Saved) { s["idle-timeout"], s["api-key"] = "-1s", []string{" "} }); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"idle-timeout", "listen", "api-key"} {
+		if _, err := p.set(name, nil, true); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
