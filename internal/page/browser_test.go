@@ -436,6 +436,30 @@ func TestTheHistoryIsDeletedFromThePage(t *testing.T) {
 	}
 }
 
+// The first sample of the plan's windows is seen at once, whatever the step.
+func TestThePlanIsDrawnFromItsFirstSample(t *testing.T) {
+	f := start(t)
+	f.history.Add(history.Record{Time: time.Now(), Client: "Zed", Route: "/v1/responses", Model: "gpt-5.5", Status: 200})
+	f.history.AddWindows([]history.Window{{Time: time.Now(), Name: "weekly", Used: 61, ResetsAt: time.Now().Add(48 * time.Hour)}})
+	if err := f.history.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c := openChrome(t)
+	c.look(1100, 900, "light")
+	c.open(f)
+	c.section("usage", "Usage")
+	for _, step := range []string{"Hours", "Days", "Weeks"} {
+		c.click(step)
+		c.until(fmt.Sprintf("document.querySelectorAll('canvas').length === 5 && [...document.querySelectorAll('[aria-pressed=true]')].some((b) => b.innerText === %q)", step))
+		c.until(`(() => {
+			const canvas = [...document.querySelectorAll('canvas')].at(-1), { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+			let colored = 0;
+			for (let i = 0; i < data.length; i += 4) if (data[i + 3] > 200 && Math.abs(data[i] - data[i + 2]) > 60) colored++;
+			return colored > 5;
+		})()`)
+	}
+}
+
 func TestASettingIsChangedAndOneFromAFlagIsNot(t *testing.T) {
 	f := start(t)
 	f.app.actions[ActionSet] = func(args json.RawMessage) (any, error) {
@@ -474,6 +498,11 @@ func TestASettingIsChangedAndOneFromAFlagIsNot(t *testing.T) {
 	typed("#set-port", "9900")
 	c.shows(".notice", "Saved.")
 	c.until("document.querySelector('#set-port').value === '9900'")
+	typed("#set-keep", "\b") // emptied, which is not zero
+	c.until("document.querySelector('#set-keep').value === '90'")
+	if n := f.app.times(`set {"name":"keep","value":0}`); n != 0 {
+		t.Error("an empty number is kept as zero")
+	}
 	typed("#set-listen", "0.0.0.0")
 	c.shows("main .alert", "waits for a restart")
 	c.run(chromedp.Click("#set-strict", chromedp.ByQuery))
@@ -629,7 +658,7 @@ func TestAFailedRequestIsSeenAtEveryWidth(t *testing.T) {
 	f := start(t)
 	f.app.update(func(s *Snapshot) { s.Active = []Request{{ID: "1", Since: time.Now(), Client: "Zed"}} })
 	const sentence = "ChatGPT plan usage limit reached. Resets at 06:57 (30 minutes)."
-	f.history.Add(history.Record{Time: time.Now(), Client: "Zed", Route: "/v1/responses", Model: "gpt-5.5", Status: 200})
+	f.history.Add(history.Record{Time: time.Now(), Client: "Zed", Route: "/v1/responses", Model: "a-model-with-a-" + strings.Repeat("very-", 20) + "long-name", Status: 200})
 	f.history.Add(history.Record{Time: time.Now(), Client: "Zed", Route: "/v1/chat/completions", Model: "gpt-5.5-codex", Effort: "medium", Status: 200, Code: "stream_ended", Error: sentence})
 	f.history.Add(history.Record{Time: time.Now(), Client: "OpenAI Python", Route: "/v1/chat/completions", Model: "gpt-5.5", Status: 200, Dropped: []string{"temperature", "top_p", "frequency_penalty"}})
 	if err := f.history.Flush(t.Context()); err != nil {

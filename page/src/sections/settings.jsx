@@ -139,6 +139,7 @@ function Control({ setting: x, id, help, fixed, save }) {
     if (!typing.current) return; // what was refused is not sent again by itself
     typing.current = false;
     if (draft === value) return;
+    if (x.kind === 'number' && !draft.trim()) return setDraft(value); // nothing is not zero
     const typed = x.kind === 'number' ? Number(draft) : x.kind === 'list' ? draft.split(x.secret ? ',' : '\n').map((l) => l.trim()).filter(Boolean) : draft.trim();
     const saved = await save(typed);
     if (x.secret ? saved : !saved) setDraft(value); // a secret that was refused is mended where it stands

@@ -118,9 +118,11 @@ function Plots({ data: { by, split, parts, whole, windows: samples }, windows })
 function Plan({ samples, windows, step, from, text }) {
   const grain = step === 3_600_000 ? 900_000 : step === 86_400_000 ? 3_600_000 * 3 : 86_400_000;
   const kinds = [...new Set([...windows, ...samples].map((w) => w.name))].filter((name) => samples.some((w) => w.name === name));
-  const begin = Math.ceil(Math.max(from, new Date(samples[0].time).getTime()) / grain) * grain;
+  const begin = Math.floor(Math.max(from, new Date(samples[0].time).getTime()) / grain) * grain;
+  const now = Date.now();
   const times = [];
-  for (let t = begin; t <= Date.now(); t += grain) times.push(t);
+  for (let t = begin; t < now; t += grain) times.push(t);
+  times.push(now); // the newest sample is seen at once
   const series = kinds.map((name) => {
     const own = samples.filter((w) => w.name === name);
     let i = 0;
