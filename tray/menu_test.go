@@ -170,6 +170,8 @@ func TestEachProblemIsToldOnce(t *testing.T) {
 	imported.Imported = true
 	importedRefreshing := imported
 	importedRefreshing.SignIn = Refreshing
+	importedBlocked := imported // its port belongs to another program: tools must not be pointed there
+	importedBlocked.Running, importedBlocked.Trouble = false, "Port 1 is used by x"
 	var n Notices
 	for step, test := range []struct {
 		state State
@@ -193,7 +195,8 @@ func TestEachProblemIsToldOnce(t *testing.T) {
 		{State{SignIn: SignedOut, ByUser: true}, 63, "", "proxy sign-in"}, // the user knows
 		{State{SignIn: SignedOut}, 64, "nobody", ""},
 		{State{SignIn: SignedOut, SigningIn: &Prompt{}}, 65, "", "nobody"}, // and is at it
-		{imported, 66, "Signed in as me_too@example.com", ""},
+		{importedBlocked, 65, "proxy", ""},
+		{imported, 66, "Signed in as me_too@example.com", "proxy"},
 		{importedRefreshing, 67, "", ""},
 		{imported, 68, "", ""}, // once a launch
 		{nearly, 70, "nearly 5-hour", ""},

@@ -44,7 +44,7 @@ func (n *Notices) Next(s State, now time.Time) (tell []Notice, ended []string) {
 		delete(n.told, problem)
 		ended = append(ended, problem)
 	}
-	if s.Imported && s.SignIn == SignedIn && !n.imported {
+	if s.Imported && s.SignIn == SignedIn && s.Running && !n.imported { // where it listens is known
 		n.imported = true
 		tell = append(tell, Notice{"", "Signed in as " + s.Email, "Imported from the Codex CLI. Point your tools at " + s.Root + "/v1.", Open("overview"), "", true})
 	}

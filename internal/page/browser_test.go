@@ -436,6 +436,15 @@ func TestTheHistoryIsDeletedFromThePage(t *testing.T) {
 	}
 }
 
+func TestTheLightIsNotGreenForWhoHasSignedOut(t *testing.T) {
+	f := start(t)
+	c := openChrome(t)
+	c.open(f)
+	c.until("document.querySelector('.brand .dot.good')")
+	f.app.update(func(s *Snapshot) { s.SignIn, s.Problem = SignIn{Status: SignedOut}, nil })
+	c.until("document.querySelector('.brand .dot.off')")
+}
+
 // The first sample of the plan's windows is seen at once, whatever the step.
 func TestThePlanIsDrawnFromItsFirstSample(t *testing.T) {
 	f := start(t)

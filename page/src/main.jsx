@@ -38,7 +38,7 @@ function light(s, connection) {
   if (connection !== 'open') return 'off';
   if (s.problem && !s.problem.mild && !s.first_start) return 'bad';
   if (s.problem || s.notes?.length || s.origins?.some((o) => o.state === 'asks')) return 'warn';
-  return s.running ? 'good' : 'off';
+  return s.running && s.sign_in.status !== 'signed-out' ? 'good' : 'off'; // as the icon
 }
 
 const Lost = () => (
