@@ -174,7 +174,7 @@ func (m *Menu) copy(text, section string) error {
 		return nil
 	}
 	if err := m.app.OpenPage(section); err != nil {
-		return fmt.Errorf("nothing to copy with is installed: install wl-clipboard or xclip. %w", err)
+		return fmt.Errorf("nothing to copy with is installed (install wl-clipboard or xclip), and %w", err)
 	}
 	return errors.New("nothing to copy with is installed, so the page shows it. Install wl-clipboard or xclip to have it copied")
 }
