@@ -156,7 +156,7 @@ func (s *Settings) checkAccess() error {
 		return fmt.Errorf("--listen %s lets other machines spend your plan. Set --api-key too, or leave --listen out", s.Listen)
 	}
 	for _, host := range s.AllowHost {
-		if _, err := netip.ParseAddr(host); err != nil && strings.ContainsAny(host, ":/[]") {
+		if _, err := netip.ParseAddr(host); err != nil && strings.ContainsAny(host, ":/[] ") {
 			return fmt.Errorf("--allow-host %s is not a host name alone. Write it like host.docker.internal, without a scheme, a port or brackets", host)
 		}
 	}

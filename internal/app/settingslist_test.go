@@ -83,7 +83,7 @@ func TestASettingIsCheckedKeptAndBroughtBack(t *testing.T) {
 		{"model-alias", `["nonsense"]`, false}, {"mute", `["limits"]`, true}, {"mute", `["everything"]`, false}, {"listen", `"0.0.0.0"`, false},
 		{"history", `30`, true}, {"history", `-1`, false}, {"log-level", `"debug"`, true}, {"api-key", `["k"]`, true}, {"api-key", `[" "]`, false}, {"api-key", `[]`, false}, {"no-such", `1`, false},
 		{"default-effort", `"high"`, true}, {"default-effort", `"huge"`, false}, {"default-effort", `""`, true}, {"log-level", `"loud"`, false}, {"creds-store", `"cloud"`, false},
-		{"allow-host", `["host.docker.internal:9974"]`, false}, {"allow-host", `["http://host.docker.internal"]`, false}, {"allow-host", `["host.docker.internal/"]`, false},
+		{"allow-host", `["host.docker.internal:9974"]`, false}, {"allow-host", `["http://host.docker.internal"]`, false}, {"allow-host", `["host.docker.internal/"]`, false}, {"allow-host", `["a b"]`, false},
 		{"allow-host", `["[fd00::1]"]`, false}, {"allow-host", `["fd00::1", "192.168.1.2", "host.docker.internal"]`, true},
 		{"model-alias", `["=gpt-5.5"]`, false}, {"model-alias", `["fast="]`, true}, // the default model
 	} {

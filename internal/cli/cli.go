@@ -164,6 +164,25 @@ type exitCode int
 
 func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
+// argumentHelp says what an argument is that kong misses; empty when that is not known.
+func argumentHelp(err error, name string) string {
+	var parse *kong.ParseError
+	if !errors.As(err, &parse) {
+		return ""
+	}
+	for _, step := range parse.Context.Path {
+		if step.Command == nil {
+			continue
+		}
+		for _, argument := range step.Command.Positional {
+			if argument.Name == name && argument.Help != "" {
+				return ": " + strings.ToLower(argument.Help[:1]) + argument.Help[1:]
+			}
+		}
+	}
+	return ""
+}
+
 // plainError is kong's error without its grammar's words, and with a guess at a command that was mistyped.
 func plainError(all []command, err error) string {
 	text := err.Error()
@@ -184,6 +203,10 @@ func plainError(all []command, err error) string {
 			text += fmt.Sprintf("; did you mean %q?", near)
 		}
 		return text
+	}
+	if missing, ok := strings.CutPrefix(text, `expected "<`); ok {
+		missing, _, _ = strings.Cut(missing, ">")
+		return "<" + missing + "> is missing" + argumentHelp(err, missing)
 	}
 	if at, wrong, ok := strings.Cut(text, ": expected "); ok && strings.HasPrefix(at, "--") {
 		return at + " has a wrong value: expected " + wrong

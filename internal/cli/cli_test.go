@@ -46,6 +46,18 @@ func TestAWrongWordIsComparedWithEveryCommand(t *testing.T) {
 	if got := said(t, "serve", "login"); !strings.Contains(got, `"login" is a command, and can't stand behind another`) {
 		t.Error(got)
 	}
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"worker", "push"}, "<url> is missing: the Worker's address, such as https://codex-proxy.example.workers.dev.\n"},
+		{[]string{"keys", "revoke"}, "<name> is missing"},
+		{[]string{"autostart"}, "<what> is missing: on, with the flags that you give beside it, or off.\n"},
+	} {
+		if got := said(t, test.args...); !strings.Contains(got, test.want) || strings.Contains(got, "expected") {
+			t.Errorf("%v: %s", test.args, got)
+		}
+	}
 	if got := said(t, "worker", "psh"); !strings.Contains(got, `there is no command "psh"; did you mean "push"?`+"\n") {
 		t.Error(got)
 	}
