@@ -67,3 +67,38 @@ func TestTheCodexCLIsSchemasAreItsOwn(t *testing.T) {
 		t.Errorf("a tool: %s", r.sent().Get("tools.0"))
 	}
 }
+
+// TestAJSONObjectIsAskedForInWords: the backend wants the word in a message, whoever asks, and does not count instructions.
+func TestAJSONObjectIsAskedForInWords(t *testing.T) {
+	r := newRig(t)
+	const chat = `{"response_format":{"type":"json_object"},"messages":[`
+	for _, c := range []struct {
+		name, path, body string
+		added            bool
+	}{
+		{"a chat's system message", "/v1/chat/completions", chat + `{"role":"system","content":"Answer in JSON"},{"role":"user","content":"hello"}]}`, true},
+		{"a chat's first question", "/v1/chat/completions", chat + `{"role":"user","content":[{"type":"text","text":"hello, Json"}]}]}`, false},
+		{"a later question", "/v1/chat/completions", chat + `{"role":"user","content":"hello"},{"role":"assistant","content":"{}"},{"role":"user","content":"as JSON"}]}`, true},
+		{"the bytes of a picture", "/v1/chat/completions", chat + `{"role":"user","content":[{"type":"text","text":"hello"},{"type":"image_url","image_url":{"url":"data:image/png;base64,json"}}]}]}`, true},
+		{"instructions", "/v1/responses", `{"input":"hello","instructions":"Answer in JSON","text":{"format":{"type":"json_object"}}}`, true},
+		{"a message of a string", "/v1/responses", `{"input":[{"role":"user","content":"as json"}],"text":{"format":{"type":"json_object"}}}`, false},
+		{"Ollama", "/api/chat", `{"stream":false,"format":"json","messages":[{"role":"user","content":"hello"}]}`, true},
+		{"Gemini", "/v1beta/models/gpt-5.5:generateContent", `{"contents":[{"parts":[{"text":"hello"}]}],"generationConfig":{"responseMimeType":"application/json"}}`, true},
+	} {
+		status, _, text, _ := r.do(http.MethodPost, c.path, c.body)
+		first := r.sent().Get("input.0")
+		if added := first.Get("role").Str == "developer"; status != 200 || added != c.added {
+			t.Errorf("%s: %d %s %s", c.name, status, first.Raw, text)
+		}
+	}
+}
+
+// TestTheWordOfAJSONObjectIsNotKept: who goes on from an answer says it anew.
+func TestTheWordOfAJSONObjectIsNotKept(t *testing.T) {
+	r := newRig(t)
+	_, text, _ := r.ask("responses", "hello", false, `"text":{"format":{"type":"json_object"}}`)
+	status, text, _ := r.ask("responses", "more", false, `"previous_response_id":`+get(text, "id").Raw)
+	if sent := r.sent().Get("input"); status != 200 || strings.Contains(strings.ToLower(sent.Raw), "a json object") {
+		t.Errorf("%d %s %s", status, sent.Raw, text)
+	}
+}

@@ -89,6 +89,9 @@ func (b *Backend) check(h http.Header, body []byte) error {
 			return err
 		}
 	}
+	if doc.Get("text.format.type").Str == "json_object" && !saysJSON(doc.Get("input").Array()) {
+		return bad("Response input messages must contain the word 'json' in some form to use 'text.format' of type 'json_object'.")
+	}
 	for _, v := range doc.Get("include").Array() {
 		if v.Str != "reasoning.encrypted_content" && !strings.HasPrefix(v.Str, "web_search_call.") {
 			return bad("Unsupported include: %s", v.Str)
@@ -101,6 +104,15 @@ func (b *Backend) check(h http.Header, body []byte) error {
 		return errSealed
 	}
 	return checkInput(doc.Get("input").Array())
+}
+
+// saysJSON reports whether a message has the word json in it. Instructions don't count.
+// Source: what callers of the Responses API report of its error.
+func saysJSON(items []gjson.Result) bool {
+	return slices.ContainsFunc(items, func(item gjson.Result) bool {
+		content := item.Get("content")
+		return strings.Contains(strings.ToLower(content.Str+flatten(content)), "json")
+	})
 }
 
 func (b *Backend) model(id string) (gjson.Result, bool) {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -89,7 +90,30 @@ func (r *Request) normalizeInput() error {
 		return Invalid("", "The tool result answers no tool call in this conversation. Send the call as well")
 	}
 	r.Input = out
+	if gjson.GetBytes(r.Text, "format.type").Str == "json_object" && len(out) > 0 && !saysJSON(out) {
+		r.Input = slices.Insert(out, 0, Message("developer", "Answer with a JSON object."))
+	}
 	return nil
+}
+
+// saysJSON reports whether a conversation asks for JSON in words, which the backend wants beside the format and does not look
+// for in the instructions. What follows the first question is not looked at, so that the answer stays the same from turn to
+// turn, and with it the beginning of the prompt.
+func saysJSON(items []json.RawMessage) bool {
+	for _, item := range items {
+		content := gjson.GetBytes(item, "content")
+		said := content.Str
+		for _, part := range content.Array() {
+			said += part.Get("text").Str
+		}
+		if strings.Contains(strings.ToLower(said), "json") {
+			return true
+		}
+		if gjson.GetBytes(item, "role").Str == "user" {
+			break
+		}
+	}
+	return false
 }
 
 func isOutput(kind string) bool {
