@@ -107,3 +107,16 @@ func TestChatOfAWrongTypeIsRefused(t *testing.T) {
 		t.Errorf("a request went up: %s", r.sent())
 	}
 }
+
+// TestFunctionsAreCalledOneAtATime: a message of those who offer functions, not tools, has room for one call.
+func TestFunctionsAreCalledOneAtATime(t *testing.T) {
+	r := newRig(t)
+	const two = `"functions":[{"name":"a"},{"name":"b"}]`
+	for _, more := range []string{two, two + `,"parallel_tool_calls":true`} {
+		_, whole, _ := r.ask("chat", "[[parallel]]", false, more)
+		_, stream, _ := r.ask("chat", "[[parallel]]", true, more)
+		if call := get(whole, "choices.0.message.function_call"); call.Get("name").Str != "a" || strings.Contains(stream, `"name":"b"`) {
+			t.Errorf("%s: %s\n%s", more, whole, stream)
+		}
+	}
+}

@@ -61,6 +61,9 @@ var scenarios = map[string]func(*player, []string){
 		p.start()
 		p.reason("Both at once.")
 		for i, t := range p.tools() {
+			if i > 0 && p.doc.Get("parallel_tool_calls").Type == gjson.False {
+				break
+			}
 			p.call(t, i)
 		}
 		p.complete()

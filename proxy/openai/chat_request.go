@@ -158,6 +158,9 @@ func (h *Handler) parseChat(body []byte) (*chatRequest, error) {
 			return c, err
 		}
 	}
+	if c.legacy {
+		c.ParallelToolCalls = json.RawMessage("false") // a function_call is one
+	}
 	if c.Summary == nil {
 		c.Summary = json.RawMessage(`"auto"`) // shown as reasoning_content
 	}
