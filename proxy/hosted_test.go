@@ -38,6 +38,24 @@ func TestWebSearchOptionsBecomeTheHostedTool(t *testing.T) {
 	}
 }
 
+// TestAChoiceIsOfTheToolThatGoesUp: its names are the old ones where the tool's are, and its shape may be a chat's.
+func TestAChoiceIsOfTheToolThatGoesUp(t *testing.T) {
+	r := newRig(t)
+	for _, c := range []struct{ dialect, tool, choice, want string }{
+		{"responses", `{"type":"web_search_preview"}`, `{"type":"web_search_preview"}`, `{"type":"web_search"}`},
+		{"responses", `{"type":"web_search_2025_08_26"}`, `{"type":"web_search_2025_08_26"}`, `{"type":"web_search"}`},
+		{"chat", `{"type":"web_search_preview"}`, `{"type":"web_search_preview"}`, `{"type":"web_search"}`},
+		{"responses", `{"type":"web_search_preview"}`, `{"type":"allowed_tools","mode":"auto","tools":[{"type":"web_search_preview"}]}`, `{"type":"allowed_tools","mode":"auto","tools":[{"type":"web_search"}]}`},
+		{"responses", `{"type":"function","name":"f"}`, `{"type":"function","function":{"name":"f"}}`, `{"name":"f","type":"function"}`},
+		{"responses", `{"type":"function","name":"f"}`, `"required"`, `"required"`},
+	} {
+		status, text, _ := r.ask(c.dialect, "Hello there", false, `"tools":[`+c.tool+`]`, `"tool_choice":`+c.choice)
+		if got := r.sent().Get("tool_choice").Raw; status != 200 || got != c.want {
+			t.Errorf("%s %s: %d %s %s", c.dialect, c.choice, status, got, text)
+		}
+	}
+}
+
 const citation = `{"type":"url_citation","url_citation":{"start_index":0,"end_index":5,"title":"A page","url":"https://example.com/"}}`
 
 // TestWhatASearchFoundIsAnAnnotation once, whether the backend tells it by an event, or with the whole message, or both.

@@ -154,8 +154,16 @@ func checkTools(doc gjson.Result) error {
 	if choice.Get("type").Str == "image_generation" {
 		return bad("Tool choice 'image_generation' not found in 'tools' parameter.")
 	}
-	if choice.Get("type").Str == "web_search" && !doc.Get(`tools.#(type=="web_search")`).Exists() {
-		return bad("Tool choice 'web_search' not found in 'tools' parameter.")
+	if kind := choice.Get("type").Str; strings.HasPrefix(kind, "web_search") && !doc.Get(`tools.#(type=="`+kind+`")`).Exists() {
+		return bad("Tool choice '%s' not found in 'tools' parameter.", kind)
+	}
+	if choice.Get("function").Exists() {
+		return bad("Unknown parameter: 'tool_choice.function'.")
+	}
+	for i, one := range choice.Get("tools").Array() {
+		if strings.HasPrefix(one.Get("type").Str, "web_search_") {
+			return bad("Tool choice '%s' not found in 'tools' parameter: 'tool_choice.tools[%d]'.", one.Get("type").Str, i)
+		}
 	}
 	if choice.IsObject() && choice.Get("name").Exists() && !names[choice.Get("name").Str] {
 		return bad("Tool choice '%s' not found in 'tools' parameter.", choice.Get("name").Str)

@@ -170,10 +170,26 @@ func takeToolChoice(r *Request, v json.RawMessage) error {
 		return Invalid("tool_choice", "The ChatGPT backend does not take image_generation as tool_choice. Send \"required\", or leave it out")
 	}
 	r.ToolChoice = v
-	return nil
+	if r.Native || v[0] != '{' {
+		return nil
+	}
+	var err error
+	if r.ToolChoice, err = FixTool(v); err != nil {
+		return err
+	}
+	allowed := rawList(gjson.GetBytes(v, "tools"))
+	for i, t := range allowed {
+		if allowed[i], err = FixTool(t); err != nil {
+			return err
+		}
+	}
+	if allowed != nil {
+		r.ToolChoice, err = sjson.SetRawBytes(bytes.Clone(v), "tools", rawjson.AppendList(nil, allowed))
+	}
+	return err
 }
 
-// FixTool returns a tool as the backend takes it, or an *Error for one that it does not have.
+// FixTool returns a tool, or the choice of one, as the backend takes it, or an *Error for one that it does not have.
 func FixTool(t json.RawMessage) (json.RawMessage, error) {
 	kind := gjson.GetBytes(t, "type").String()
 	switch kind {
