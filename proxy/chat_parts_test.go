@@ -120,3 +120,25 @@ func TestFunctionsAreCalledOneAtATime(t *testing.T) {
 		}
 	}
 }
+
+// TestCallsWithoutAnIDGetOne: some servers give none, and a conversation with them goes on here. The backend wants one.
+func TestCallsWithoutAnIDGetOne(t *testing.T) {
+	r := newRig(t)
+	const function = `"function":{"name":"f","arguments":"{}"}`
+	for path, body := range map[string]string{
+		"/v1/chat/completions": `{"messages":[{"role":"user","content":"x"},{"role":"assistant","tool_calls":[{"id":"",` + function + `},{` + function + `}]},{"role":"tool","content":"A"},{"role":"tool","tool_call_id":"","content":"B"}]}`,
+		"/v1/responses":        `{"input":[{"role":"user","content":"x"},{"type":"function_call","call_id":"","name":"f","arguments":"{}"},{"type":"custom_tool_call","name":"f","input":""},{"type":"function_call_output","call_id":"","output":"A"},{"type":"custom_tool_call_output","output":"B"}]}`,
+		"/v1/messages":         `{"messages":[{"role":"user","content":"x"},{"role":"assistant","content":[{"type":"tool_use","id":"","name":"f","input":{}},{"type":"tool_use","id":"","name":"f","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"","content":"A"},{"type":"tool_result","tool_use_id":"","content":"B"}]}]}`,
+	} {
+		status, text := r.post(path, body)
+		input := r.sent().Get("input")
+		first, second := input.Get("1.call_id").Str, input.Get("2.call_id").Str
+		if status != 200 || first == "" || first == second || input.Get("3.call_id").Str != first || input.Get("4.call_id").Str != second || input.Get("3.output").Str != "A" {
+			t.Errorf("%s: %d %s\n%s", path, status, text, input.Raw)
+		}
+	}
+	status, text := r.post("/v1/chat/completions", `{"messages":[{"role":"user","content":"x"},{"role":"assistant","tool_calls":[{`+function+`}]},{"role":"user","content":"y"}]}`)
+	if input := r.sent().Get("input"); status != 200 || input.Get("2.output").Str != "aborted" || input.Get("2.call_id").Str != input.Get("1.call_id").Str {
+		t.Errorf("one without a result: %d %s\n%s", status, text, input.Raw)
+	}
+}

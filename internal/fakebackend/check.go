@@ -224,6 +224,9 @@ func checkInput(items []gjson.Result) error {
 		if len(callID) > 64 || len(item.Get("name").Str) > 64 {
 			return bad("Invalid 'input[%d]': string too long.", i)
 		}
+		if (pairs[kind] != "" || strings.HasSuffix(kind, "call_output")) && callID == "" {
+			return bad("Invalid 'input[%d].call_id': empty string. Expected a string with minimum length 1, but got an empty string instead.", i)
+		}
 		switch kind {
 		case "message":
 			if err := checkMessage(i, item); err != nil {

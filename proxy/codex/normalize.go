@@ -28,10 +28,11 @@ var outputKinds = map[string]string{
 }
 
 // normalizeInput makes the history one that the backend takes. It refuses whole conversations for a system message, for a call
-// without its output (the user pressed Stop), for an output without its call (the context was trimmed), and for ids of
-// items that it never stored. What is dropped is noted.
+// without its output (the user pressed Stop), for an output without its call (the context was trimmed), for a call without an
+// id, and for ids of items that it never stored. What is dropped is noted.
 func (r *Request) normalizeInput() error {
 	called, answered := map[string]bool{}, map[string]bool{}
+	var unnamed []string // calls that came without an id and have no result yet
 	heads := make([]itemHead, len(r.Input))
 	for i, item := range r.Input {
 		if len(item) == 0 || item[0] != '{' {
@@ -41,6 +42,18 @@ func (r *Request) normalizeInput() error {
 			continue
 		}
 		heads[i] = headOf(item)
+		if kind := heads[i].kind; heads[i].callID == "" {
+			switch kind {
+			case "function_call", "custom_tool_call":
+				heads[i].nameCall("call_unnamed_" + strconv.Itoa(i))
+				unnamed = append(unnamed, heads[i].callID)
+			case "function_call_output", "custom_tool_call_output":
+				if len(unnamed) > 0 {
+					heads[i].nameCall(unnamed[0])
+					unnamed = unnamed[1:]
+				}
+			}
+		}
 		switch kind, id := heads[i].kind, heads[i].callID; {
 		case strings.HasSuffix(kind, "_call") && id != "": // one that the backend answers itself has no id
 			called[id] = true
@@ -124,10 +137,14 @@ func isOutput(kind string) bool {
 type itemHead struct {
 	made               bool // by a translator: nothing else is known, and there is nothing to mend
 	kind, role, callID string
+	named              bool // callID is ours
 	id                 bool // it has one
 	sealed             bool // it has encrypted content
 	files, breakpoints bool // there may be some in its parts
 }
+
+// nameCall gives an id to a call that has none, or to its result.
+func (h *itemHead) nameCall(id string) { h.callID, h.named = id, true }
 
 // headOf reads it.
 func headOf(item json.RawMessage) (h itemHead) {
@@ -177,7 +194,7 @@ func fixItem(item json.RawMessage, head itemHead) (json.RawMessage, error) {
 	if head.id {
 		edit("id", nil)
 	}
-	if len(head.callID) > maxCallID {
+	if len(head.callID) > maxCallID || head.named {
 		edit("call_id", shortID(head.callID))
 	}
 	if head.breakpoints {
