@@ -1,9 +1,13 @@
 package proxy
 
 import (
+	"bufio"
 	"context"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 )
@@ -33,6 +37,33 @@ func TestAConnectionIsUsedAgain(t *testing.T) {
 			if more := dialled.Load() - before; more > 4 { // the end of one may come after the next has begun
 				t.Errorf("%s, stream %t: 40 answers took %d more connections", name, stream, more)
 			}
+		}
+	}
+}
+
+// TestWhoStopsSendingGetsNoEmptyAnswer: a caller that closes its half of the connection counts as gone, but it may still read.
+func TestWhoStopsSendingGetsNoEmptyAnswer(t *testing.T) {
+	r := newRig(t)
+	for name := range dialects {
+		for _, stream := range []bool{true, false} {
+			c, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			path, body := question(name, "[[text 1000 5]]", stream)
+			fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", path, len(body), body)
+			if stream { // until it has begun
+				c.Read(make([]byte, 1)) //nolint:errcheck // it fails below, too
+			}
+			c.(*net.TCPConn).CloseWrite() //nolint:errcheck // it fails below, too
+			if stream {
+				if rest, _ := io.ReadAll(c); strings.HasSuffix(string(rest), "\r\n0\r\n\r\n") {
+					t.Errorf("%s, streamed: half an answer is whole: %q", name, rest)
+				}
+			} else if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err == nil {
+				t.Errorf("%s: %d, and nothing behind it", name, resp.StatusCode)
+			}
+			c.Close()
 		}
 	}
 }

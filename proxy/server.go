@@ -158,8 +158,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 			s.finish(record(x.start, r.Method, x.status, x.out), x.path, x.out)
 		}
-		if x.out.Cut {
-			panic(http.ErrAbortHandler) // the connection is cut, so that half an answer does not look whole
+		if x.out.Cut || x.out.Gone {
+			panic(http.ErrAbortHandler) // the connection is cut, so that half an answer does not look whole, nor none like an empty one
 		}
 	}()
 
