@@ -80,6 +80,23 @@ func TestAPictureThatCantGoUpIsTold(t *testing.T) {
 	}
 }
 
+// TestANameThatIsLostIsTold: the backend's messages have no place for who speaks, but a function's name is no loss.
+func TestANameThatIsLostIsTold(t *testing.T) {
+	r := newRig(t)
+	for messages, dropped := range map[string]string{
+		`{"role":"user","name":"bob","content":"hello"}`:                                                                                     "messages.name",
+		`{"role":"user","content":"hello"},{"role":"assistant","name":"critic","content":"no"}`:                                              "messages.name",
+		`{"role":"user","name":"","content":"hello"}`:                                                                                        "",
+		`{"role":"assistant","function_call":{"name":"f"}},{"role":"function","name":"f","content":"hello"}`:                                 "",
+		`{"role":"assistant","tool_calls":[{"id":"c","function":{"name":"f"}}]},{"role":"tool","tool_call_id":"c","name":"f","content":"x"}`: "",
+	} {
+		status, h, text, _ := r.do(http.MethodPost, "/v1/chat/completions", `{"messages":[`+messages+`]}`)
+		if status != 200 || h.Get(reply.DroppedHeader) != dropped {
+			t.Errorf("%s: %d, dropped %q: %s", messages, status, h.Get(reply.DroppedHeader), text)
+		}
+	}
+}
+
 // TestChatOfAWrongTypeIsRefused and nothing is made up in its place.
 func TestChatOfAWrongTypeIsRefused(t *testing.T) {
 	r := newRig(t)

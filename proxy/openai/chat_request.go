@@ -211,6 +211,9 @@ func (c *chatRequest) convert(cache *codex.ReasoningCache, model string) error {
 	var system []string
 	for i, m := range c.messages {
 		fail := func(err error) error { return inMessage(i, err) }
+		if m.name != "" && m.role != "tool" && m.role != "function" {
+			c.Drop("messages.name")
+		}
 		switch m.role {
 		case "system", "developer":
 			text, err := c.plainText(m.content)
