@@ -104,3 +104,14 @@ func TestPicturesOfTheHostedToolComeInAChat(t *testing.T) {
 		}
 	}
 }
+
+// TestAPictureThatWasEditedIsToldAsOne: its event has a name of its own. Source: OpenAI API reference, image edit streaming.
+func TestAPictureThatWasEditedIsToldAsOne(t *testing.T) {
+	r := newRig(t)
+	for path, want := range map[string]string{"/v1/images/generations": "image_generation.completed", "/v1/images/edits": "image_edit.completed"} {
+		status, text := r.post(path, `{"prompt":"a dot","stream":true,"image":"data:image/png;base64,iVBORw0KGgo="}`)
+		if types, data := sseEvents(text); status != 200 || len(types) != 1 || types[0] != want || get(data[0], "type").Str != want {
+			t.Errorf("%s: %d %.200s", path, status, text)
+		}
+	}
+}

@@ -26,6 +26,7 @@ type imageRequest struct {
 	prompt  string
 	count   int
 	stream  bool
+	edit    bool
 	tool    map[string]any
 	sources []json.RawMessage // pictures to edit, as parts
 	err     error
@@ -63,12 +64,16 @@ func (h *Handler) Images(w http.ResponseWriter, r *http.Request, body []byte) re
 	use := map[string]any{"input_tokens": out.Input, "output_tokens": out.Output, "total_tokens": out.Input + out.Output,
 		"input_tokens_details": map[string]any{"text_tokens": out.Input, "image_tokens": 0}}
 	if req.stream {
+		kind := "image_generation.completed"
+		if req.edit {
+			kind = "image_edit.completed"
+		}
 		for _, p := range pictures {
-			event := map[string]any{"type": "image_generation.completed", "b64_json": p.Get("result").Str, "created_at": time.Now().Unix(), "usage": use}
+			event := map[string]any{"type": kind, "b64_json": p.Get("result").Str, "created_at": time.Now().Unix(), "usage": use}
 			for _, name := range []string{"size", "quality", "background", "output_format"} {
 				event[name] = p.Get(name).String()
 			}
-			out.Gone = to.Send(sseEvent("image_generation.completed", event), false) != nil
+			out.Gone = to.Send(sseEvent(kind, event), false) != nil
 		}
 		return out
 	}
@@ -134,7 +139,7 @@ func (r *imageRequest) call() *codex.Request {
 }
 
 func parseImages(contentType string, body []byte, edit bool) (*imageRequest, error) {
-	r := &imageRequest{count: 1, tool: map[string]any{"type": "image_generation", "output_format": "png"}}
+	r := &imageRequest{count: 1, edit: edit, tool: map[string]any{"type": "image_generation", "output_format": "png"}}
 	kind, params, _ := mime.ParseMediaType(contentType)
 	if kind == "multipart/form-data" {
 		if err := r.readForm(body, params["boundary"]); err != nil {
