@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -8,6 +9,8 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/tidwall/gjson"
+
+	"codex-proxy/proxy/reply"
 )
 
 // What Open Responses says of the fields that must be there: their kind, with ? for those that may be null.
@@ -299,6 +302,44 @@ func TestOpenResponsesCompacts(t *testing.T) {
 	items := strings.TrimSuffix(strings.TrimPrefix(compacted.Get("output").Raw, "["), "]")
 	if last := turn(t, conn, []byte(`{"type":"response.create","model":"gpt-5.5","store":false,"tools":[],"input":[`+items+`,{"type":"message","role":"user","content":"go on"}]}`)); last.Get("response.status").Str != "completed" {
 		t.Errorf("%s", last.Raw)
+	}
+}
+
+// TestWhatIsCompactedIsWhatTheBackendTakes: the conversation itself, also where an id stands for it, and a model of its own.
+// The Codex CLI's goes up as it came.
+func TestWhatIsCompactedIsWhatTheBackendTakes(t *testing.T) {
+	r := newRig(t)
+	_, first := r.post("/v1/responses", `{"input":"On Tuesday.","instructions":"Be brief."}`)
+	answer, id := get(first, "output.0").Raw, get(first, "output.0.id").Raw
+	for _, c := range []struct{ body, up, dropped string }{
+		{`{"model":"gpt-5.5","previous_response_id":` + get(first, "id").Raw + `}`, "input.#.content.0.text", ""},
+		{`{"model":"gpt-5.5-high","input":[{"role":"user","content":[{"type":"input_text","text":"On Tuesday."}]},{"type":"item_reference","id":` + id + `}]}`, "input.#.content.0.text", ""},
+		{`{"model":"gpt-5.5","input":[{"role":"user","content":[{"type":"input_text","text":"On Tuesday."}]},` + answer + `],"prompt_cache_retention":"24h","service_tier":"auto","prompt_cache_key":"k"}`, "input.#.content.0.text", "prompt_cache_retention"},
+	} {
+		status, h, text, _ := r.do(http.MethodPost, "/v1/responses/compact", c.body)
+		sent := r.backend.Requests("/responses/compact")
+		if status != 200 || len(sent) == 0 {
+			t.Fatalf("%s: %d %s", c.body, status, text)
+		}
+		up := gjson.ParseBytes(sent[len(sent)-1].Body)
+		if up.Get(c.up).Raw != `["On Tuesday.","You said: On Tuesday."]` || up.Get("model").Str != "gpt-5.5" || h.Get(reply.DroppedHeader) != c.dropped {
+			t.Errorf("%s: dropped %q, %s", c.body, h.Get(reply.DroppedHeader), up.Raw)
+		}
+	}
+	for _, body := range []string{`{"model":"gpt-5.5","input":"On Tuesday."}`, `{"model":"gpt-5.5","input":[{"role":"system","content":"Be brief."},{"role":"user","content":"hello"}]}`} {
+		if status, text := r.post("/v1/responses/compact", body); status != 200 {
+			t.Errorf("%s: %d %s", body, status, text)
+		}
+	}
+	if status, text := r.post("/v1/responses/compact", `{"model":"gpt-5.5","previous_response_id":"resp_gone"}`); status != 404 || get(text, "error.param").Str != "previous_response_id" {
+		t.Errorf("%d %s", status, text)
+	}
+	own := `{"model":"gpt-5.5","input":[],"instructions":"x","tools":[],"parallel_tool_calls":false}`
+	if status, text := r.post("/v1/responses/compact", own, "Originator", "codex_exec"); status != 200 {
+		t.Errorf("%d %s", status, text)
+	}
+	if sent := r.backend.Requests("/responses/compact"); string(sent[len(sent)-1].Body) != own {
+		t.Errorf("%s", sent[len(sent)-1].Body)
 	}
 }
 

@@ -48,7 +48,7 @@ func TestEveryCallNamesTheRouteOfTheWorkspace(t *testing.T) {
 	r := newRig(t)
 	r.backend.Accounts = []byte(`{"accounts":[{"id":"` + fakebackend.AccountID + `","workspace_backend_origin":"NO_CONSTRAINT","account_routing_override":"us_cr"}]}`)
 	r.ask("responses", "hello", false)
-	r.post("/v1/responses/compact", `{"model":"gpt-5.5","input":[]}`)
+	r.post("/v1/responses/compact", `{"model":"gpt-5.5","input":"hello"}`)
 	r.do(http.MethodGet, "/v1/models", "")
 	r.do(http.MethodGet, "/api/codex/usage", "")
 	for _, path := range []string{"/codex/responses", "/codex/responses/compact", "/codex/models", "/wham/usage"} {
@@ -335,7 +335,7 @@ func TestOnlyWhatIsListedGoesUpUnderResponses(t *testing.T) {
 	if len(went) > 0 {
 		t.Errorf("these went up: %q", went)
 	}
-	if status, text := r.post("/v1/responses/compact", `{"model":"gpt-5.5"}`); status != 200 || len(went) != 1 {
+	if status, text := r.post("/v1/responses/compact", `{"model":"gpt-5.5","input":"hello"}`); status != 200 || len(went) != 1 {
 		t.Errorf("compact: %d %s", status, text)
 	}
 	for _, path := range []string{"/../me", "/x?a=b", "@evil.example", "/%2e%2e", ".evil.example", "", "/compact", "/responses", "/responses/compact/", "/responses/compact?x", "/alpha/search?x", "/alpha/../responses"} {

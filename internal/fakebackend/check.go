@@ -115,6 +115,30 @@ func saysJSON(items []gjson.Result) bool {
 	})
 }
 
+// compactionParams is what the backend takes to compact. Source: codex-rs/codex-api/src/common.rs, CompactionInput.
+var compactionParams = []string{"model", "input", "instructions", "tools", "parallel_tool_calls", "reasoning", "service_tier", "prompt_cache_key", "text"}
+
+// checkCompaction is check for a conversation that is to be compacted.
+func (b *Backend) checkCompaction(body []byte) error {
+	var params map[string]json.RawMessage
+	if json.Unmarshal(body, &params) != nil {
+		return bad("Invalid JSON body")
+	}
+	for name := range params {
+		if !slices.Contains(compactionParams, name) {
+			return bad("Unsupported parameter: %s", name)
+		}
+	}
+	doc := gjson.ParseBytes(body)
+	if _, ok := b.model(doc.Get("model").String()); !ok {
+		return bad("The '%s' model is not supported when using Codex with a ChatGPT account.", doc.Get("model").String())
+	}
+	if !doc.Get("input").IsArray() {
+		return bad("Input must be a list")
+	}
+	return checkInput(doc.Get("input").Array())
+}
+
 func (b *Backend) model(id string) (gjson.Result, bool) {
 	m := gjson.GetBytes(b.Models, `models.#(slug=="`+id+`")`)
 	return m, m.Exists() && !strings.ContainsAny(id, `"\`)

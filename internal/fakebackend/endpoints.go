@@ -27,7 +27,12 @@ func (b *Backend) models(w http.ResponseWriter, r *http.Request) {
 
 // compact answers with the conversation made shorter.
 func (b *Backend) compact(w http.ResponseWriter, r *http.Request) {
-	if _, err := b.record(r); err != nil || !b.authorize(w, r) {
+	body, err := b.record(r)
+	if err != nil || !b.authorize(w, r) {
+		return
+	}
+	if err := b.checkCompaction(body); err != nil {
+		writeJSON(w, 400, map[string]any{"detail": err.Error()})
 		return
 	}
 	writeJSON(w, 200, map[string]any{"output": []any{map[string]any{"type": "compaction", "encrypted_content": "gAAAA" + random()}}})

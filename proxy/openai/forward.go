@@ -13,12 +13,27 @@ import (
 	"codex-proxy/proxy/reply"
 )
 
-// Compact answers POST /v1/responses/compact: the backend does.
+// Compact answers POST /v1/responses/compact: the backend does, for a conversation that it takes as an ordinary turn's. The
+// Codex CLI's own goes up as it is.
 func (h *Handler) Compact(w http.ResponseWriter, r *http.Request, body []byte) reply.Outcome {
 	if gjson.GetBytes(body, "model").Str == "" {
 		return h.fail(w, &codex.Request{}, reply.Outcome{}, codex.Invalid("model", "model is missing. GET /v1/models lists those of your plan"))
 	}
-	return h.forward(w, r, "/responses/compact", body, compacted)
+	t, err := h.parseResponses(r, body)
+	if !t.req.Native {
+		if err == nil {
+			body, err = h.Client.Compaction(t.req)
+		}
+		if err != nil {
+			return h.fail(w, t.req, reply.Outcome{Model: t.req.Model}, err)
+		}
+		reply.Announce(w.Header(), t.req.Dropped, nil)
+	}
+	out := h.forward(w, r, "/responses/compact", body, compacted)
+	if !t.req.Native {
+		out.Dropped = t.req.Dropped
+	}
+	return out
 }
 
 // compacted is the backend's answer with what it leaves out of the object that OpenAI has. How many tokens it took, only
