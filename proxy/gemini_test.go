@@ -216,6 +216,7 @@ func TestErrorsOfGeminisSayWhatToDo(t *testing.T) {
 		status                 int
 	}{
 		"no contents":       {geminiAsk, `{}`, "contents is missing", "INVALID_ARGUMENT", 400},
+		"a list of systems": {geminiAsk, `{` + contents + `,"systemInstruction":[{"text":"Be brief."}]}`, "systemInstruction must be", "INVALID_ARGUMENT", 400},
 		"no JSON":           {geminiAsk, `{`, "not a JSON object", "INVALID_ARGUMENT", 400},
 		"a cache":           {geminiAsk, `{` + contents + `,"cachedContent":"cachedContents/x"}`, "Send the whole conversation", "INVALID_ARGUMENT", 400},
 		"two candidates":    {geminiAsk, `{` + contents + `,"generationConfig":{"candidateCount":2}}`, "several times", "INVALID_ARGUMENT", 400},

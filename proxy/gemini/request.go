@@ -35,7 +35,11 @@ type request struct {
 var params = map[string]func(*request, json.RawMessage) error{
 	"contents": func(r *request, v json.RawMessage) error { r.contents = gjson.Parse(rawjson.View(v)); return nil },
 	"systemInstruction": func(r *request, v json.RawMessage) error {
-		parts, _ := partsOf(gjson.ParseBytes(v))
+		system := gjson.ParseBytes(v)
+		if !system.IsObject() && system.Type != gjson.String {
+			return codex.Invalid("systemInstruction", "systemInstruction must be one content: an object with parts")
+		}
+		parts, _ := partsOf(system)
 		r.Instructions = joinText(parts)
 		return nil
 	},
