@@ -338,8 +338,8 @@ func TestErrorsOfASignInWithChatGPTSayWhatIsTrue(t *testing.T) {
 		says   []string
 		not    string
 	}{
-		{"[[sharing]]", 403, []string{"usage limit reached", "https://chatgpt.com/settings/usage"}, "Resets"},
-		{"[[failed subscription_sharing_usage_limit_exceeded]]", 403, []string{"usage limit reached", "https://chatgpt.com/settings/usage"}, "Resets"},
+		{"[[sharing]]", 402, []string{"usage limit reached", "https://chatgpt.com/settings/usage"}, "Resets"},
+		{"[[failed subscription_sharing_usage_limit_exceeded]]", 402, []string{"usage limit reached", "https://chatgpt.com/settings/usage"}, "Resets"},
 		{"[[unavailable]]", 503, []string{"in a minute"}, ""},
 		{"[[ineligible]]", 403, []string{"Plus and Pro", "the Codex way"}, ""},
 		{"[[userunavailable]]", 503, []string{"in a few seconds"}, ""},

@@ -226,7 +226,7 @@ func TestErrorsOfGeminisSayWhatToDo(t *testing.T) {
 		"Google's own tool": {geminiAsk, `{` + contents + `,"tools":[{"codeExecution":{}}]}`, "codeExecution", "INVALID_ARGUMENT", 400},
 		"no such function":  {geminiAsk, `{` + contents + `,"tools":[{"functionDeclarations":[{"name":"a"}]}],"toolConfig":{"functionCallingConfig":{"mode":"ANY","allowedFunctionNames":["b"]}}}`, "toolConfig allows", "INVALID_ARGUMENT", 400},
 		"a deep schema":     {geminiAsk, `{` + contents + `,"generationConfig":{"responseSchema":` + strings.Repeat(`{"type":"ARRAY","items":`, 60) + `{}` + strings.Repeat(`}`, 60) + `}}`, "nested more than", "INVALID_ARGUMENT", 400},
-		"the plan's limit":  {geminiAsk, `{"contents":[{"parts":[{"text":"[[limit]]"}]}]}`, "usage limit", "PERMISSION_DENIED", 403},
+		"the plan's limit":  {geminiAsk, `{"contents":[{"parts":[{"text":"[[limit]]"}]}]}`, "usage limit", "FAILED_PRECONDITION", 402},
 		"too long":          {geminiAsk, `{"contents":[{"parts":[{"text":"[[context]]"}]}]}`, "CONTEXT_LENGTH_EXCEEDED", "INVALID_ARGUMENT", 400},
 		"vectors":           {"/v1beta/models/x:embedContent", `{}`, "not available", "UNIMPLEMENTED", 501},
 		"no method":         {"/v1beta/models/x", `{}`, "generateContent", "UNIMPLEMENTED", 501},

@@ -29,7 +29,7 @@ func TestEveryAnswerSaysHowMuchOfThePlanIsLeft(t *testing.T) {
 			for say, want := range map[string]struct {
 				remaining string
 				status    int
-			}{"Hello there": {"30", 200}, "[[failed context_length_exceeded]]": {"30", 400}, "[[limit]]": {"0", 403}} {
+			}{"Hello there": {"30", 200}, "[[failed context_length_exceeded]]": {"30", 400}, "[[limit]]": {"0", 402}} {
 				path, body := question(name, say, stream)
 				status, h, _, _ := r.do(http.MethodPost, path, body)
 				got := ratelimits(h)

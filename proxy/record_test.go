@@ -46,7 +46,7 @@ func TestEachRequestIsRecordedOnce(t *testing.T) {
 		{"with a named key", "POST", "/v1/messages", `{"max_tokens":5,"messages":[{"role":"user","content":"hello there"}]}`, []string{"X-Api-Key", "secret"},
 			Record{Start: Start{Client: "VS Code", Route: "/messages", Dialect: "anthropic", Model: "gpt-5.5"}, Status: 200, Output: 10, Reasoning: 3, Dropped: []string{"max_tokens"}}},
 		{"a failure", "POST", "/v1/responses", `{"input":"[[limit]]"}`, nil,
-			Record{Start: Start{Client: "unknown", Route: "/responses", Dialect: "openai"}, Status: 403, Code: "usage_limit_reached"}},
+			Record{Start: Start{Client: "unknown", Route: "/responses", Dialect: "openai"}, Status: 402, Code: "usage_limit_reached"}},
 		{"a late failure", "POST", "/api/chat", `{"messages":[{"role":"user","content":"[[failed server_error late]]"}]}`, nil,
 			Record{Start: Start{Client: "unknown", Route: "/api/chat", Dialect: "ollama", Model: "gpt-5.5"}, Status: 200, Streamed: true, Code: "server_error"}},
 		{"a model in the address", "POST", "/v1beta/models/gpt-5.5-low:generateContent?key=secret", `{"contents":[{"parts":[{"text":"hello there"}]}],"safety_settings":[],"generationConfig":{"topK":1}}`, nil,
@@ -116,7 +116,7 @@ func TestEachTurnOfASocketIsARecord(t *testing.T) {
 			t.Errorf("%+v", x)
 		}
 	}
-	if records[0].Output != 10 || records[1].Output != 10 || records[1].Dropped[0] != "temperature" || records[2].Code != "usage_limit_reached" || records[2].Status != 403 {
+	if records[0].Output != 10 || records[1].Output != 10 || records[1].Dropped[0] != "temperature" || records[2].Code != "usage_limit_reached" || records[2].Status != 402 {
 		t.Errorf("%+v", records)
 	}
 	conn.CloseNow()

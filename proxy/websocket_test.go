@@ -47,7 +47,7 @@ func TestAnSDKOpensASocketWithoutTheCLIsHeaders(t *testing.T) {
 		t.Errorf("%s", second.Raw)
 	}
 	limit := turn(t, conn, []byte(`{"type":"response.create","model":"gpt-5.5","input":"[[limit]]"}`))
-	if limit.Get("error.type").Str != "usage_limit_reached" || limit.Get("status").Int() != 403 || !limit.Get("error.code").Exists() || !limit.Get("error.param").Exists() {
+	if limit.Get("error.type").Str != "usage_limit_reached" || limit.Get("status").Int() != 402 || !limit.Get("error.code").Exists() || !limit.Get("error.param").Exists() {
 		t.Errorf("the limit is in the backend's words: %s", limit.Raw)
 	}
 	if late := turn(t, conn, []byte(`{"type":"response.create","model":"gpt-5.5","input":"[[error server_error late]]"}`)); late.Get("error.code").Str != "server_error" {

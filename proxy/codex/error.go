@@ -121,12 +121,12 @@ var codeMeanings = map[string]struct {
 	"slow_down":                     {http.StatusTooManyRequests, typeRate},
 	"server_is_overloaded":          {http.StatusServiceUnavailable, typeServer},
 	"server_error":                  {http.StatusBadGateway, typeServer},
-	"usage_limit_reached":           {http.StatusForbidden, typeQuota},
-	"insufficient_quota":            {http.StatusForbidden, typeQuota},
-	"usage_not_included":            {http.StatusForbidden, typePermission},
+	"usage_limit_reached":           {http.StatusPaymentRequired, typeQuota},
+	"insufficient_quota":            {http.StatusPaymentRequired, typeQuota},
+	"usage_not_included":            {http.StatusPaymentRequired, typePermission},
 
 	// Of "Sign in with ChatGPT". Source: developers.openai.com/siwc/errors-and-recovery.
-	"subscription_sharing_usage_limit_exceeded":   {http.StatusForbidden, typeQuota},
+	"subscription_sharing_usage_limit_exceeded":   {http.StatusPaymentRequired, typeQuota},
 	"subscription_sharing_user_not_eligible":      {http.StatusForbidden, typePermission},
 	"subscription_sharing_route_not_supported":    {http.StatusForbidden, typePermission},
 	"subscription_sharing_unsupported_capability": {http.StatusBadRequest, typeInvalid},
@@ -265,18 +265,18 @@ func failureOf(data []byte, now time.Time, advice Advice) *Error {
 	return e
 }
 
-// explain puts limits into words. A plan limit is 403, not 429: most agents retry a 429 in silence for minutes. Its
-// text has no epoch and none of the phrases by which opencode and pi recognise an error to be retried.
+// explain puts limits into words. A plan limit is 402, not 429: most agents retry a 429 in silence for minutes; and not 403, of
+// which Copilot CLI and Claude Code say that the key is wrong. Its text has no epoch and none of the phrases by which opencode and pi recognise an error to be retried.
 func (e *Error) explain(object gjson.Result, now time.Time, advice Advice) {
 	switch e.Code {
 	case "usage_limit_reached", "insufficient_quota":
-		e.Status, e.Type, e.RetryAfter = http.StatusForbidden, typeQuota, 0
+		e.Status, e.Type, e.RetryAfter = http.StatusPaymentRequired, typeQuota, 0
 		e.Message = "ChatGPT plan usage limit reached. " + resets(object, now)
 	case "subscription_sharing_usage_limit_exceeded": // which limit, and until when, it does not say
-		e.Status, e.Type, e.RetryAfter = http.StatusForbidden, typeQuota, 0
+		e.Status, e.Type, e.RetryAfter = http.StatusPaymentRequired, typeQuota, 0
 		e.Message = "ChatGPT plan usage limit reached, or the weekly limit that you have set for this app. See and change it at " + ManageUsage
 	case "usage_not_included":
-		e.Status, e.Type, e.RetryAfter = http.StatusForbidden, typePermission, 0
+		e.Status, e.Type, e.RetryAfter = http.StatusPaymentRequired, typePermission, 0
 		e.Message = "This ChatGPT plan does not include Codex. Upgrade it at chatgpt.com, or sign in with another account"
 	case "subscription_sharing_user_not_eligible":
 		e.Status, e.Type, e.RetryAfter = http.StatusForbidden, typePermission, 0

@@ -178,7 +178,7 @@ func TestALimitsWordsHoldNothingThatIsRetried(t *testing.T) {
 		a := &Answer{Status: 429, Header: http.Header{}, Body: mustJSON(map[string]any{"error": map[string]any{
 			"type": "usage_limit_reached", "message": "The usage limit has been reached", "resets_at": now.Add(in).Unix()}})}
 		e := fromAnswer(a, now, nil)
-		if e.Status != 403 || e.Code != "usage_limit_reached" || e.RetryAfter != 0 {
+		if e.Status != 402 || e.Code != "usage_limit_reached" || e.RetryAfter != 0 {
 			t.Errorf("%s: %+v", in, e)
 		}
 		for _, run := range digits(e.Message) {

@@ -51,9 +51,9 @@ func TestFailuresBecomeErrorsThatClientsUnderstand(t *testing.T) {
 		code     string
 		says     string
 	}{
-		{"limit", 403, "usage_limit_reached", "Resets at "},
-		{"notincluded", 403, "usage_not_included", "plan"},
-		{"failed usage_limit_reached", 403, "usage_limit_reached", "usage limit reached"},
+		{"limit", 402, "usage_limit_reached", "Resets at "},
+		{"notincluded", 402, "usage_not_included", "plan"},
+		{"failed usage_limit_reached", 402, "usage_limit_reached", "usage limit reached"},
 		{"http429", 429, "rate_limit_exceeded", "Too fast"},
 		{"context", 400, "context_length_exceeded", "context window"},
 		{"failed context_length_exceeded", 400, "context_length_exceeded", ""},

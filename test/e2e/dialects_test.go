@@ -79,7 +79,7 @@ func TestMessages(t *testing.T) {
 		body, want string
 		status     int
 	}{
-		"limit":           {messages("[[limit]]"), `"type":"permission_error"`, 403},
+		"limit":           {messages("[[limit]]"), `"type":"billing_error"`, 402},
 		"context":         {messages("[[context]]"), "prompt is too long", 400},
 		"empty":           {`{"model":"x","messages":[]}`, `"type":"invalid_request_error"`, 400},
 		"anthropic tool":  {messages("hi", `"tools":[{"type":"computer_toolset_20250124","name":"computer"}]`), "Anthropic's models only", 400},
@@ -141,7 +141,7 @@ func TestOllama(t *testing.T) {
 		"think":    {"/api/chat", `{"model":"gpt-5.5","stream":false,"think":true,"messages":[{"role":"user","content":"[[reasoning]]"}]}`, `"thinking":"First thought`, 200},
 		"tool":     {"/api/chat", `{"model":"gpt-5.5","stream":false,"messages":[{"role":"user","content":"get_weather"}],` + tools + `}`, `"arguments":{"city":"sample"}`, 200},
 		"stop":     {"/api/generate", `{"model":"gpt-5.5","prompt":"[[stops]]","stream":false,"options":{"stop":["STOP"]}}`, `"response":"one two "`, 200},
-		"limit":    {"/api/chat", `{"model":"gpt-5.5","messages":[{"role":"user","content":"[[limit]]"}]}`, `{"error":"ChatGPT plan usage limit`, 403},
+		"limit":    {"/api/chat", `{"model":"gpt-5.5","messages":[{"role":"user","content":"[[limit]]"}]}`, `{"error":"ChatGPT plan usage limit`, 402},
 		"embed":    {"/api/embed", `{"model":"gpt-5.5","input":"x"}`, `{"error":"/api/embed is not available`, 501},
 		"pull":     {"/api/pull", `{"model":"llama"}`, `{"error":"`, 501},
 		"unknown":  {"/api/show", `{"model":"llama3"}`, `{"error":"model 'llama3' not found`, 404},
@@ -189,7 +189,7 @@ func TestCompletions(t *testing.T) {
 		"tokens": {`{"model":"gpt-5.5","prompt":[1,2]}`, "lists of tokens", 400},
 		"none":   {`{"model":"gpt-5.5"}`, "prompt is missing", 400},
 		"many":   {`{"model":"gpt-5.5","prompt":"x","n":5}`, "from 1 to 4", 400},
-		"limit":  {`{"model":"gpt-5.5","prompt":"[[limit]]"}`, "usage_limit_reached", 403},
+		"limit":  {`{"model":"gpt-5.5","prompt":"[[limit]]"}`, "usage_limit_reached", 402},
 	} {
 		if status, _, body := p.post("/v1/completions", test.body); status != test.status || !strings.Contains(body, test.want) {
 			t.Errorf("%s: %d %s", name, status, body)
