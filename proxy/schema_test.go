@@ -102,3 +102,18 @@ func TestTheWordOfAJSONObjectIsNotKept(t *testing.T) {
 		t.Errorf("%d %s %s", status, sent.Raw, text)
 	}
 }
+
+// TestASchemaBesideAJSONObjectIsFollowed: some servers take one there, and instructor sends it.
+func TestASchemaBesideAJSONObjectIsFollowed(t *testing.T) {
+	r := newRig(t)
+	status, text, _ := r.ask("chat", "Hello there", false, `"response_format":{"type":"json_object","schema":{"type":"object","properties":{"name":{"type":"string"}}}}`)
+	if got := r.sent().Get("text.format"); status != 200 || got.Get("type").Str != "json_schema" || !got.Get("schema.properties.name").Exists() || get(text, "choices.0.message.content").Str != `{"name":"sample"}` {
+		t.Errorf("%d %s\n%s", status, got.Raw, text)
+	}
+	if status, text, _ := r.ask("chat", "Hello there, as JSON", false, `"response_format":{"type":"json_object","schema":null}`); status != 200 || r.sent().Get("text.format").Raw != `{"type":"json_object"}` {
+		t.Errorf("%d %s", status, text)
+	}
+	if status, text, _ := r.ask("chat", "Hello there", false, `"response_format":{"type":"json_object","schema":`+list+`}`); status != 400 || get(text, "error.param").Str != "response_format.schema" {
+		t.Errorf("%d %s", status, text)
+	}
+}

@@ -539,6 +539,7 @@ func (c *chatRequest) takeFormat(v json.RawMessage) error {
 	var f struct {
 		Type   string                     `json:"type"`
 		Schema map[string]json.RawMessage `json:"json_schema"`
+		Beside json.RawMessage            `json:"schema"` // as some servers have it beside json_object
 	}
 	if json.Unmarshal(v, &f) != nil {
 		return codex.Invalid("response_format", "response_format must be an object with a type")
@@ -546,7 +547,15 @@ func (c *chatRequest) takeFormat(v json.RawMessage) error {
 	switch f.Type {
 	case "text":
 	case "json_object":
-		c.SetText("format", json.RawMessage(`{"type":"json_object"}`))
+		if rawjson.IsNull(f.Beside) {
+			c.SetText("format", json.RawMessage(`{"type":"json_object"}`))
+			return nil
+		}
+		schema, err := codex.ObjectSchema(f.Beside, false, "response_format.schema")
+		if err != nil {
+			return err
+		}
+		c.SetText("format", encode(map[string]any{"type": "json_schema", "name": "answer", "schema": schema, "strict": false}))
 	case "json_schema":
 		if f.Schema["schema"] == nil {
 			return codex.Invalid("response_format", "response_format.json_schema must hold a name and a schema")
