@@ -159,7 +159,7 @@ func dialect(path string) string {
 		return "anthropic"
 	case strings.HasPrefix(path, "/api/") && !strings.HasPrefix(path, "/api/codex/"):
 		return "ollama"
-	case strings.HasPrefix(path, "/v1beta/"), strings.HasPrefix(path, "/v1alpha/"), strings.HasPrefix(path, "/models/") && strings.Contains(path, ":"):
+	case strings.HasPrefix(path, "/v1beta/"), strings.HasPrefix(path, "/upload/v1beta/"), strings.HasPrefix(path, "/v1alpha/"), strings.HasPrefix(path, "/models/") && strings.Contains(path, ":"):
 		return "gemini"
 	case path == "/", path == "/health", path == "/metrics", path == "/admin", strings.HasPrefix(path, "/admin/"):
 		return ""
@@ -174,6 +174,10 @@ var unavailable = []struct{ prefix, why string }{
 	{"/moderations", "There are no moderations with a ChatGPT plan."},
 	{"/files", "There are no uploaded files with a ChatGPT plan: send them inside the request."},
 	{"/batches", "There are no batches with a ChatGPT plan."},
+	{"/messages/batches", "There are no batches with a ChatGPT plan."},
+	{"/realtime", "There is no audio with a ChatGPT plan."},
+	{"/vector_stores", "There are no stored files with a ChatGPT plan."},
+	{"/images/variations", "There are no variations with a ChatGPT plan: ask for one at /v1/images/edits."},
 	{"/fine_tuning", "There is no fine-tuning with a ChatGPT plan."},
 	{"/assistants", "There are no assistants with a ChatGPT plan."},
 	{"/threads", "There are no threads with a ChatGPT plan."},
@@ -181,6 +185,7 @@ var unavailable = []struct{ prefix, why string }{
 	{"/api/codex/", aboutAccount},
 	{"/backend-api/", aboutAccount},
 	{"/v1beta/files", "There are no uploaded files with a ChatGPT plan: send them in inlineData."},
+	{"/upload/v1beta/files", "There are no uploaded files with a ChatGPT plan: send them in inlineData."},
 	{"/v1beta/cachedContents", "There are no stored contents with a ChatGPT plan: the backend caches by itself."},
 	{"/v1beta/interactions", "There are no interactions with a ChatGPT plan: use generateContent."},
 }
