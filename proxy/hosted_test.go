@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -102,6 +103,17 @@ func TestPicturesOfTheHostedToolComeInAChat(t *testing.T) {
 		if status, text, _ := r.ask(dialect, "Draw a dot", false, tool, `"tool_choice":{"type":"image_generation"}`); status != 400 || get(text, "error.param").Str != "tool_choice" || !strings.Contains(text, "required") {
 			t.Errorf("%s: %d %s", dialect, status, text)
 		}
+	}
+}
+
+// TestAPictureInPartsIsOfItsItem: SDKs check that the event names it.
+func TestAPictureInPartsIsOfItsItem(t *testing.T) {
+	r := newRig(t)
+	_, text, _ := r.ask("responses", "Draw a dot", true, `"tools":[{"type":"image_generation","partial_images":1}]`)
+	types, data := sseEvents(text)
+	part := slices.Index(types, "response.image_generation_call.partial_image")
+	if part < 0 || get(data[part], "item_id").Str == "" || get(data[part], "item_id").Str != get(data[part-1], "item.id").Str {
+		t.Errorf("%s", text)
 	}
 }
 

@@ -155,7 +155,7 @@ func (p *player) picture() {
 		}
 	}
 	p.event("response.output_item.added", map[string]any{"output_index": len(p.items), "item": map[string]any{"id": item["id"], "type": "image_generation_call", "status": "in_progress"}})
-	p.event("response.image_generation_call.partial_image", map[string]any{"output_index": len(p.items), "partial_image_index": 0, "partial_image_b64": pixel})
+	p.event("response.image_generation_call.partial_image", map[string]any{"item_id": item["id"], "output_index": len(p.items), "partial_image_index": 0, "partial_image_b64": pixel})
 	p.done(len(p.items), item)
 }
 
