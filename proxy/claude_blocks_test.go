@@ -17,6 +17,24 @@ func asked(assistant, user string) string {
 
 const someText = `{"type":"text","text":"x"}`
 
+// TestAnAnswerThatTheCallerBeganIsTold: the model does not go on from it but says all anew, which callers would put behind it.
+func TestAnAnswerThatTheCallerBeganIsTold(t *testing.T) {
+	r := newRig(t)
+	for last, dropped := range map[string]string{
+		`{"role":"assistant","content":"{"}`:                  "max_tokens, messages.prefill",
+		`{"role":"assistant","content":[` + someText + `]}`:   "max_tokens, messages.prefill",
+		`{"role":"user","content":"more"}`:                    "max_tokens",
+		`{"role":"assistant","content":[` + someSearch + `]}`: "max_tokens", // it is to be gone on with after a pause
+	} {
+		status, header, answer, _ := r.do("POST", "/v1/messages", `{"max_tokens":9,"messages":[{"role":"user","content":"hello"},`+last+`]}`)
+		if got := header.Get(reply.DroppedHeader); status != 200 || got != dropped {
+			t.Errorf("%s: %d, told %q: %s", last, status, got, answer)
+		}
+	}
+}
+
+const someSearch = `{"type":"text","text":"x"},{"type":"server_tool_use","id":"s","name":"web_search","input":{"query":"x"}}`
+
 // TestEveryBlockIsCounted by what the model reads of it: a text by its length, a picture or a file by a fixed number, and
 // what is not sent not at all.
 func TestEveryBlockIsCounted(t *testing.T) {

@@ -82,6 +82,9 @@ func (r *request) convert(cache *codex.ReasoningCache, model string) error {
 			err = r.user(blocks)
 		case "assistant":
 			r.assistant(blocks, cache, model)
+			if last := len(blocks) - 1; i == len(r.messages)-1 && last >= 0 && blocks[last].kind == "text" {
+				r.Drop("messages.prefill") // the model does not go on from what the caller has begun
+			}
 		case "system", "developer":
 			if text := joinText(blocks); text != nil {
 				r.Input = append(r.Input, codex.MessageOf("developer", text))
