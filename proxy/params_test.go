@@ -69,6 +69,21 @@ func TestParametersThatWouldBeIgnoredAreRefused(t *testing.T) {
 	}
 }
 
+// TestAStreamIsTrueOrFalse: who sends "true" would wait for events that never come.
+func TestAStreamIsTrueOrFalse(t *testing.T) {
+	r := newRig(t)
+	const messages = `"model":"gpt-5.5","max_tokens":9,"messages":[{"role":"user","content":"hi"}]`
+	for path, body := range map[string]string{
+		"/v1/chat/completions": messages, "/v1/messages": messages, "/api/chat": messages, "/v1/responses": `"input":"hi"`, "/v1/completions": `"prompt":"hi"`,
+	} {
+		for stream, want := range map[string]int{"true": 200, "false": 200, "null": 200, `"true"`: 400, "1": 400} {
+			if status, text := r.post(path, `{`+body+`,"stream":`+stream+`}`); status != want || want == 400 && !strings.Contains(text, "stream") {
+				t.Errorf("%s, stream %s: %d %s", path, stream, status, text)
+			}
+		}
+	}
+}
+
 // TestStrictRefusesWhatWouldBeDropped: before a request is sent, whatever drops it.
 func TestStrictRefusesWhatWouldBeDropped(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.Strict = true })
@@ -85,6 +100,8 @@ func TestStrictRefusesWhatWouldBeDropped(t *testing.T) {
 		t.Error("a request went up")
 	}
 	for path, body := range map[string]string{
+		"/v1/chat/completions":   `{"model":"gpt-5.5","store":false,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"hi"}]}`,
+		"/v1/responses":          `{"model":"gpt-5.5","store":false,"input":"hi"}`,
 		"/v1/messages":           `{"model":"gpt-5.5","max_tokens":10,"messages":[{"role":"user","content":"hi"}]}`,
 		"/api/chat":              `{"model":"gpt-5.5","keep_alive":"5m","options":{"num_ctx":4096},"stream":false,"messages":[{"role":"user","content":"hi"}]}`,
 		"/v1/images/generations": `{"model":"gpt-image-1","prompt":"a cat"}`,

@@ -35,7 +35,7 @@ type request struct {
 // params is the one table of what a caller may send. What is not here is dropped, as unknown betas are.
 var params = map[string]func(*request, json.RawMessage) error{
 	"model":  func(r *request, v json.RawMessage) error { return r.SetParam("model", v) },
-	"stream": func(r *request, v json.RawMessage) error { r.stream = string(v) == "true"; return nil },
+	"stream": reply.ParamInto("stream", func(r *request) any { return &r.stream }),
 	"system": func(r *request, v json.RawMessage) error { r.system = v; return nil },
 	"messages": func(r *request, v json.RawMessage) error {
 		var ok bool

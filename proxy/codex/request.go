@@ -105,8 +105,7 @@ var responsesParams = map[string]func(*Request, json.RawMessage) error{
 	"client_metadata": func(r *Request, v json.RawMessage) error { r.ClientMetadata = v; return nil },
 
 	// Handled by the proxy.
-	"stream": func(*Request, json.RawMessage) error { return nil },
-	"store":  func(*Request, json.RawMessage) error { return nil },
+	"store": func(*Request, json.RawMessage) error { return nil },
 
 	// Without these the answer would be given without its context, or to another question.
 	"conversation": refuse("conversation", "Conversations are not stored by the ChatGPT backend. Send the whole conversation in input"),

@@ -57,7 +57,7 @@ var chatParams = map[string]func(*chatRequest, json.RawMessage) error{
 		}
 		return nil
 	},
-	"stream": func(c *chatRequest, v json.RawMessage) error { c.stream = string(v) == "true"; return nil },
+	"stream": reply.ParamInto("stream", func(c *chatRequest) any { return &c.stream }),
 	"stream_options": func(c *chatRequest, v json.RawMessage) (err error) {
 		c.includeUsage, err = includeUsage(v)
 		return err

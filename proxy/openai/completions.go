@@ -34,7 +34,7 @@ var completionParams = map[string]func(*completionRequest, json.RawMessage) erro
 		return nil
 	},
 	"suffix": reply.ParamInto("suffix", func(c *completionRequest) any { return &c.suffix }),
-	"stream": func(c *completionRequest, v json.RawMessage) error { c.stream = string(v) == "true"; return nil },
+	"stream": reply.ParamInto("stream", func(c *completionRequest) any { return &c.stream }),
 	"stream_options": func(c *completionRequest, v json.RawMessage) (err error) {
 		c.includeUsage, err = includeUsage(v)
 		return err

@@ -80,12 +80,16 @@ func readTurn(t *turn, params map[string]json.RawMessage, store storeScope) erro
 		case "store":
 			t.store = string(params[name]) != "false"
 			continue // the backend stores nothing; this proxy keeps it for a while
+		case "stream":
+			if json.Unmarshal(params[name], &t.stream) != nil {
+				return codex.Invalid("stream", "stream has the wrong type")
+			}
+			continue
 		}
 		if err := t.req.SetParam(name, params[name]); err != nil {
 			return err
 		}
 	}
-	t.stream = string(params["stream"]) == "true"
 	if err := store.resolve(t.req.Input); err != nil {
 		return err
 	}
