@@ -45,7 +45,7 @@ type Record struct {
 	Reasoning  int64    // a part of Output
 	Dropped    []string // parameters that the backend did not get, at most 64
 	Code       string   // of the error, such as context_length_exceeded; empty when all went well
-	Error      string   // a sentence, empty likewise
+	Error      string   // a sentence without what was said, empty likewise
 	Gone       bool     // the caller went away before the end
 }
 
@@ -60,7 +60,7 @@ func record(start Start, method string, status int, out reply.Outcome) Record {
 		r.FirstToken = out.First.Sub(start.Time)
 	}
 	if out.Err != nil {
-		r.Code, r.Error = out.Err.Code, out.Err.Message
+		r.Code, r.Error = out.Err.Code, withoutQuotes(out.Err.Message)
 	}
 	return r
 }

@@ -315,6 +315,11 @@ var httpErrors = map[string]func(*player){
 		writeJSON(p.w, 429, map[string]any{"error": map[string]any{"code": "rate_limit_exceeded", "message": "Too fast."}})
 	}),
 	"http400": func(p *player) { writeJSON(p.w, 400, map[string]any{"detail": "Unsupported parameter: something"}) },
+	// quote: the prompt is told back as what is wrong
+	"quote": func(p *player) {
+		said := p.doc.Get("input.@reverse.0.content.0.text").Str
+		writeJSON(p.w, 400, map[string]any{"error": map[string]any{"code": "invalid_value", "param": "input[0].content[0].text", "message": "Invalid value: '" + said + "'. Supported values are: 'a' and 'b'."}})
+	},
 	"http404": func(p *player) {
 		writeJSON(p.w, 404, map[string]any{"error": map[string]any{"code": "model_not_found", "message": "No such model."}})
 	},

@@ -372,7 +372,7 @@ func TestNoSecretIsInAnythingThatIsKept(t *testing.T) {
 	p := start(t, home, at(url), "--api-key", "local-secret-key")
 	p.imported()
 	const prompt = "a very private prompt"
-	for _, text := range []string{prompt, prompt + " [[http500]]", prompt + " [[cut]]", prompt + " [[failed server_error]]"} {
+	for _, text := range []string{prompt, prompt + " [[http500]]", prompt + " [[cut]]", prompt + " [[failed server_error]]", prompt + " [[quote]]"} {
 		p.post("/v1/chat/completions", chat(text, `"stream":true`), "Authorization", "Bearer local-secret-key")
 		p.post("/v1/messages", `{"max_tokens":9,"messages":[{"role":"user","content":"`+text+`"}]}`, "X-Api-Key", "local-secret-key")
 	}
