@@ -301,10 +301,11 @@ func (s *autostartCommand) Run(c *console) error {
 type logCommand struct{}
 
 func (logCommand) Run(c *console) error {
-	raw, err := os.ReadFile(app.LogFile())
+	f, err := os.Open(app.LogFile())
 	if err != nil {
 		return fmt.Errorf("there is no log yet: the program writes %s while it shows its icon", app.LogFile())
 	}
-	_, err = c.process.Out.Write(raw)
+	defer f.Close()
+	_, err = io.Copy(c.process.Out, f)
 	return err
 }

@@ -159,6 +159,21 @@ func TestKeysThatCantBeReadAreTold(t *testing.T) {
 	eventually(t, "it is in the log", func() bool { return strings.Contains(p.log.String(), want) })
 }
 
+// TestALogOfAnySizeIsPrinted: without taking it into memory.
+func TestALogOfAnySizeIsPrinted(t *testing.T) {
+	home := t.TempDir()
+	path := filepath.Join(home, ".local", "state", "codex-proxy", "codex-proxy.log")
+	writeFile(t, path, []byte("the first line\n"))
+	if err := os.Truncate(path, 1<<40); err != nil {
+		t.Skip(err) // the file system has no such files
+	}
+	p := launch(t, home, nil, "log")
+	eventually(t, "it begins", func() bool { return strings.Contains(p.log.String(), "the first line") || p.exited() })
+	if p.exited() {
+		t.Error(p.log)
+	}
+}
+
 func TestVersionAndHelpAreCommandsToo(t *testing.T) {
 	home := t.TempDir()
 	if out, code := command(t, home, nil, "version"); code != 0 || out != "codex-proxy dev\n" {
