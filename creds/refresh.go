@@ -103,6 +103,9 @@ func (m *Manager) refresh(ctx context.Context, r request) error {
 		m.over(t, nil)
 		return m.refusal()
 	}
+	if c.Ownership == Shared && m.cfg.Taken(hash(c.RefreshToken)) { // once more would end what it became there
+		return m.takenElsewhere(r, c)
+	}
 	if soon := m.gate(ctx, c.RefreshToken); soon != nil {
 		return m.notYet(r, soon)
 	}
@@ -128,6 +131,19 @@ func (m *Manager) refresh(ctx context.Context, r request) error {
 		o.rejected = r.refused
 	}
 	return m.failed(err)
+}
+
+// takenElsewhere notes that another program of this user has used up the refresh token of a borrowed sign-in.
+func (m *Manager) takenElsewhere(r request, c Credentials) error {
+	o := &m.owner
+	if r.why == whenRejected {
+		o.rejected = r.refused
+	}
+	o.missed++
+	o.dead, o.refused[hash(c.RefreshToken)] = true, troubled(CauseSpent)
+	m.over(troubled(CauseSpent), nil)
+	m.cfg.Tell(Step{StepFailure, o.problem})
+	return m.refusal()
 }
 
 // notYet answers a request that comes too soon after the last refresh.

@@ -154,6 +154,33 @@ func TestWhatWasTakenOverElsewhereIsNotTakenOverAgain(t *testing.T) {
 	})
 }
 
+// TestABorrowedTokenThatWasTakenOverElsewhereIsNotSent: two places have borrowed it, and it ended.
+func TestABorrowedTokenThatWasTakenOverElsewhereIsNotSent(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		taken := map[string]bool{}
+		remember := func(c *Config) {
+			c.TakeOver = false
+			c.Taken, c.Took = func(hash string) bool { return taken[hash] }, func(hash string) { taken[hash] = true }
+		}
+		c, tokens := w.candidate(time.Hour)
+		first := w.manager(NewFileStore(w.path()), remember)
+		second := w.manager(NewFileStore(filepath.Join(w.dir, "second", "auth.json")), remember)
+		for _, m := range []*Manager{first, second} {
+			if err := m.Import(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(2 * time.Hour)
+		mustToken(t, first)
+		if _, err := second.Token(t.Context()); !errors.Is(err, ErrSignIn) || second.State().Cause != CauseSpent {
+			t.Errorf("%v, %+v", err, second.State())
+		}
+		if w.backend.Counts().Reused != 0 || w.stored(w.path()).RefreshToken != w.backend.Newest(tokens) {
+			t.Errorf("the first sign-in is lost: %+v", w.backend.Counts())
+		}
+	})
+}
+
 func TestAnImportWithNobodySignedInIsUsedWhileTheServerIsAway(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		c, tokens := w.candidate(2 * time.Hour)
