@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -137,7 +138,7 @@ func healthy(now time.Time, root string) Snapshot {
 			{Name: "keep", Label: "Days of history", Help: "Sums by the hour stay longer.", Group: "This program", Kind: "number", Value: 90, Source: FromDefault, Default: 90},
 			{Name: "login", Label: "Start at login", Group: "This program", Kind: "switch", Value: true, Source: FromFile, Default: false},
 		},
-		Keys: []Key{{ID: "k1", Name: "Claude Code", Created: now.AddDate(0, 0, -3), LastUsed: now.Add(-3 * time.Minute)}, {ID: "k2", Name: "backup script", Routes: []string{"/chat/completions"}}},
+		Keys: []Key{{ID: "k1", Name: "Claude Code", Created: now.AddDate(0, 0, -3), LastUsed: now.Add(-3 * time.Minute)}, {ID: "k2", Name: "backup script", Routes: []string{"/chat/completions"}}, {ID: "k3", Name: strings.Repeat("a", 60)}},
 		Doctor: &Doctor{At: now.Add(-2 * time.Minute), Text: "Codex Proxy 1.3.0\nall is well", Lines: []Finding{
 			{"good", "Proxy", "running at " + root}, {"good", "Loopback", "127.0.0.1 answers (200)"}, {"note", "Loopback", "::1 is not available on this machine"},
 			{"good", "Sign-in", "d…@example.com (plus), good for 9 days"}, {"good", "Auth server", "answers (200)"}, {"good", "Clock", "right"}, {"good", "Menu", "this desktop shows tray icons"},
