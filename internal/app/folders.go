@@ -2,12 +2,24 @@ package app
 
 import (
 	"os"
+	"os/user"
 	"path/filepath"
 	"runtime"
 	"strings"
 
 	"github.com/adrg/xdg"
 )
+
+// FindHome sets HOME where it is missing, as for some services: else all folders would be at the root of the disk.
+func FindHome() {
+	if os.Getenv("HOME") != "" || runtime.GOOS == "windows" {
+		return
+	}
+	if u, err := user.Current(); err == nil && u.HomeDir != "" {
+		os.Setenv("HOME", u.HomeDir) //nolint:errcheck // the name is good
+		xdg.Reload()
+	}
+}
 
 // configHome is ~/.config, on macOS too, where other command-line programs have theirs.
 func configHome() string {

@@ -103,6 +103,7 @@ A flag wins over its environment variable, which wins over what was chosen in th
 // Run carries out the command line and returns the exit code: 0 when all went well, 1 when it did not, 2 for a command
 // line that can't be understood. It ends early, with everything safe, when ctx does.
 func Run(ctx context.Context, p Process) int {
+	app.FindHome()
 	var cl commandLine
 	code := -1
 	options := []kong.Option{
