@@ -2,6 +2,8 @@ module codex-proxy
 
 go 1.26.0
 
+ignore node_modules // what npm installs for the tests
+
 require (
 	aead.dev/minisign v0.3.0
 	filippo.io/age v1.3.2
