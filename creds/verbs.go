@@ -18,7 +18,8 @@ func (m *Manager) Accepts(kind Kind) error {
 
 // Adopt stores c, a sign-in that was made just now, and uses it from now on. When it can't be stored at this moment it
 // is used all the same, the error says why, and storing is tried again. A store that can never hold it (see Accepts)
-// and tokens that are mixed (ErrMixed) are refused, and nothing changes.
+// and tokens that are mixed (ErrMixed) are refused, and so is a sign-in whose refresh token was spent here while that in
+// use works (ErrOlder); then nothing changes.
 func (m *Manager) Adopt(ctx context.Context, c Credentials) error {
 	return m.change(byUser(ctx), func(ctx context.Context) error {
 		if err := m.Accepts(c.Kind); err != nil {
@@ -26,6 +27,9 @@ func (m *Manager) Adopt(ctx context.Context, c Credentials) error {
 		}
 		if err := c.Check(); err != nil {
 			return err
+		}
+		if m.usedUp(ctx, c.RefreshToken) && m.owner.usable(m.time()) {
+			return ErrOlder
 		}
 		if m.cfg.Store.Limits().Shared {
 			c.Ownership, c.ImportedFrom = Shared, ""
@@ -138,14 +142,19 @@ func (m *Manager) notStored(err error) {
 	}
 }
 
+// usedUp reports whether this user's programs are known to have used up a refresh token: a second time ends all of its chain.
+func (m *Manager) usedUp(ctx context.Context, refreshToken string) bool {
+	name := hash(refreshToken)
+	return slices.Contains(m.cfg.Store.Attempt(ctx).Spent, name) || m.cfg.Taken(name)
+}
+
 // takeOver proves a candidate by a refresh, which makes it our own, under the lock.
 func (m *Manager) takeOver(ctx context.Context, c Credentials) error {
 	o := &m.owner
 	if t, known := o.refused[hash(c.RefreshToken)]; known {
 		return m.notImported(t, nil)
 	}
-	name := hash(c.RefreshToken)
-	if slices.Contains(m.cfg.Store.Attempt(ctx).Spent, name) || m.cfg.Taken(name) { // a second time ends all of its chain
+	if m.usedUp(ctx, c.RefreshToken) {
 		return m.notImported(troubled(CauseSpent), nil)
 	}
 	if soon := m.gate(ctx, c.RefreshToken); soon != nil {

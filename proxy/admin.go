@@ -252,6 +252,9 @@ func (s *Server) adoptCredentials(w http.ResponseWriter, r *http.Request) (warni
 	if errors.Is(err, creds.ErrMixed) {
 		return "", codex.Invalid("kind", "These tokens were issued to another program than the Codex CLI")
 	}
+	if errors.Is(err, creds.ErrOlder) {
+		return "", &codex.Error{Status: http.StatusConflict, Type: "invalid_request_error", Code: "older", Message: "Nothing was changed: this refreshToken was used here already, and the sign-in in use came of it. Send a newer one, or none"}
+	}
 	if errors.Is(err, creds.ErrReadOnly) {
 		return "", &codex.Error{Status: http.StatusConflict, Type: "invalid_request_error", Code: "read_only", Message: "Nothing was changed: " + err.Error()}
 	}

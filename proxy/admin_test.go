@@ -77,6 +77,31 @@ func TestTheAdminAPIDeletesASignInThatItCantRead(t *testing.T) {
 	}
 }
 
+// Who sends the same body twice, as a script does, must not lose the sign-in that came of it.
+func TestASignInWhoseTokenWasSpentHereReplacesNothing(t *testing.T) {
+	backend, ask := admin(t, &creds.MemoryStore{})
+	body := func(tokens fakebackend.Tokens) string {
+		return `{"accessToken":"` + tokens.Access + `","refreshToken":"` + tokens.Refresh + `","expiresAt":1795463816000}`
+	}
+	first := backend.SignIn(-time.Hour)
+	if status, answer := ask("POST", "/admin/credentials", body(first)); status != 200 {
+		t.Fatalf("%d %s", status, answer)
+	}
+	if status, answer := ask("POST", "/admin/credentials/refresh", ""); status != 200 || backend.Counts().Refreshes != 1 {
+		t.Fatalf("%d %s, %+v", status, answer, backend.Counts())
+	}
+	status, answer := ask("POST", "/admin/credentials", body(first))
+	if status != 409 || answer.Get("error.code").Str != "older" || !strings.Contains(answer.Get("error.message").Str, "Nothing was changed") {
+		t.Errorf("the same again: %d %s", status, answer)
+	}
+	if _, answer := ask("GET", "/admin/credentials/status", ""); answer.Get("isExpired").Bool() {
+		t.Errorf("afterwards: %s", answer)
+	}
+	if status, answer := ask("POST", "/admin/credentials", body(backend.SignIn(time.Hour))); status != 200 {
+		t.Errorf("another: %d %s", status, answer)
+	}
+}
+
 func TestTheAccountOfTheTokenWinsOverAUserID(t *testing.T) {
 	backend, ask := admin(t, &creds.MemoryStore{})
 	tokens := backend.SignIn(100 * time.Hour)

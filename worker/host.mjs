@@ -229,6 +229,10 @@ export class Host {
     return (await this.storage.get(stored)) ?? (this.env.GEMINI_CLI_KV ? await this.env.GEMINI_CLI_KV.get(stored) : null);
   }
 
+  // Hashes of the refresh tokens that were used up here.
+  loadSpent() { return this.storage.get("spent"); }
+  saveSpent(hashes) { return this.storage.put("spent", hashes); }
+
   async save(text) {
     await this.storage.put(stored, text);
     await this.storage.sync();

@@ -5,6 +5,8 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"syscall/js"
 
 	"codex-proxy/creds"
@@ -64,6 +66,28 @@ func (s *kvStore) Save(_ context.Context, c creds.Credentials) error {
 	}
 	_, err := await(s.host.Call("save", string(raw)))
 	return err
+}
+
+// Note keeps the refresh tokens that were used up beyond the life of the process: whoever fills the Worker may send the
+// same body again. The rest of an attempt is the process's own.
+func (s *kvStore) Note(ctx context.Context, a creds.Attempt) error {
+	if !slices.Equal(a.Spent, s.Attempt(ctx).Spent) {
+		if _, err := await(s.host.Call("saveSpent", strings.Join(a.Spent, " "))); err != nil {
+			return err
+		}
+	}
+	return s.Alone.Note(ctx, a)
+}
+
+// Attempt is the last one of this process, or what Note kept of those before.
+func (s *kvStore) Attempt(ctx context.Context) creds.Attempt {
+	a := s.Alone.Attempt(ctx)
+	if a.Token == "" {
+		if v, err := await(s.host.Call("loadSpent")); err == nil && v.Type() == js.TypeString {
+			a.Spent = strings.Fields(v.String())
+		}
+	}
+	return a
 }
 
 // Name says where this is.

@@ -263,6 +263,9 @@ test("with secrets", { timeout: 240_000 }, async (t) => {
     assert.equal((await (await chat(root, "again")).json()).choices[0].message.content, "You said: again");
     assert.equal((await counts()).Refreshes, before);
     assert.equal((await admin(root, "POST", "/admin/credentials/refresh")).status, 200);
+    const spent = await push(root, signIns[0]); // as a script does that runs each day
+    assert.match(await spent.text(), /used here already/);
+    assert.equal(spent.status, 409);
     assert.equal((await counts()).Reused, 0);
     const copy = await worker.kv.get("credentials");
     assert.match(copy, /"ciphertext"/);
