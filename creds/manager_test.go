@@ -327,6 +327,14 @@ func TestAFailedRefreshIsTriedAgainByItself(t *testing.T) {
 			_, err := m.Rejected(ctx, token(m.now.Load().sign))
 			return err
 		},
+		"the backend refused the token twice": func(ctx context.Context, m *Manager) error {
+			for range 2 { // the second time comes too soon for another refresh
+				if _, err := m.Rejected(ctx, token(m.now.Load().sign)); err == nil || m.State().Status == StatusSignInAgain {
+					return nil
+				}
+			}
+			return errLeft
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {
@@ -344,6 +352,45 @@ func TestAFailedRefreshIsTriedAgainByItself(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestARefusedTokenIsRefreshedOnceItMayBe: the answer to the refresh of an earlier process was lost a moment ago.
+func TestARefusedTokenIsRefreshedOnceItMayBe(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own(200 * time.Hour)
+		before := w.manager(NewFileStore(w.path()))
+		w.backend.RefuseRefresh("drop")
+		before.Refresh(t.Context()) //nolint:errcheck // it fails
+		before.Close()
+		m := w.manager(NewFileStore(w.path()))
+		defer run(t, m)()
+		if _, err := m.Rejected(t.Context(), mustToken(t, m)); err == nil || m.State().Status == StatusSignInAgain {
+			t.Errorf("%v, %+v", err, m.State())
+		}
+		time.Sleep(5 * time.Minute)
+		if s := m.State(); s.Status != StatusSignedIn || !s.Usable || w.backend.Counts().Refreshes != 1 {
+			t.Errorf("%d refreshes, %+v", w.backend.Counts().Refreshes, s)
+		}
+	})
+}
+
+// TestASignInThatIsRefusedFreshIsStillRefreshedWhenItsTimeComes: also when the refresh before had failed.
+func TestASignInThatIsRefusedFreshIsStillRefreshedWhenItsTimeComes(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own(200 * time.Hour)
+		m := w.manager(NewFileStore(w.path()))
+		fresh, err := m.Rejected(t.Context(), mustToken(t, m))
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		w.backend.RefuseRefresh("500")
+		m.Refresh(t.Context())         //nolint:errcheck // it fails
+		m.Rejected(t.Context(), fresh) //nolint:errcheck // it is in the state
+		if s := m.State(); s.Cause != CauseRejected || m.Due().IsZero() {
+			t.Errorf("due %s, %+v", m.Due(), s)
+		}
+	})
 }
 
 func TestAFailingRefreshBacksOff(t *testing.T) {

@@ -157,9 +157,14 @@ func (m *Manager) notYet(r request, soon *TooSoonError) error {
 			o.next = next
 		}
 		return nil
-	case whenRejected: // a fresh token
-		m.reject(r.refused)
-		return m.refusal()
+	case whenRejected:
+		if soon.Refreshed { // a fresh token
+			m.reject(r.refused)
+			return m.refusal()
+		}
+		if o.rejected = r.refused; o.failures == 0 { // what failed was a refresh of an earlier process
+			m.backOff(soon.Wait)
+		}
 	}
 	e := m.refusal()
 	e.RetryAfter = max(soon.Wait, time.Second)

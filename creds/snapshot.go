@@ -76,7 +76,7 @@ func (s *snapshot) dueAt() time.Time {
 	switch {
 	case c.RefreshToken == "" || s.helpless() || s.unfit:
 		return time.Time{}
-	case s.failures > 0 && !s.unsaved: // the last try failed, due or not
+	case s.failures > 0 && !s.unsaved && !s.next.IsZero(): // the last try failed, due or not
 		return s.next
 	case c.AccessToken == "" || c.TakeOver:
 		return time.Unix(0, 0)
