@@ -1,6 +1,7 @@
 package creds
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -330,6 +331,23 @@ func TestASignInThatTheCLIStoresDuringARefreshStays(t *testing.T) {
 		raw, _ := os.ReadFile(w.cli())
 		if !strings.Contains(string(raw), newer.Refresh) || mustToken(t, m).Access != newer.Access || m.State().Problem != "" {
 			t.Errorf("the newer sign-in is gone: %+v", m.State())
+		}
+	})
+}
+
+// TestWhatTheCLIWritesWithTheTokenThatIsSpentIsWrittenOver: it is no new sign-in, and the newest tokens must not be lost to it.
+func TestWhatTheCLIWritesWithTheTokenThatIsSpentIsWrittenOver(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		before := w.backend.SignIn(30 * time.Minute)
+		w.write(w.cli(), before.AuthJSON())
+		w.http.set(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			time.Sleep(time.Second)
+			w.write(w.cli(), bytes.Replace(before.AuthJSON(), []byte(before.Access), []byte(w.backend.SignIn(time.Hour).Access), 1))
+			w.backend.ServeHTTP(rw, r)
+		}))
+		m := w.manager(NewLegacyStore(w.cli()))
+		if err := m.Refresh(t.Context()); err != nil || w.stored(w.cli()).RefreshToken != w.backend.Newest(before) {
+			t.Errorf("the newest refresh token is lost: %v", err)
 		}
 	})
 }

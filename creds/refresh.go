@@ -237,14 +237,14 @@ func (m *Manager) spend(ctx context.Context, c Credentials) (n Credentials, unsa
 	return n, unsaved, nil
 }
 
-// storedMeanwhile returns what the Codex CLI has stored since reread. Some of its versions know no lock, and what the user
+// storedMeanwhile returns the sign-in that the Codex CLI has stored since reread. Some of its versions know no lock, and what the user
 // has just signed in with is not written over.
 func (m *Manager) storedMeanwhile(ctx context.Context) (Credentials, bool) {
 	if !m.cfg.Store.Limits().Shared {
 		return Credentials{}, false
 	}
 	now, err := m.cfg.Store.Load(ctx)
-	if err != nil || now.sameTokens(m.owner.stored) {
+	if err != nil || now.RefreshToken == m.owner.stored.RefreshToken { // that one is spent
 		return Credentials{}, false
 	}
 	m.owner.stored = now
