@@ -319,6 +319,14 @@ type boundedConn struct {
 	closed   sync.Once
 }
 
+// SyscallConn is the connection's own, for package peer.
+func (c *boundedConn) SyscallConn() (syscall.RawConn, error) {
+	if own, ok := c.Conn.(syscall.Conn); ok {
+		return own.SyscallConn()
+	}
+	return nil, syscall.EINVAL
+}
+
 // writePiece is how much must go in one patience, in bytes.
 const writePiece = 64 << 10
 

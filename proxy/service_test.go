@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -404,6 +405,33 @@ func TestAnotherUsersProgramIsRefused(t *testing.T) {
 	serve(t, r, func(s *Service) { s.SameUser = true }) // by the system itself
 	if status, _, text, _ := r.do(http.MethodGet, "/health", ""); status != 200 {
 		t.Errorf("%d %s", status, text)
+	}
+}
+
+// TestACallerThatHasResetItsConnectionIsRefused: what it asked would be done all the same.
+func TestACallerThatHasResetItsConnectionIsRefused(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the system does not tell")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s := &Service{SameUser: true}
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := boundedListener{l, s}.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	client.(*net.TCPConn).SetLinger(0) //nolint:errcheck // it is there
+	client.Close()
+	if !Stranger(s.LookAtPeer(t.Context(), server)) {
+		t.Error("it is let in")
 	}
 }
 

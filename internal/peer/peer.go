@@ -19,7 +19,7 @@ var ErrNotFound = errors.New("no program of this machine's is at the other end o
 var ErrGone = errors.New("the program at the other end of the connection has closed it")
 
 // UID returns the numeric id of the user whose program is at the other end of c, a connection of net or what wraps one
-// and passes its addresses on. It takes microseconds on Linux, and up to a millisecond on a Mac with hundreds of
+// and passes its addresses and its SyscallConn on. It takes microseconds on Linux, and up to a millisecond on a Mac with hundreds of
 // connections. Safe for concurrent use.
 func UID(c net.Conn) (int, error) {
 	local, ok := c.LocalAddr().(*net.TCPAddr)
@@ -27,5 +27,9 @@ func UID(c net.Conn) (int, error) {
 	if !ok || !ok2 {
 		return 0, ErrNotFound
 	}
-	return uid(local.AddrPort(), remote.AddrPort())
+	found, err := uid(local.AddrPort(), remote.AddrPort())
+	if errors.Is(err, ErrNotFound) && left(c) {
+		err = ErrGone
+	}
+	return found, err
 }

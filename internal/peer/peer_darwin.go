@@ -45,3 +45,6 @@ var believable = sync.OnceValue(func() bool {
 	got, err := listed(c.RemoteAddr().(*net.TCPAddr).AddrPort(), c.LocalAddr().(*net.TCPAddr).AddrPort())
 	return err == nil && got == os.Getuid()
 })
+
+// left is not known here.
+func left(net.Conn) bool { return false }
