@@ -72,6 +72,8 @@ func (a *App) newManager(store creds.Store) *creds.Manager {
 	if a.imports {
 		quiet := &creds.Importer{CodexHome: a.Settings.CodexHome, Tell: func(creds.Step) {}}
 		config.Source = quiet.FromFile
+	}
+	if !a.Settings.Demo { // also where nothing is imported: the Codex CLI's own file still has what was taken over
 		config.Taken, config.Took = taken, took
 	}
 	return creds.NewManager(config)

@@ -320,6 +320,9 @@ func TestAnotherFileDoesNotCostTheFirstItsSignIn(t *testing.T) {
 	if out, code := command(t, home, at(url), "import", "--creds-path", filepath.Join(home, "second.json")); code != 1 || !strings.Contains(out, "used already") || b.Counts().Reused != 0 {
 		t.Errorf("%d %s, %+v", code, out, b.Counts())
 	}
+	if out, code := command(t, home, at(url), "refresh", "--creds-store", "legacy"); code != 1 || b.Counts().Reused != 0 { // the CLI's own file still has it
+		t.Errorf("%d %s, %+v", code, out, b.Counts())
+	}
 }
 
 func TestAPortThatWeHoldIsNamedAsOurs(t *testing.T) {
