@@ -219,12 +219,17 @@ func (m *Manager) Rejected(ctx context.Context, refused Token) (Token, error) {
 	return token(s.sign), nil
 }
 
+// acceptedWait is for how long an answer of the backend is held up by a refresh that is under way.
+const acceptedWait = 100 * time.Millisecond
+
 // Accepted is called when the backend took a token. It costs nothing as long as nothing was wrong.
 func (m *Manager) Accepted(t Token) {
 	if s := m.now.Load(); t.Access == "" || (s.trial != t.Access && s.rejected != t.Access) {
 		return
 	}
-	m.change(context.Background(), func(context.Context) error { //nolint:errcheck // at worst it is told with the next answer
+	soon, cancel := context.WithTimeout(context.Background(), acceptedWait)
+	defer cancel()
+	m.change(soon, func(context.Context) error { //nolint:errcheck // at worst it is told with the next answer
 		o := &m.owner
 		if o.trial == t.Access {
 			o.trial = ""

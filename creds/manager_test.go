@@ -767,6 +767,28 @@ func TestWhatIsInTheWayOfTheAuthServerGetsNoToken(t *testing.T) {
 	}
 }
 
+// TestAnAnswerOfTheBackendDoesNotWaitForASlowRefresh: it has come, and the note that its token works can wait.
+func TestAnAnswerOfTheBackendDoesNotWaitForASlowRefresh(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own(200 * time.Hour)
+		m := w.manager(NewFileStore(w.path()))
+		defer run(t, m)()
+		w.backend.RefuseRefresh("500")
+		refused := mustToken(t, m)
+		m.Rejected(t.Context(), refused) //nolint:errcheck // it fails
+		w.http.set(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			time.Sleep(95 * time.Second)
+			w.backend.ServeHTTP(rw, r)
+		}))
+		time.Sleep(10 * time.Second) // it is tried again meanwhile
+		began := time.Now()
+		if m.Accepted(refused); time.Since(began) > time.Second {
+			t.Errorf("it waited for %s", time.Since(began))
+		}
+		time.Sleep(2 * time.Minute) // the server is done
+	})
+}
+
 // TestASlowAnswerIsWaitedFor: the token is spent by then, so that to give up is to lose the sign-in.
 func TestASlowAnswerIsWaitedFor(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
