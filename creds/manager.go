@@ -18,9 +18,11 @@ type Config struct {
 	// as long as that keeps it fresh.
 	TakeOver bool
 	// Taken reports whether a refresh token, known by its hash, was taken over from the Codex CLI before, wherever the
-	// result is stored, and Took hears of each that is; nil for what this Store knows alone.
-	Taken func(hash string) bool
-	Took  func(hash string)
+	// result is stored, and Took hears of each that is; nil for what this Store knows alone. Both are called between
+	// Taking and release, by which one program at a time takes over; it is ErrBusy when ctx ends before that.
+	Taken  func(hash string) bool
+	Took   func(hash string)
+	Taking func(ctx context.Context) (release func(), err error)
 	// Advice says what to do about a cause, in the words of where it is read; nil for nothing to say.
 	Advice func(Cause) string
 	// Now is this machine's clock; nil for time.Now.
@@ -74,6 +76,9 @@ func NewManager(cfg Config) *Manager {
 	}
 	if cfg.Taken == nil || cfg.Took == nil {
 		cfg.Taken, cfg.Took = func(string) bool { return false }, func(string) {}
+	}
+	if cfg.Taking == nil {
+		cfg.Taking = func(context.Context) (func(), error) { return func() {}, nil }
 	}
 	if cfg.Advice == nil {
 		cfg.Advice = func(Cause) string { return "" }

@@ -108,12 +108,15 @@ func (m *Manager) show() {
 	m.nudge()
 }
 
-// lock takes the store's lock. While it waits for that, who asked may leave, and the program may end.
-func (m *Manager) lock() (release func(), err error) {
+// lock takes the store's lock.
+func (m *Manager) lock() (release func(), err error) { return m.turn(m.cfg.Store.Lock) }
+
+// turn waits for what other programs may have locked. Meanwhile who asked may leave, and the program may end.
+func (m *Manager) turn(lock func(context.Context) (release func(), err error)) (release func(), err error) {
 	wait, cancel := context.WithTimeout(m.owner.asker, lockTimeout)
 	defer cancel()
 	defer context.AfterFunc(m.life, cancel)()
-	release, err = m.cfg.Store.Lock(wait)
+	release, err = lock(wait)
 	switch {
 	case err == nil:
 		return release, nil

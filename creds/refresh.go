@@ -103,8 +103,18 @@ func (m *Manager) refresh(ctx context.Context, r request) error {
 		m.over(t, nil)
 		return m.refusal()
 	}
-	if c.Ownership == Shared && m.cfg.Taken(hash(c.RefreshToken)) { // once more would end what it became there
-		return m.takenElsewhere(r, c)
+	if c.Ownership == Shared {
+		release, err := m.turn(m.cfg.Taking)
+		switch {
+		case errors.Is(err, errLeft):
+			return err
+		case err != nil:
+			return m.failed(err)
+		}
+		defer release()
+		if m.cfg.Taken(hash(c.RefreshToken)) { // once more would end what it became there
+			return m.takenElsewhere(r, c)
+		}
 	}
 	if soon := m.gate(ctx, c.RefreshToken); soon != nil {
 		return m.notYet(r, soon)

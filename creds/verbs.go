@@ -154,6 +154,11 @@ func (m *Manager) takeOver(ctx context.Context, c Credentials) error {
 	if t, known := o.refused[hash(c.RefreshToken)]; known {
 		return m.notImported(t, nil)
 	}
+	release, err := m.turn(m.cfg.Taking)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if m.usedUp(ctx, c.RefreshToken) {
 		return m.notImported(troubled(CauseSpent), nil)
 	}

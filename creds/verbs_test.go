@@ -3,10 +3,13 @@ package creds
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -150,6 +153,32 @@ func TestWhatWasTakenOverElsewhereIsNotTakenOverAgain(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		if err := first.Refresh(t.Context()); err != nil || w.backend.Counts().Reused != 0 || w.stored(w.path()).RefreshToken != w.backend.Newest(tokens) {
 			t.Errorf("the first sign-in is lost: %v, %+v", err, w.backend.Counts())
+		}
+	})
+}
+
+// TestTwoThatTakeOverAtOnceSendTheTokenOnce: the same user's programs, with two files.
+func TestTwoThatTakeOverAtOnceSendTheTokenOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		taken, turn := map[string]bool{}, &Alone{}
+		remember := func(c *Config) {
+			c.Taking = turn.Lock
+			c.Taken, c.Took = func(hash string) bool { return taken[hash] }, func(hash string) { taken[hash] = true }
+		}
+		w.http.set(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			time.Sleep(time.Second)
+			w.backend.ServeHTTP(rw, r)
+		}))
+		c, _ := w.candidate(200 * time.Hour)
+		var errs [2]error
+		var both sync.WaitGroup
+		for i := range errs {
+			m := w.manager(NewFileStore(filepath.Join(w.dir, fmt.Sprint(i), "auth.json")), remember)
+			both.Go(func() { errs[i] = m.Import(t.Context(), c) })
+		}
+		both.Wait()
+		if w.backend.Counts().Reused != 0 || (errs[0] == nil) == (errs[1] == nil) {
+			t.Errorf("%v, %+v", errs, w.backend.Counts())
 		}
 	})
 }

@@ -74,7 +74,7 @@ func (a *App) newManager(store creds.Store) *creds.Manager {
 		config.Source = quiet.FromFile
 	}
 	if !a.Settings.Demo { // also where nothing is imported: the Codex CLI's own file still has what was taken over
-		config.Taken, config.Took = taken, took
+		config.Taken, config.Took, config.Taking = taken, took, taking
 	}
 	return creds.NewManager(config)
 }

@@ -1,10 +1,16 @@
 package app
 
 import (
+	"context"
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
+	"github.com/gofrs/flock"
+
+	"codex-proxy/creds"
 	"codex-proxy/internal/atomicfile"
 )
 
@@ -20,6 +26,21 @@ func readTaken() (hashes []string) {
 		json.Unmarshal(raw, &hashes) //nolint:errcheck // then nothing is known
 	}
 	return hashes
+}
+
+// taking lets one program of this user at a time take over a sign-in. Where the lock can't be made it goes on without:
+// that two programs with two files start at the same moment is rare.
+func taking(ctx context.Context) (release func(), err error) {
+	os.MkdirAll(StateFolder(), 0o700) //nolint:errcheck // see above
+	lock := flock.New(takenFile()+".lock", flock.SetPermissions(0o600))
+	held, _ := lock.TryLockContext(ctx, 50*time.Millisecond) // why not is told by ctx, or does not matter
+	switch {
+	case held:
+		return func() { lock.Unlock() }, nil //nolint:errcheck // closed with the program, too
+	case ctx.Err() != nil:
+		return nil, creds.ErrBusy
+	}
+	return func() {}, nil
 }
 
 // taken reports whether a token was taken over before.

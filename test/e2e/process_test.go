@@ -325,6 +325,21 @@ func TestAnotherFileDoesNotCostTheFirstItsSignIn(t *testing.T) {
 	}
 }
 
+// TestTwoProgramsWithTwoFilesThatStartAtOnceImportOnce: the second waits until it is known what has become of the token.
+func TestTwoProgramsWithTwoFilesThatStartAtOnceImportOnce(t *testing.T) {
+	b, url := startBackend(t)
+	home, tokens := signedIn(t, b)
+	b.RefuseRefresh("slow")
+	first := start(t, home, at(url))
+	eventually(t, "the first program refreshes", func() bool { return len(b.Requests("/oauth/token")) == 1 })
+	second := start(t, home, at(url), "--creds-path", filepath.Join(home, "second.json"))
+	first.imported()
+	eventually(t, "the second program is done", func() bool { return strings.Contains(second.log.String(), "Nothing imported: ") })
+	if raw, _ := os.ReadFile(filepath.Join(home, ".config", "codex-proxy", "auth.json")); b.Counts().Reused != 0 || !strings.Contains(string(raw), b.Newest(tokens)) {
+		t.Errorf("a token was used twice: %+v", b.Counts())
+	}
+}
+
 func TestAPortThatWeHoldIsNamedAsOurs(t *testing.T) {
 	b, url := startBackend(t)
 	home, _ := signedIn(t, b)
