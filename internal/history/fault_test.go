@@ -111,7 +111,11 @@ func TestAFileDeletedWhileOpenIsBegunAnew(t *testing.T) {
 	for _, all := range []bool{true, false} {
 		s := open(t, Options{})
 		s.Add(sample)
+		s.Add(sample)
 		flush(t, s)
+		if found := requests(t, s, Filter{}); len(found) != 2 { // the page reads
+			t.Fatalf("%d records", len(found))
+		}
 		if err := os.Remove(s.path); err != nil {
 			t.Skip(err) // Windows keeps what is open
 		}

@@ -121,7 +121,7 @@ func Open(path string, options Options) *Store {
 		stop: make(chan struct{}), stopped: make(chan struct{}), watchers: map[chan int64]struct{}{},
 	}
 	s.read = openReader(path)
-	s.w = writer{path: path, options: options}
+	s.w = writer{path: path, options: options, read: s.read}
 	s.note(s.w.open())
 	go s.run()
 	return s

@@ -57,6 +57,8 @@ func dataSource(path, mode string, pragmas ...string) string {
 	return (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: q.Encode()}).String()
 }
 
+const readersIdle = 1 // connections that are kept for the next question
+
 // openReader returns a pool that opens nothing before it is asked, and that is empty again a little later.
 func openReader(path string) *sql.DB {
 	db, err := sql.Open("sqlite", dataSource(path, "ro", "query_only(1)"))
@@ -64,7 +66,7 @@ func openReader(path string) *sql.DB {
 		panic(err) // the driver is linked in, and opening lazily can't fail otherwise
 	}
 	db.SetMaxOpenConns(2)
-	db.SetMaxIdleConns(1)
+	db.SetMaxIdleConns(readersIdle)
 	db.SetConnMaxIdleTime(30 * time.Second)
 	return db
 }

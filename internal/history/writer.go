@@ -96,6 +96,7 @@ func (s *Store) run() {
 type writer struct {
 	path    string
 	options Options
+	read    *sql.DB // where it is read
 
 	db       *sql.DB // nil while it can't be opened
 	setAside string  // says that a damaged file was put aside
@@ -130,6 +131,8 @@ func (w *writer) tryOpen() error {
 		return err
 	}
 	w.db, w.last = db, map[string]Window{}
+	w.read.SetMaxIdleConns(0) // what is open there is of the file before
+	w.read.SetMaxIdleConns(readersIdle)
 	return nil
 }
 
