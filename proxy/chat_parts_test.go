@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -157,5 +158,31 @@ func TestCallsWithoutAnIDGetOne(t *testing.T) {
 	status, text := r.post("/v1/chat/completions", `{"messages":[{"role":"user","content":"x"},{"role":"assistant","tool_calls":[{`+function+`}]},{"role":"user","content":"y"}]}`)
 	if input := r.sent().Get("input"); status != 200 || input.Get("2.output").Str != "aborted" || input.Get("2.call_id").Str != input.Get("1.call_id").Str {
 		t.Errorf("one without a result: %d %s\n%s", status, text, input.Raw)
+	}
+}
+
+// TestAResultIsOfTheCallThatItFollows, where neither has an id: one that was left unanswered before the user spoke gets no
+// later result, and none gets one of another kind.
+func TestAResultIsOfTheCallThatItFollows(t *testing.T) {
+	r := newRig(t)
+	const call, use = `{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{}"}}]}`, `{"role":"assistant","content":[{"type":"tool_use","id":"","name":"f","input":{}}]}`
+	for _, c := range []struct{ path, body, outputs string }{
+		{"/v1/chat/completions", `{"messages":[{"role":"user","content":"x"},` + call + `,{"role":"user","content":"stop"},` + call + `,{"role":"tool","content":"B"}]}`, "1 aborted, 4 B"},
+		{"/v1/messages", `{"messages":[{"role":"user","content":"x"},` + use + `,{"role":"user","content":"stop"},` + use + `,{"role":"user","content":[{"type":"text","text":"so"},{"type":"tool_result","tool_use_id":"","content":"B"}]}]}`, "1 aborted, 4 B"},
+		{"/v1/responses", `{"input":[{"role":"user","content":"x"},{"type":"function_call","name":"f","arguments":"{}"},{"role":"user","content":"stop"},{"type":"function_call","name":"f","arguments":"{}"},{"type":"function_call_output","output":"B"}]}`, "1 aborted, 4 B"},
+		{"/v1/responses", `{"input":[{"role":"user","content":"x"},{"type":"function_call","name":"f","arguments":"{}"},{"type":"custom_tool_call","name":"g","input":""},{"type":"custom_tool_call_output","output":"B"},{"type":"function_call_output","output":"A"}]}`, "2 B, 1 A"},
+	} {
+		status, text := r.post(c.path, c.body)
+		at, outputs := map[string]int{}, []string{}
+		for i, item := range r.sent().Get("input").Array() {
+			if id := item.Get("call_id").Str; item.Get("output").Exists() {
+				outputs = append(outputs, fmt.Sprint(at[id], " ", item.Get("output").Str))
+			} else if id != "" {
+				at[id] = i
+			}
+		}
+		if got := strings.Join(outputs, ", "); status != 200 || got != c.outputs {
+			t.Errorf("%s: %d %s, results %s: %s", c.path, status, text, got, r.sent().Get("input").Raw)
+		}
 	}
 }

@@ -32,28 +32,18 @@ var outputKinds = map[string]string{
 // id, and for ids of items that it never stored. What is dropped is noted.
 func (r *Request) normalizeInput() error {
 	called, answered := map[string]bool{}, map[string]bool{}
-	var unnamed []string // calls that came without an id and have no result yet
+	var unnamed unnamedCalls
 	heads := make([]itemHead, len(r.Input))
 	for i, item := range r.Input {
 		if len(item) == 0 || item[0] != '{' {
 			return Invalid("input", "input[%d] must be an object", i)
 		}
 		if heads[i].made = r.Translated && bytes.HasPrefix(item, []byte(messageHead)); heads[i].made {
+			unnamed.spoken = unnamed.spoken || bytes.HasPrefix(item, []byte(messageHead+`user"`))
 			continue
 		}
 		heads[i] = headOf(item)
-		if kind := heads[i].kind; heads[i].callID == "" {
-			switch kind {
-			case "function_call", "custom_tool_call":
-				heads[i].nameCall("call_unnamed_" + strconv.Itoa(i))
-				unnamed = append(unnamed, heads[i].callID)
-			case "function_call_output", "custom_tool_call_output":
-				if len(unnamed) > 0 {
-					heads[i].nameCall(unnamed[0])
-					unnamed = unnamed[1:]
-				}
-			}
-		}
+		unnamed.name(i, &heads[i])
 		switch kind, id := heads[i].kind, heads[i].callID; {
 		case strings.HasSuffix(kind, "_call") && id != "": // one that the backend answers itself has no id
 			called[id] = true
@@ -109,6 +99,36 @@ func (r *Request) normalizeInput() error {
 	return nil
 }
 
+// unnamedCalls are the calls without an id that have no result yet, and the ids that they got. A result without one is of the
+// oldest of its kind.
+type unnamedCalls struct {
+	ids    map[string][]string // by the kind of the result
+	spoken bool                // by the user since the last call: with the next one, those that are open stay unanswered
+}
+
+// name gives an id to the call, or the result, of index i if it has none.
+func (u *unnamedCalls) name(i int, h *itemHead) {
+	if h.role == "user" {
+		u.spoken = true
+	}
+	if h.callID != "" {
+		return
+	}
+	switch h.kind {
+	case "function_call", "custom_tool_call":
+		if u.spoken || u.ids == nil {
+			u.ids, u.spoken = map[string][]string{}, false
+		}
+		h.callID, h.named = "call_unnamed_"+strconv.Itoa(i), true
+		u.ids[outputKinds[h.kind]] = append(u.ids[outputKinds[h.kind]], h.callID)
+	case "function_call_output", "custom_tool_call_output":
+		if open := u.ids[h.kind]; len(open) > 0 {
+			h.callID, h.named = open[0], true
+			u.ids[h.kind] = open[1:]
+		}
+	}
+}
+
 // saysJSON reports whether a conversation asks for JSON in words, which the backend wants beside the format and does not look
 // for in the instructions. What follows the first question is not looked at, so that the answer stays the same from turn to
 // turn, and with it the beginning of the prompt.
@@ -142,9 +162,6 @@ type itemHead struct {
 	sealed             bool // it has encrypted content
 	files, breakpoints bool // there may be some in its parts
 }
-
-// nameCall gives an id to a call that has none, or to its result.
-func (h *itemHead) nameCall(id string) { h.callID, h.named = id, true }
 
 // headOf reads it.
 func headOf(item json.RawMessage) (h itemHead) {
