@@ -365,6 +365,7 @@ func TestWorkIsLinearInTheBody(t *testing.T) {
 		"unknown in chat":  {"/v1/chat/completions", `{` + keys.String() + `"messages":[{"role":"user","content":"hi"}]}`},
 		"unknown options":  {"/api/chat", `{"stream":false,"options":{` + strings.TrimSuffix(keys.String(), ",") + `},"messages":[{"role":"user","content":"hi"}]}`},
 		"breakpoints":      {"/v1/responses", `{"input":[{"type":"message","role":"user","content":[` + repeat(`{"type":"input_text","text":"hi","prompt_cache_breakpoint":{}}`, 20_000) + `]}]}`},
+		"parts, as JSON":   {"/v1/responses", `{"text":{"format":{"type":"json_object"}},"input":[{"role":"user","content":[` + repeat(`{"type":"input_text","text":"`+strings.Repeat("x", 50)+`"}`, 100_000) + `]}]}`},
 		"results of tools": {"/api/chat", `{"stream":false,"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"","tool_calls":[` + strings.TrimSuffix(calls.String(), ",") + `]},` + strings.TrimSuffix(results.String(), ",") + `]}`},
 		"contents":         {"/v1beta/models/gpt-5.5:generateContent", `{"contents":[` + repeat(`{"role":"model","parts":[{"text":"a piece "}]}`, 100_000) + `,{"role":"user","parts":[{"text":"hi"}]}]}`},
 		"parts":            {"/v1beta/models/gpt-5.5:generateContent", `{"contents":[{"role":"user","parts":[` + repeat(`{"text":"a part"}`, 20_000) + `]}]}`},

@@ -135,11 +135,7 @@ func (u *unnamedCalls) name(i int, h *itemHead) {
 func saysJSON(items []json.RawMessage) bool {
 	for _, item := range items {
 		content := gjson.GetBytes(item, "content")
-		said := content.Str
-		for _, part := range content.Array() {
-			said += part.Get("text").Str
-		}
-		if strings.Contains(strings.ToLower(said), "json") {
+		if namesJSON(content.Str) || slices.ContainsFunc(content.Array(), func(part gjson.Result) bool { return namesJSON(part.Get("text").Str) }) {
 			return true
 		}
 		if gjson.GetBytes(item, "role").Str == "user" {
@@ -148,6 +144,8 @@ func saysJSON(items []json.RawMessage) bool {
 	}
 	return false
 }
+
+func namesJSON(text string) bool { return strings.Contains(strings.ToLower(text), "json") }
 
 func isOutput(kind string) bool {
 	return strings.HasSuffix(kind, "_output")
