@@ -110,6 +110,17 @@ func TestStrictRefusesWhatWouldBeDropped(t *testing.T) {
 			t.Errorf("what every caller of %s sends: %d %s", path, status, text)
 		}
 	}
+	// Who switches thinking off has named no effort that could be left out, and gets the least that the model has.
+	for path, body := range map[string]string{
+		"/v1/messages":                           `{"model":"gpt-5.5","max_tokens":10,"thinking":{"type":"disabled"},"messages":[{"role":"user","content":"hi"}]}`,
+		"/api/chat":                              `{"model":"gpt-5.5","think":false,"stream":false,"messages":[{"role":"user","content":"hi"}]}`,
+		"/v1beta/models/gpt-5.5:generateContent": `{"contents":[{"parts":[{"text":"hi"}]}],"generationConfig":{"thinkingConfig":{"thinkingBudget":0}}}`,
+	} {
+		status, h, text, _ := r.do(http.MethodPost, path, body)
+		if status != 200 || !strings.Contains(h.Get(reply.DroppedHeader), "reasoning.effort") || r.sent().Get("reasoning.effort").Str != "low" {
+			t.Errorf("%s without thinking: %d %s", path, status, text)
+		}
+	}
 }
 
 // TestAResultThatAnswersNoCallIsTold, as a conversation holds it that was trimmed. Alone it is no conversation.

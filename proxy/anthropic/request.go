@@ -122,6 +122,7 @@ func (r *request) takeThinking(v json.RawMessage) error {
 	switch t.Type {
 	case "disabled":
 		r.effort = "none" // brought to the least that the model has
+		r.Expected = append(r.Expected, codex.EffortParam)
 	case "enabled":
 		r.thinking = true
 		switch {

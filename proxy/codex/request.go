@@ -43,9 +43,13 @@ type Request struct {
 
 	// Dropped names what the caller sent and the backend does not get.
 	Dropped Dropped
-	// Expected are names that Client.Strict lets be dropped: callers of the dialect always send them.
+	// Expected are names that Client.Strict lets be dropped: callers of the dialect always send them, or have no other way to
+	// say what they want.
 	Expected []string
 }
+
+// EffortParam is the name by which an effort is dropped that the model lacks.
+const EffortParam = "reasoning.effort"
 
 // Drop notes that a parameter of the caller's was left out or changed.
 func (r *Request) Drop(name string) { r.Dropped.add(name) }
@@ -391,7 +395,7 @@ type encoded struct {
 func (r *Request) encode(up Upstream, models *Catalogue, advice Advice) (encoded, error) {
 	model, effort := models.Resolve(r.Model, r.Effort)
 	if effort != r.Effort && r.Effort != "" {
-		r.Drop("reasoning.effort")
+		r.Drop(EffortParam)
 	}
 	input, tools, err := up.place(r, advice)
 	if err != nil {

@@ -212,6 +212,7 @@ func (r *request) takeThinking(v json.RawMessage) error {
 			case budget < 0: // as the model likes
 			case budget == 0:
 				r.effort = "none" // brought to the least that the model has
+				r.Expected = append(r.Expected, codex.EffortParam)
 			case budget < 4096:
 				r.effort = "low"
 			case budget < 16384:

@@ -218,6 +218,7 @@ func (r *request) takeThink(v json.RawMessage) error {
 	if json.Unmarshal(v, &on) == nil {
 		if r.think = on; !on {
 			r.Effort = "none" // brought to the least that the model has
+			r.Expected = append(r.Expected, codex.EffortParam)
 		}
 		return nil
 	}
