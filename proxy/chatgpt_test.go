@@ -235,6 +235,20 @@ func TestBothKindsOfSignInAnswerTheSameRequests(t *testing.T) {
 	}
 }
 
+// TestStrictRefusesNothingThatTheCodexCLIAlwaysSends: it can leave nothing of that out.
+func TestStrictRefusesNothingThatTheCodexCLIAlwaysSends(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Strict = true })
+	r.switchTo(creds.KindChatGPT)
+	const body = `{"model":"gpt-5.5","instructions":"x","input":[{"type":"message","role":"user","content":[{"type":"input_text","text":"hello"}]}],"tools":[{"type":"function","name":"f","parameters":{"type":"object","properties":{}}},{"type":"tool_search","execution":"client"}],"reasoning":{"effort":"medium"},"store":false,"stream":true,"include":["reasoning.encrypted_content"],"client_metadata":{"x":"y"}}`
+	status, h, text, _ := r.do(http.MethodPost, "/v1/responses", body, "Originator", "codex_exec")
+	if status != 200 || h.Get("X-Codex-Proxy-Dropped") != "tools.tool_search, client_metadata" {
+		t.Errorf("%d, told %q: %s", status, h.Get("X-Codex-Proxy-Dropped"), text)
+	}
+	if status, text := r.post("/v1/responses", body); status != 400 || !strings.Contains(text, "client_metadata") {
+		t.Errorf("another caller's: %d %s", status, text)
+	}
+}
+
 // TestAConversationGoesOnWithTheOtherKindOfSignIn also where dropping is refused: else it would never go on.
 func TestAConversationGoesOnWithTheOtherKindOfSignIn(t *testing.T) {
 	for _, to := range []creds.Kind{creds.KindChatGPT, creds.KindCodex} {

@@ -67,7 +67,7 @@ func (r *Request) RecogniseNative(h http.Header) {
 	if !strings.HasPrefix(strings.ToLower(h.Get("Originator")), "codex") {
 		return
 	}
-	r.Native = true
+	r.Native, r.Expected = true, []string{"client_metadata"}
 	r.Header = http.Header{}
 	for _, name := range nativeHeaders {
 		if v := h.Get(name); v != "" {

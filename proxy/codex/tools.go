@@ -114,6 +114,7 @@ func (p *placing) leaveOut(kind string) {
 	chosen := gjson.GetBytes(p.r.ToolChoice, "type").Str == kind
 	if (kind == "tool_search" || p.r.Native) && !chosen {
 		p.r.Drop("tools." + kind)
+		p.r.Expected = append(p.r.Expected, "tools."+kind)
 	} else if p.err == nil {
 		p.err = Invalid("tools", "The tool %.80q is not available with Sign in with ChatGPT. Remove it, or use a sign-in that may have it: %s", kind, p.advice.For(RemedySignInCodex))
 	}
