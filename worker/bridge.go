@@ -6,10 +6,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall/js"
@@ -229,7 +229,7 @@ func (f fetcher) Do(r *http.Request) (*http.Response, error) {
 		return nil, context.Cause(ctx)
 	}
 	if r.URL.Scheme == "http" && !proxy.Loopback(r.URL.Hostname()) {
-		return nil, &url.Error{Op: r.Method, URL: r.URL.Host, Err: errPlain}
+		return nil, &url.Error{Op: r.Method, URL: r.URL.Host, Err: &net.OpError{Op: "dial", Net: "tcp", Err: errPlain}} // so that creds knows that nothing was sent
 	}
 	f.mu.Lock()
 	f.last++
@@ -555,8 +555,8 @@ func text(env js.Value, name string) string {
 	switch v := env.Get(name); v.Type() {
 	case js.TypeString:
 		return strings.TrimSpace(v.String())
-	case js.TypeBoolean:
-		return strconv.FormatBool(v.Bool())
+	case js.TypeBoolean, js.TypeNumber:
+		return js.Global().Get("String").Invoke(v).String()
 	}
 	return ""
 }

@@ -317,12 +317,19 @@ test("a sign-in goes over plain http to this machine only, as on the desktop", {
   assert.match(text, /unencrypted.*https/);
   assert.equal((await own.counts()).Responses, 0);
   await stop();
+  // Where a refresh would go so, its token is not taken for one that may be spent.
+  const worker = await startWorker("plain-auth", { ...secrets, AUTH_BASE_URL: own.url.replace("127.0.0.1", "0.0.0.0"), UPSTREAM_BASE_URL: own.url + "/backend-api" });
+  assert.equal((await push(worker.root, own.signIns[1])).status, 200);
+  const refresh = async () => (await fetch(worker.root + "/admin/credentials/refresh", { method: "POST", headers: { authorization: "Bearer admin" } })).text();
+  assert.match(await refresh(), /unencrypted.*https/);
+  await until("it can be tried again", async () => /unencrypted.*https/.test(await refresh()));
+  await worker.stop();
 });
 
 test("variables are taken as a person writes them, and what can't be meant is told", { timeout: 60_000 }, async () => {
   const own = await startStandin();
   const secrets = { ADMIN_API_KEY: "admin", PROXY_API_KEY: "key-2", AUTH_BASE_URL: own.url, UPSTREAM_BASE_URL: own.url + "/backend-api" };
-  for (const [STRICT, status] of [[true, 400], ["sure", 200]]) {
+  for (const [STRICT, status] of [[1, 400], [true, 400], ["sure", 200]]) {
     const worker = await startWorker("strict" + typeof STRICT + STRICT, { ...secrets, STRICT, MODEL_ALIAS: "fast,=gpt-5.5,mini=gpt-5.6-luna", LOG_LEVEL: "loud" });
     assert.equal((await push(worker.root, own.signIns[0])).status, 200);
     const answer = await chat(worker.root, "hello", { temperature: 1 });
