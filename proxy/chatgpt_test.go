@@ -274,14 +274,15 @@ func TestAConversationGoesOnWithTheOtherKindOfSignIn(t *testing.T) {
 	}
 }
 
+// TestReasoningThatIsKeptHereIsNotInTheWayOfTheOtherKind, nor of the second of two answers where dropping is refused.
 func TestReasoningThatIsKeptHereIsNotInTheWayOfTheOtherKind(t *testing.T) {
-	r := newRig(t)
+	r := newRig(t, func(c *Config) { c.Strict = true })
 	tools := `,"tools":[{"type":"function","function":{"name":"get_weather"}}]}`
 	_, first := r.post("/v1/chat/completions", `{"messages":[{"role":"user","content":"call get_weather"}]`+tools)
 	r.switchTo(creds.KindChatGPT)
 	status, answer := r.post("/v1/chat/completions", `{"messages":[{"role":"user","content":"call get_weather"},`+get(first, "choices.0.message").Raw+
-		`,{"role":"tool","tool_call_id":"`+get(first, "choices.0.message.tool_calls.0.id").Str+`","content":"sunny"}]`+tools)
-	if status != 200 || !strings.Contains(answer, "sunny") {
+		`,{"role":"tool","tool_call_id":"`+get(first, "choices.0.message.tool_calls.0.id").Str+`","content":"sunny"}],"n":2`+tools)
+	if status != 200 || !strings.Contains(get(answer, "choices.1").Raw, "sunny") {
 		t.Errorf("%d %s", status, answer)
 	}
 }

@@ -136,7 +136,7 @@ func (c *Client) deliver(ctx context.Context, token creds.Token, r *Request) (*h
 	switched, forgot := false, false
 	for {
 		sent, err := r.encode(c.upstream(token.Kind), c.Models, c.Advice)
-		if err == nil && !forgot { // without it the same conversation would be refused for ever
+		if err == nil {
 			err = c.checkStrict(r)
 		}
 		if err != nil {

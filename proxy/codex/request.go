@@ -453,6 +453,7 @@ func (r *Request) forgetReasoning() bool {
 	}
 	r.Input = kept
 	r.Drop("input.reasoning")
+	r.Expected = append(r.Expected, "input.reasoning") // else the conversation would be refused for ever
 	return true
 }
 
