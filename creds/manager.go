@@ -18,8 +18,8 @@ type Config struct {
 	// as long as that keeps it fresh.
 	TakeOver bool
 	// Taken reports whether a refresh token, known by its hash, was taken over from the Codex CLI before, wherever the
-	// result is stored, and Took hears of each that is; nil for what this Store knows alone. Both are called between
-	// Taking and release, by which one program at a time takes over; it is ErrBusy when ctx ends before that.
+	// result is stored, and Took hears of each that is; nil for what this Store knows alone. One program at a time takes
+	// over, between Taking and release; Taking's error is ErrBusy when ctx ends before its turn comes.
 	Taken  func(hash string) bool
 	Took   func(hash string)
 	Taking func(ctx context.Context) (release func(), err error)
