@@ -43,16 +43,21 @@ func (m *Manager) refreshFor(r request) func(context.Context) error {
 		if r.why != whenDue && o.missed > r.seen.missed {
 			return m.refusal() // the refresh that it would have been has just failed
 		}
-		release, err := m.lock()
-		switch {
-		case errors.Is(err, errLeft):
+		release, err := m.turnToRefresh(m.cfg.Store.Lock)
+		if err != nil {
 			return err
-		case err != nil:
-			return m.failed(err)
 		}
 		defer release()
 		return m.refresh(ctx, r)
 	}
+}
+
+// turnToRefresh is turn, and notes that the refresh failed where it never comes.
+func (m *Manager) turnToRefresh(lock func(context.Context) (release func(), err error)) (release func(), err error) {
+	if release, err = m.turn(lock); err != nil && !errors.Is(err, errLeft) {
+		err = m.failed(err)
+	}
+	return release, err
 }
 
 // settled reports whether there is nothing to do for r any more.
@@ -104,12 +109,9 @@ func (m *Manager) refresh(ctx context.Context, r request) error {
 		return m.refusal()
 	}
 	if c.Ownership == Shared {
-		release, err := m.turn(m.cfg.Taking)
-		switch {
-		case errors.Is(err, errLeft):
+		release, err := m.turnToRefresh(m.cfg.Taking)
+		if err != nil {
 			return err
-		case err != nil:
-			return m.failed(err)
 		}
 		defer release()
 		if m.cfg.Taken(hash(c.RefreshToken)) { // once more would end what it became there
