@@ -19,20 +19,20 @@ func (h *Handler) Compact(w http.ResponseWriter, r *http.Request, body []byte) r
 	if gjson.GetBytes(body, "model").Str == "" {
 		return h.fail(w, &codex.Request{}, reply.Outcome{}, codex.Invalid("model", "model is missing. GET /v1/models lists those of your plan"))
 	}
+	native := &codex.Request{}
+	if native.RecogniseNative(r.Header); native.Native {
+		return h.forward(w, r, "/responses/compact", body, compacted)
+	}
 	t, err := h.parseResponses(r, body)
-	if !t.req.Native {
-		if err == nil {
-			body, err = h.Client.Compaction(t.req)
-		}
-		if err != nil {
-			return h.fail(w, t.req, reply.Outcome{Model: t.req.Model}, err)
-		}
-		reply.Announce(w.Header(), t.req.Dropped, nil)
+	if err == nil {
+		body, err = h.Client.Compaction(t.req)
 	}
+	if err != nil {
+		return h.fail(w, t.req, reply.Outcome{Model: t.req.Model}, err)
+	}
+	reply.Announce(w.Header(), t.req.Dropped, nil)
 	out := h.forward(w, r, "/responses/compact", body, compacted)
-	if !t.req.Native {
-		out.Dropped = t.req.Dropped
-	}
+	out.Dropped = t.req.Dropped
 	return out
 }
 
