@@ -43,3 +43,27 @@ func TestOllamaNamesTheModelThatAnswers(t *testing.T) {
 		t.Errorf("the caller's own name: %s", text)
 	}
 }
+
+func TestAnswersOfOllamasHaveAnyShape(t *testing.T) {
+	r := newRig(t)
+	for format, want := range map[string]string{
+		`{"type":"object","properties":{"n":{"type":"integer"}}}`:                                                `{"n":1}`,
+		`{"type":"array","items":{"type":"integer"}}`:                                                            `[1]`,
+		`{"type":"array","items":{"$ref":"#/$defs/N"},"$defs":{"N":{"type":"integer"}}}`:                         `[1]`,
+		`{"type":"string","enum":["red","blue"]}`:                                                                `"red"`,
+		`{"$ref":"#/definitions/N","definitions":{"N":{"type":"object","properties":{"n":{"type":"integer"}}}}}`: `{"n":1}`,
+	} {
+		for _, stream := range []string{"true", "false"} {
+			for path, body := range map[string]string{"/api/chat": `"messages":[{"role":"user","content":"fill"}]`, "/api/generate": `"prompt":"fill"`} {
+				_, answer := r.post(path, `{"model":"gpt-5.5","stream":`+stream+`,"format":`+format+`,`+body+`}`)
+				text := ""
+				for line := range strings.Lines(answer) {
+					text += get(line, "message.content").String() + get(line, "response").String()
+				}
+				if text != want {
+					t.Errorf("%s, streamed %s, %s: %s\n%s", path, stream, format, text, answer)
+				}
+			}
+		}
+	}
+}

@@ -34,6 +34,9 @@ func TestSchemasOfEveryDialectGoUpAsTheBackendTakesThem(t *testing.T) {
 		if status != 200 {
 			t.Errorf("%s %s: %d %s", c.dialect, c.param, status, text)
 		}
+		if c.param == "format" {
+			continue // Ollama's answers may be anything: TestAnswersOfOllamasHaveAnyShape
+		}
 		status, text, _ = r.ask(c.dialect, "Hello there", false, strings.Replace(c.more, "SCHEMA", list, 1))
 		if status != 400 || !strings.Contains(text, c.param+" must be of the type object at its root") || (c.dialect != "messages" && c.dialect != "ollama" && c.dialect != "gemini" && get(text, "error.param").Str != c.param) {
 			t.Errorf("%s, a list: %d %s", c.dialect, status, text)

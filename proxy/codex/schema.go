@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/tidwall/gjson"
+
+	"codex-proxy/proxy/rawjson"
 )
 
 // schemaDepth is how many schemas may stand in one another: the work grows with it.
@@ -23,9 +25,12 @@ func ObjectSchema(schema json.RawMessage, strict bool, path string) (json.RawMes
 	if !root.IsObject() {
 		return nil, Invalid(path, "%s must be a JSON schema, which is an object", path)
 	}
-	fields, err := rootFields(root, path)
+	fields, object, err := rootFields(root, path)
 	if err != nil {
 		return nil, err
+	}
+	if !object {
+		return nil, Invalid(path, "%s must be of the type object at its root. Make what you have a property of an object", path)
 	}
 	out := objectOf(fields)
 	if !strict {
@@ -39,6 +44,37 @@ func ObjectSchema(schema json.RawMessage, strict bool, path string) (json.RawMes
 		})
 	}
 	return s.rewrite(s.root, path, 0)
+}
+
+// wrapping is the property of our own around an answer that is no object.
+const wrapping = "answer"
+
+// AnswerSchema is ObjectSchema, without strict, for a dialect in which an answer may be anything: where its root is no object, it
+// becomes the only property of one, and UnwrapAnswer takes what stands there.
+func AnswerSchema(schema json.RawMessage, path string) (out json.RawMessage, wrapped bool, err error) {
+	root := gjson.ParseBytes(schema)
+	if root.IsObject() {
+		if _, object, err := rootFields(root, path); err == nil && !object {
+			fields := []schemaField{
+				{"type", []byte(`"object"`)}, {"properties", objectOf([]schemaField{{wrapping, schema}})},
+				{"required", mustJSON([]string{wrapping})}, {"additionalProperties", []byte("false")},
+			}
+			for _, name := range definitions { // references begin at the root
+				if defs := root.Get(gjson.Escape(name)); defs.Exists() {
+					fields = append(fields, schemaField{name, []byte(defs.Raw)})
+				}
+			}
+			return objectOf(fields), true, nil
+		}
+	}
+	out, err = ObjectSchema(schema, false, path)
+	return out, false, err
+}
+
+// UnwrapAnswer is the answer in the object of AnswerSchema, as JSON; ok is false when whole is no such object.
+func UnwrapAnswer(whole string) (answer gjson.Result, ok bool) {
+	answer = gjson.Get(whole, wrapping)
+	return answer, answer.Exists() && rawjson.Valid(rawjson.Raw(whole))
 }
 
 // schemaField is one field of a schema, in its place: models write properties in the order in which they stand.
@@ -78,14 +114,14 @@ func named(name string) func(schemaField) bool {
 // definitions are the fields in which schemas stand that others refer to.
 var definitions = []string{"$defs", "definitions"}
 
-// rootFields are those of a root that is an object.
-func rootFields(root gjson.Result, path string) ([]schemaField, error) {
-	fields := fieldsOf(root)
+// rootFields are those of a root; object says that it is one of the type object.
+func rootFields(root gjson.Result, path string) (fields []schemaField, object bool, err error) {
+	fields = fieldsOf(root)
 	top := root
 	for hops := 0; top.Get(`\$ref`).Exists(); hops++ { // the definitions stay at the root, where references begin
 		target, ok := resolve(root, top.Get(`\$ref`).String())
 		if !ok || !target.IsObject() || hops == schemaDepth {
-			return nil, Invalid(path+".$ref", "%s.$ref does not lead to a schema in this one", path)
+			return nil, false, Invalid(path+".$ref", "%s.$ref does not lead to a schema in this one", path)
 		}
 		top = target
 		kept := slices.DeleteFunc(fields, func(f schemaField) bool { return !slices.Contains(definitions, f.name) })
@@ -99,12 +135,12 @@ func rootFields(root gjson.Result, path string) ([]schemaField, error) {
 	case !kind.Exists() && !slices.ContainsFunc(notObjects, func(name string) bool { return top.Get(name).Exists() }):
 		fields = slices.Insert(fields, 0, schemaField{"type", []byte(`"object"`)})
 	default:
-		return nil, Invalid(path, "%s must be of the type object at its root. Make what you have a property of an object", path)
+		return nil, false, nil
 	}
 	if !slices.ContainsFunc(fields, named("properties")) {
 		fields = append(fields, schemaField{"properties", []byte("{}")})
 	}
-	return fields, nil
+	return fields, true, nil
 }
 
 // notObjects are fields by which a schema without a type may be something else than an object.

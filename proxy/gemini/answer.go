@@ -96,9 +96,9 @@ func (a *answer) unwrap() string {
 	for i := range a.sources {
 		a.sources[i].text = "" // it stood elsewhere
 	}
-	inner := gjson.Get(whole, wrapping)
+	inner, ok := codex.UnwrapAnswer(whole)
 	switch {
-	case !rawjson.Valid(rawjson.Raw(whole)) || !inner.Exists():
+	case !ok:
 		return whole
 	case a.req.word:
 		return inner.String()

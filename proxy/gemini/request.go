@@ -262,15 +262,13 @@ func (r *request) takeSchema(name string, v json.RawMessage, openAPI bool) error
 	if !schema.IsObject() {
 		return codex.Invalid("generationConfig."+name, "%s must be a schema", name)
 	}
+	var err error
 	if openAPI {
-		var err error
 		if v, err = jsonSchema(schema, 0); err != nil {
 			return err
 		}
 	}
-	v, r.wrapped = rootObject(v)
-	v, err := codex.ObjectSchema(v, false, "generationConfig."+name)
-	if err != nil {
+	if v, r.wrapped, err = codex.AnswerSchema(v, "generationConfig."+name); err != nil {
 		return err
 	}
 	r.SetText("format", reply.Encode(map[string]any{"type": "json_schema", "name": "answer", "schema": v, "strict": false}))

@@ -107,26 +107,3 @@ func (b *objectWriter) end() json.RawMessage {
 	}
 	return append(b.buf, '}')
 }
-
-// rootObject is a schema whose root is an object, which the backend wants: another one becomes its only property.
-// Source: OpenAI guide on structured outputs, supported schemas.
-func rootObject(schema json.RawMessage) (out json.RawMessage, wrapped bool) {
-	root := gjson.ParseBytes(schema)
-	if root.Get("type").String() == "object" || root.Get("properties").Exists() && !root.Get("anyOf").Exists() {
-		return schema, false
-	}
-	b := objectWriter{}
-	b.field("type", []byte(`"object"`))
-	b.field("properties", reply.Encode(map[string]json.RawMessage{wrapping: schema}))
-	b.field("required", reply.Encode([]string{wrapping}))
-	b.field("additionalProperties", []byte("false"))
-	for _, name := range []string{"$defs", "definitions"} { // references begin at the root
-		if defs := root.Get(gjson.Escape(name)); defs.Exists() {
-			b.field(name, []byte(defs.Raw))
-		}
-	}
-	return b.end(), true
-}
-
-// wrapping is the property around an answer that is no object.
-const wrapping = "answer"

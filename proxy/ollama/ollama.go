@@ -192,6 +192,15 @@ func (a *answer) Finish(_ *codex.End, stopped bool) {
 	if a.stop != nil && !stopped {
 		a.say(a.stop.Rest())
 	}
+	if a.req.wrapped {
+		a.req.wrapped = false
+		whole := a.text.String()
+		a.text.Reset()
+		if inner, ok := codex.UnwrapAnswer(whole); ok {
+			whole = inner.Raw
+		}
+		a.say(whole)
+	}
 }
 
 // Take returns the lines to send.
@@ -225,7 +234,7 @@ func (a *answer) think(raw string) { a.write("thinking", raw) }
 // write adds a piece of the text or of the thinking, a JSON string.
 func (a *answer) write(field, raw string) {
 	switch {
-	case a.req.stream:
+	case a.req.stream && !(a.req.wrapped && field == "content"):
 		a.piecewise(field, raw)
 	case field == "thinking":
 		a.thinking.WriteString(codex.Text(raw))

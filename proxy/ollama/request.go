@@ -24,6 +24,8 @@ type request struct {
 	stops  []string
 	names  codex.Names
 
+	wrapped bool // the answer stands in an object of ours
+
 	messages []message
 	prompt   string
 	suffix   string
@@ -186,10 +188,11 @@ func (r *request) takeFormat(v json.RawMessage) error {
 	if v[0] != '{' {
 		return codex.Invalid("format", "format must be \"json\" or a JSON schema")
 	}
-	schema, err := codex.ObjectSchema(v, false, "format")
+	schema, wrapped, err := codex.AnswerSchema(v, "format")
 	if err != nil {
 		return err
 	}
+	r.wrapped = wrapped
 	r.SetText("format", encode(map[string]any{"type": "json_schema", "name": "answer", "schema": schema, "strict": false}))
 	return nil
 }
