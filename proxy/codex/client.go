@@ -15,8 +15,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/tidwall/sjson"
-
 	"codex-proxy/creds"
 	"codex-proxy/proxy/rawjson"
 )
@@ -245,27 +243,26 @@ var forwarded = []string{
 // forwardedHeaders are those of the Codex CLI that only forwarded bodies have.
 var forwardedHeaders = []string{"X-Openai-Encrypted-Tool-Arguments", "X-Openai-Tool-Output-Truncation-Policy"}
 
-// Compaction is the body by which the backend is asked to make r's conversation shorter: that of a turn, without what is about
-// the answer. Errors are *Error. Source: codex-rs/codex-api/src/common.rs, CompactionInput.
+// compactionParams are the fields of a turn's body that a compaction has: not what is about the answer.
+// Source: codex-rs/codex-api/src/common.rs, CompactionInput.
+var compactionParams = set("model", "instructions", "input", "tools", "parallel_tool_calls", "reasoning", "service_tier", "prompt_cache_key")
+
+// Compaction is the body by which the backend is asked to make r's conversation shorter. Errors are *Error.
 func (c *Client) Compaction(r *Request) ([]byte, error) {
 	r.Text = nil
 	if err := r.normalizeInput(); err != nil {
 		return nil, err
 	}
-	sent, err := r.encode(c.upstream(creds.KindCodex), c.Models, c.Advice)
+	up := c.upstream(creds.KindCodex)
+	up.Params = compactionParams
+	sent, err := r.encode(up, c.Models, c.Advice)
 	if err == nil {
 		err = c.checkStrict(r)
 	}
 	if err != nil {
 		return nil, err
 	}
-	body := sent.body.join()
-	for _, name := range []string{"tool_choice", "include", "client_metadata", "store", "stream"} {
-		if body, err = sjson.DeleteBytes(body, name); err != nil {
-			return nil, Invalid("", "The request can't be read")
-		}
-	}
-	return body, nil
+	return sent.body.join(), nil
 }
 
 // Forward posts a body as it is to an address beside the responses endpoint, such as /responses/compact, and returns the

@@ -440,7 +440,9 @@ func (r *Request) encode(up Upstream, models *Catalogue, advice Advice) (encoded
 		r.Drop("client_metadata")
 	}
 	b.raw("client_metadata", r.ClientMetadata)
-	b.buf = append(b.buf, `,"store":false,"stream":true}`...)
+	b.field("store", []byte("false"))
+	b.field("stream", []byte("true"))
+	b.buf = append(b.buf, '}')
 	b.cut()
 	return encoded{body: b.pieces, session: session, model: model, effort: effort}, nil
 }

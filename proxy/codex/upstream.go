@@ -56,7 +56,7 @@ func Backend(baseURL string, id Identity) Upstream {
 		TakesZstd:    true,
 		TakesSockets: true,
 		Params: set("model", "instructions", "input", "tools", "tool_choice", "parallel_tool_calls", "reasoning",
-			"include", "service_tier", "prompt_cache_key", "text", "client_metadata"),
+			"include", "service_tier", "prompt_cache_key", "text", "client_metadata", "store", "stream"),
 		Header: func(h http.Header, t creds.Token) {
 			h.Set("Authorization", "Bearer "+t.Access)
 			if t.AccountID != "" {
@@ -81,7 +81,7 @@ func Public(baseURL string, id Identity) Upstream {
 		ResponsesURL: baseURL + "/responses",
 		ModelsURL:    baseURL + "/models",
 		Params: set("model", "instructions", "input", "tools", "tool_choice", "parallel_tool_calls", "reasoning",
-			"include", "service_tier", "prompt_cache_key", "text"),
+			"include", "service_tier", "prompt_cache_key", "text", "store", "stream"),
 		Header: func(h http.Header, t creds.Token) {
 			h.Set("Authorization", "Bearer "+t.Access)
 			h.Set("User-Agent", id.UserAgent)
