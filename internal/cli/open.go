@@ -13,7 +13,7 @@ import (
 )
 
 type openCommand struct {
-	Section string `arg:"" optional:"" enum:"overview,activity,usage,tools,sign-in,settings,doctor," default:"" help:"overview, activity, usage, tools, sign-in, settings or doctor."`
+	Section string `arg:"" optional:"" enum:"overview,activity,usage,tools,sign-in,settings,doctor" default:"overview" help:"overview, activity, usage, tools, sign-in, settings or doctor."`
 	Print   bool   `help:"Print the address, and don't open a browser. It is good once, for half a minute."`
 }
 
