@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -305,12 +304,7 @@ func (e *examination) probe() {
 		e.good("Probe", "a model answered in %s", time.Since(start).Round(10*time.Millisecond))
 		return
 	}
-	var known *codex.Error
-	if errors.As(err, &known) {
-		e.bad("Probe", "See the line about the probe", "%s", known.Message)
-		return
-	}
-	e.bad("Probe", "Try again", "%v", err)
+	e.bad("Probe", "See the line about the probe", "%v", err)
 }
 
 // redact shortens what identifies a person, for a report that is copied into an issue.

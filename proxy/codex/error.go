@@ -37,7 +37,7 @@ type Answer struct {
 	Body   []byte
 }
 
-func (e *Error) Error() string { return fmt.Sprintf("%d %s: %s", e.Status, e.Code, e.Message) }
+func (e *Error) Error() string { return e.Message }
 
 // Header is the header of the backend's answer; nil without one.
 func (e *Error) Header() http.Header {

@@ -208,6 +208,9 @@ func TestCodexSignIn(t *testing.T) {
 	if out, code := command(t, home, at(url), "status"); code != 1 {
 		t.Errorf("status after a logout: %d %s", code, out)
 	}
+	if out, code := command(t, home, at(url), "workspace"); code != 1 || out != "❌ You are signed out. Run `codex-proxy login`\n" {
+		t.Errorf("workspace after a logout: %d %s", code, out)
+	}
 	if out, code := command(t, home, at(url), "quit"); code != 0 {
 		t.Errorf("quit: %s", out)
 	}
