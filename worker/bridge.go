@@ -540,9 +540,6 @@ func (w *writer) end(broken bool) {
 	}
 	if w.socket != nil {
 		w.socket.Close()
-		// Go's runtime leaves the platform's timeout for a timer that was stopped when no other is left, and the object
-		// stays awake until it comes. The timeout of a short one takes its place.
-		time.AfterFunc(time.Millisecond, func() {})
 	}
 	w.mu.Lock()
 	delete(w.exchanges, w.id)

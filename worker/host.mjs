@@ -26,17 +26,25 @@ export class Host {
 
     const go = (this.go = new globalThis.Go());
     const resume = go._resume;
-    go._resume = () => {
+    const run = () => {
       try {
         if (!this.dead) resume.call(go);
       } catch (error) {
         this.die(error);
       }
     };
+    // Go's runtime leaves the platform's timeout for a timer that was stopped when no other is left, and the object stays
+    // awake until it comes. So that of an idle program comes at once: the runtime then asks for one that it needs, if any.
+    go._resume = () => {
+      run();
+      queueMicrotask(() => { if (this.idle() && go._scheduledTimeouts.size > 0) run(); });
+    };
     globalThis.codexProxy = this; // main.go takes it from there, and sets event, before it first waits
     this.instance = new WebAssembly.Instance(program, go.importObject);
     go.run(this.instance).then(() => this.die(new Error("it ended")), (error) => this.die(error));
   }
+
+  idle() { return this.exchanges.size + this.calls.size + this.ticks.size === 0; }
 
   // die ends what is under way: the program will not.
   die(error) {

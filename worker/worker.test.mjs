@@ -456,10 +456,18 @@ test("at a public address", { timeout: 120_000 }, async (t) => {
   });
 
   await t.test("nothing keeps an idle object awake", async () => {
+    const idle = (after) => until("no timer is set after " + after, async () => (await look("timers")) === 0, 10);
+    assert.match(await (await chat(root, "hello")).text(), /You said/);
+    await idle("a chat");
+    assert.match(await (await chat(root, "[[stall 1000]]", { stream: true })).text(), /DONE/);
+    await idle("a stream");
+    const left = await chat(root, "[[endless]]", { stream: true });
+    await left.body.cancel();
+    await idle("a stream that its caller left");
     const socket = await openSocket(root, "key-2");
     assert.notEqual(await look("timers"), 0);
     socket.end();
-    await until("no timer is set", async () => (await look("timers")) === 0);
+    await idle("a WebSocket");
   });
 
   await t.test("three bodies of 16 MB at once beside 20 streams take at most 96 MB", async () => {
