@@ -223,6 +223,15 @@ func TestAToolWithoutSettingsGetsAFileThatIsGoneAgain(t *testing.T) {
 	}
 }
 
+func TestAHomeMayHaveAnyName(t *testing.T) {
+	c := connections(filepath.Join(t.TempDir(), "a[b]c"))
+	tool := withFile()[0].ID
+	c.mustConnect(t, tool, target)
+	if got := c.Connected(); !slices.Equal(got, []string{tool}) {
+		t.Errorf("%v are connected", got)
+	}
+}
+
 // TestWhatTheUserChangedMeanwhileStays changes each fixture after connecting, as the tool itself or its user does, and
 // undoes: our keys are gone, and nothing else is lost.
 func TestWhatTheUserChangedMeanwhileStays(t *testing.T) {

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -88,11 +87,12 @@ func (c *Connections) forget(id string) error {
 // Connected lists the ids of the tools that are connected.
 func (c *Connections) Connected() []string {
 	var out []string
-	paths, _ := filepath.Glob(filepath.Join(c.Folder, "*.json"))
-	for _, path := range paths {
-		out = append(out, strings.TrimSuffix(filepath.Base(path), ".json"))
+	entries, _ := os.ReadDir(c.Folder)
+	for _, entry := range entries {
+		if id, ok := strings.CutSuffix(entry.Name(), ".json"); ok {
+			out = append(out, id)
+		}
 	}
-	slices.Sort(out)
 	return out
 }
 

@@ -169,9 +169,13 @@ type Program struct {
 
 // Programs lists the running programs, the oldest first. Notes that a crash left behind are removed.
 func Programs(folder string) []Program {
-	paths, _ := filepath.Glob(filepath.Join(folder, "*-*"+noteSuffix))
+	entries, _ := os.ReadDir(folder)
 	var out []Program
-	for _, path := range paths {
+	for _, entry := range entries {
+		if ok, _ := filepath.Match("*-*"+noteSuffix, entry.Name()); !ok {
+			continue
+		}
+		path := filepath.Join(folder, entry.Name())
 		n, err := readNote(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +43,17 @@ func TestEveryRunningProgramIsFoundWhateverItsSignIn(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(folder, "2-*")); len(left) > 0 {
 		t.Errorf("it left %v behind", left)
+	}
+}
+
+func TestAFolderMayHaveAnyName(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "a[b]*c")
+	if runtime.GOOS == "windows" {
+		folder = strings.TrimSuffix(folder, "*c")
+	}
+	open(t, folder, About{PID: 1}, nil)
+	if found := Programs(folder); len(found) != 1 {
+		t.Errorf("found %+v", found)
 	}
 }
 
