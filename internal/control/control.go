@@ -180,9 +180,12 @@ func Programs(folder string) []Program {
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if err != nil || abandoned(path) {
+		if abandoned(path) {
 			os.Remove(path)
 			os.Remove(lockOf(path))
+			continue
+		}
+		if err != nil {
 			continue
 		}
 		out = append(out, Program{About: n.About, address: n.Address, token: n.Token})
@@ -191,10 +194,10 @@ func Programs(folder string) []Program {
 	return out
 }
 
-// abandoned reports whether nobody holds the lock beside a note.
+// abandoned reports whether nobody holds the lock beside a note. Several may look at once: who looks only shares it.
 func abandoned(notePath string) bool {
 	lock := flock.New(lockOf(notePath), flock.SetPermissions(0o600))
-	free, err := lock.TryLock()
+	free, err := lock.TryRLock()
 	if err == nil && free {
 		lock.Unlock() //nolint:errcheck // it is removed next
 		return true

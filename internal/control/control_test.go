@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -54,6 +55,44 @@ func TestAFolderMayHaveAnyName(t *testing.T) {
 	open(t, folder, About{PID: 1}, nil)
 	if found := Programs(folder); len(found) != 1 {
 		t.Errorf("found %+v", found)
+	}
+}
+
+func TestANoteOfARunningProgramStaysAlsoWhereItCantBeRead(t *testing.T) {
+	folder := t.TempDir()
+	d := open(t, folder, About{PID: 1}, nil)
+	good, err := os.ReadFile(d.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for content, want := range map[string]int{"{": 0, string(good): 1} {
+		if err := os.WriteFile(d.path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if found := Programs(folder); len(found) != want {
+			t.Errorf("%q: found %+v", content, found)
+		}
+		if _, err := os.Stat(d.path); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestSeveralThatLookAtOnceFindNoProgramThatHasEnded(t *testing.T) {
+	folder := t.TempDir()
+	for range 200 {
+		if err := os.WriteFile(filepath.Join(folder, "7-abcd.json"), []byte(`{"pid":7,"address":"127.0.0.1:1","token":"x"}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var wait sync.WaitGroup
+		for range 4 {
+			wait.Go(func() {
+				if found := Programs(folder); len(found) != 0 {
+					t.Errorf("found %+v", found)
+				}
+			})
+		}
+		wait.Wait()
 	}
 }
 
