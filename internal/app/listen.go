@@ -79,14 +79,20 @@ func (a *App) Pause(d time.Duration) error {
 	return nil
 }
 
+// pauseOver reports whether there is a pause whose time is over: by the timers' clock, or by that on the wall, which goes
+// on while the machine sleeps.
+func (a *App) pauseOver() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	wall := a.http.Transport.(*wakefulTransport).clock()
+	return a.pause != nil && !(time.Now().Before(a.pausedUntil) && wall.Round(0).Before(a.pausedUntil.Round(0)))
+}
+
 // resume ends a pause whose time is over, unless the user has ended it meanwhile.
 func (a *App) resume() {
 	a.power.Lock()
 	defer a.power.Unlock()
-	a.mu.Lock()
-	over := a.pause != nil && !time.Now().Before(a.pausedUntil)
-	a.mu.Unlock()
-	if over {
+	if a.pauseOver() {
 		a.powerOn(0, func(Saved) {}) //nolint:errcheck // the state says why not
 	}
 }

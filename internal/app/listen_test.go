@@ -1,6 +1,8 @@
 package app
 
 import (
+	"context"
+	"sync"
 	"testing"
 	"time"
 )
@@ -36,5 +38,37 @@ func TestTheEndOfAPauseDoesNotUndoAStop(t *testing.T) {
 	}
 	if p.resume(); listens() {
 		t.Error("an earlier pause has ended this one")
+	}
+}
+
+// TestAPauseEndsWhenTheClockSaysSo: timers stand still while the machine sleeps.
+func TestAPauseEndsWhenTheClockSaysSo(t *testing.T) {
+	p := openIn(t, ownHome(t))
+	p.Prepare(t.Context(), Life{Quit: func() {}})
+	defer p.Close()
+	p.service.SetPort(0)
+	m := newMachine(p.http.Transport.(*wakefulTransport))
+	if err := p.Pause(time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	defer p.service.Stop()
+	ctx, end := context.WithCancel(t.Context())
+	var watching sync.WaitGroup
+	watching.Go(func() { p.keepConnected(ctx, time.Millisecond) })
+	defer watching.Wait()
+	defer end()
+	m.pass(59 * time.Minute)
+	time.Sleep(20 * time.Millisecond)
+	if p.service.Addr() != "" {
+		t.Fatal("it ended too early")
+	}
+	m.pass(time.Minute + time.Second)
+	for limit := time.Now().Add(5 * time.Second); p.service.Addr() == ""; time.Sleep(time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatal("the machine slept through the end of the pause, and it goes on")
+		}
+	}
+	if !p.State().Proxy.PausedUntil.IsZero() {
+		t.Error("it is still said to be paused")
 	}
 }

@@ -121,12 +121,15 @@ const (
 
 // keepConnected asks the upstream at the start, and again when the machine has woken or its network has changed: the
 // connection is there before a request needs it, and what is known of the plan is new. While there is no sign-in, and
-// while the proxy is stopped, it waits. It ends with ctx; every is lookEvery.
+// while the proxy is stopped, it waits; a pause that the machine slept through ends. It ends with ctx; every is lookEvery.
 func (a *App) keepConnected(ctx context.Context, every time.Duration) {
 	transport := a.http.Transport.(*wakefulTransport)
 	_, moves := transport.look()
 	tries, opened := connectTries, [3]time.Time{} // the newest last
 	for ctx.Err() == nil {
+		if a.pauseOver() { // the machine slept, and so did the timer
+			a.resume()
+		}
 		if _, n := transport.look(); n != moves {
 			moves, tries = n, connectTries
 		}
