@@ -41,8 +41,8 @@ func StateFolder() string { return filepath.Join(xdg.StateHome, "codex-proxy") }
 // RunFolder is where the running programs of this user are entered. It is below the session's runtime folder where
 // there is one, else below the state folder.
 func RunFolder() string {
-	if info, err := os.Stat(xdg.RuntimeDir); err == nil && info.IsDir() && runtime.GOOS == "linux" {
-		return filepath.Join(xdg.RuntimeDir, "codex-proxy")
+	if session := sessionFolder(); session != "" {
+		return filepath.Join(session, "codex-proxy")
 	}
 	return filepath.Join(StateFolder(), "run")
 }
