@@ -201,10 +201,11 @@ func (c *Connections) PlanUndo(id string) (*Plan, error) {
 
 // undo works out how one file comes back.
 func undo(e entry) (Change, []string, error) {
-	now, _, _, err := readFile(e.Path)
+	now, real, _, err := readFile(e.Path)
 	if err != nil {
 		return Change{}, nil, err
 	}
+	e.Real = real // its user may have moved it since
 	change := Change{Path: e.Path, Before: now, entry: e}
 	switch {
 	case bytes.Equal(now, e.Before) && (now != nil) == e.Existed: // not written yet, or back already
@@ -308,8 +309,10 @@ func (c *Connections) put(change Change) error {
 	}
 	if change.After == nil {
 		c.at("remove")
-		if err := os.Remove(e.Real); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+		for _, path := range []string{e.Real, e.Path} { // two where its user has linked it since
+			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
 		}
 		atomicfile.SyncFolder(filepath.Dir(e.Real))
 		c.at("folders")

@@ -352,6 +352,57 @@ func TestLinksAndModesStay(t *testing.T) {
 	}
 }
 
+// TestAFileThatWasMovedBehindALinkComesBackThere connects a tool, has its user move the file into a folder of dotfiles and
+// link it, and undoes: the link stays, and what it leads to is as it was.
+func TestAFileThatWasMovedBehindALinkComesBackThere(t *testing.T) {
+	for name, before := range map[string]string{"a file": "{\"a\": 1}", "a file of ours": "", "a link": "link"} {
+		t.Run(name, func(t *testing.T) {
+			home := t.TempDir()
+			c := connections(home)
+			link, moved := filepath.Join(home, ".claude", "settings.json"), filepath.Join(home, "dotfiles", "claude.json")
+			for _, dir := range []string{filepath.Dir(link), filepath.Dir(moved)} {
+				if err := os.MkdirAll(dir, 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			was := link
+			if before == "link" {
+				was = filepath.Join(home, "old", "claude.json")
+				os.Mkdir(filepath.Dir(was), 0o755) //nolint:errcheck // the write tells
+				if err := os.Symlink(was, link); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if before != "" {
+				if err := os.WriteFile(was, []byte("{\"a\": 1}"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c.mustConnect(t, "claude", target)
+			if err := os.Rename(was, moved); err != nil {
+				t.Fatal(err)
+			}
+			os.RemoveAll(filepath.Join(home, "old")) //nolint:errcheck // it may not be there
+			os.Remove(link)                          //nolint:errcheck // it may not be there
+			if err := os.Symlink(moved, link); err != nil {
+				t.Fatal(err)
+			}
+			c.mustUndo(t, "claude")
+			after := tree(t, home)
+			text := func(path string) string { _, text, _ := strings.Cut(after[path], " "); return text }
+			if before == "" {
+				if after[link] != "" || after[moved] != "" {
+					t.Errorf("the link is %q, the file %q", after[link], after[moved])
+				}
+				return
+			}
+			if after[link] == "" || after[link][0] != 'L' || text(moved) != "{\"a\": 1}" || after[filepath.Join(home, "old")] != "" {
+				t.Errorf("the link is %q, the file %q: %v", after[link], after[moved], after)
+			}
+		})
+	}
+}
+
 func TestAnotherPortUpdatesWhatIsConnectedAndUndoStillGivesTheOldBytes(t *testing.T) {
 	for _, tool := range withFile() {
 		home := t.TempDir()
