@@ -82,6 +82,7 @@ type Plan struct {
 	Kept []string
 
 	record *record // for connecting: the journal's new entry
+	old    *record // what the journal said of the tool, for one that was connected
 }
 
 // ErrNoFile means that a tool has no file to write: its recipe is to be copied.
@@ -108,7 +109,7 @@ func (c *Connections) Plan(id string, target Target) (*Plan, error) {
 	if before != nil {
 		target.Key = before.Key
 	}
-	plan := &Plan{Tool: tool, record: &record{Tool: id, Root: target.Root, Key: target.Key, Time: time.Now().UTC()}}
+	plan := &Plan{Tool: tool, old: before, record: &record{Tool: id, Root: target.Root, Key: target.Key, Time: time.Now().UTC()}}
 	for _, file := range tool.files(c.System) {
 		change, err := c.connect(file, target, before)
 		if err != nil {
@@ -248,8 +249,8 @@ func (p *Plan) Changed() bool {
 	return slices.ContainsFunc(p.Changes, func(c Change) bool { return !bytes.Equal(c.Before, c.After) || (c.Before == nil) != (c.After == nil) })
 }
 
-// Do carries a plan out. A file that has been changed since the plan was made stays, and is the error. Killed at any
-// point, each file is the old or the new one, and an undo works.
+// Do carries a plan out. A file that has been changed since the plan was made stays, and is the error. Where connecting
+// fails, everything is as it was. Killed at any point, each file is the old or the new one, and an undo works.
 func (c *Connections) Do(plan *Plan) error {
 	release, err := c.lock()
 	if err != nil {
@@ -275,9 +276,13 @@ func (c *Connections) Do(plan *Plan) error {
 			return err
 		}
 	}
-	for _, change := range plan.Changes {
+	for i, change := range plan.Changes {
 		if err := c.put(change); err != nil {
-			return fmt.Errorf("%s: %w", change.Path, err)
+			err = fmt.Errorf("%s: %w", change.Path, err)
+			if plan.record != nil {
+				err = errors.Join(err, c.takeBack(plan, i))
+			}
+			return err
 		}
 	}
 	if plan.record != nil {
@@ -288,6 +293,24 @@ func (c *Connections) Do(plan *Plan) error {
 		return err
 	}
 	c.at("forget")
+	return c.forget(plan.Tool.ID)
+}
+
+// takeBack undoes a plan for connecting whose change n has failed. Where that fails, too, the journal still knows the way.
+func (c *Connections) takeBack(plan *Plan, n int) error {
+	removeFolders(plan.Changes[n].entry.Made) // they are empty, or stay
+	for _, change := range slices.Backward(plan.Changes[:n]) {
+		change.Before, change.After = change.After, change.Before
+		if err := c.put(change); err != nil {
+			return fmt.Errorf("%s: %w", change.Path, err)
+		}
+	}
+	if plan.old != nil {
+		return c.write(*plan.old)
+	}
+	if err := c.Keys.Revoke(plan.Tool.ID); err != nil {
+		return err
+	}
 	return c.forget(plan.Tool.ID)
 }
 

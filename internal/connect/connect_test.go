@@ -403,6 +403,62 @@ func TestAFileThatWasMovedBehindALinkComesBackThere(t *testing.T) {
 	}
 }
 
+// TestAConnectionThatFailsIsNone: what was written before is put back, and nothing says that the tool is connected.
+func TestAConnectionThatFailsIsNone(t *testing.T) {
+	home := t.TempDir()
+	c := connections(home)
+	before := tree(t, home)
+	plan, err := c.Plan("pi", target) // two files
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := plan.Changes[1].Path
+	c.step = func(step string) {
+		if _, err := os.Stat(plan.Changes[0].Path); err == nil && step == "create" {
+			os.MkdirAll(filepath.Join(second, "in the way"), 0o755) //nolint:errcheck // the rename tells
+		}
+	}
+	if err := c.Do(plan); err == nil {
+		t.Fatal("it went well")
+	}
+	c.step = nil
+	if got := c.Connected(); len(got) != 0 || len(c.Keys.(fakeKeys)) != 0 {
+		t.Errorf("connected are %v, keys are %v", got, c.Keys)
+	}
+	os.RemoveAll(filepath.Dir(second)) //nolint:errcheck // see below
+	os.Remove(filepath.Dir(filepath.Dir(second)))
+	if _, err := os.Stat(plan.Changes[0].Path); err == nil {
+		t.Error("the first file stays")
+	}
+	same2(t, "after the failure", before, tree(t, home))
+}
+
+// TestAnUpdateThatFailsLeavesTheOldConnection: the tool still points where it did, and that is what is told.
+func TestAnUpdateThatFailsLeavesTheOldConnection(t *testing.T) {
+	home := t.TempDir()
+	c := connections(home)
+	c.mustConnect(t, "pi", target)
+	before := tree(t, home)
+	beside := filepath.Join(home, ".pi", "agent", ".settings.json.codex-proxy")
+	c.step = func(step string) {
+		if step == "write" { // the second file can't be written
+			os.MkdirAll(filepath.Join(beside, "in the way"), 0o755) //nolint:errcheck // the write tells
+		}
+	}
+	if _, err := c.Update("http://localhost:9901", "gpt-5.6"); err == nil {
+		t.Fatal("it went well")
+	}
+	c.step = nil
+	os.RemoveAll(beside) //nolint:errcheck // the next line tells
+	same2(t, "after the failure", before, tree(t, home))
+	if r, err := c.read("pi"); err != nil || r.Root != target.Root || c.Keys.(fakeKeys)["pi"] != r.Key {
+		t.Errorf("it is connected to %v: %v", r, err)
+	}
+	if undo := c.mustUndo(t, "pi"); !undo.Exact {
+		t.Error("the undo is not exact")
+	}
+}
+
 func TestAnotherPortUpdatesWhatIsConnectedAndUndoStillGivesTheOldBytes(t *testing.T) {
 	for _, tool := range withFile() {
 		home := t.TempDir()
