@@ -322,6 +322,35 @@ func TestAFileThatDoesNotParseIsNotTouched(t *testing.T) {
 	}
 }
 
+// TestATableThatCanNotBeAddedToIsNotTouched: TOML lets nobody add to a table in braces, or give a table of dotted keys a
+// heading. The Codex CLI does not start with a file that does. Source: toml.io, v1.0.0, "Inline Table" and "Table".
+func TestATableThatCanNotBeAddedToIsNotTouched(t *testing.T) {
+	for text, well := range map[string]bool{
+		"model_providers = { mine = { name = \"x\" } }\n":        false,
+		"model_providers.codex-proxy.name = \"x\"\n":             false,
+		"[model_providers]\ncodex-proxy.name = \"x\"\n":          false,
+		"[model_providers]\ncodex-proxy = { name = \"x\" }\n":    false,
+		"[[model_providers]]\nname = \"x\"\n":                    false,
+		"[a]\n[a.b]\n[a]\n":                                      false,
+		"[a.b]\n[a]\nb.c = 1\n":                                  false,
+		"model_providers.mine.name = \"x\"\n":                    true,
+		"[model_providers]\nmine = { name = \"x\" }\n":           true,
+		"[model_providers]\nmine.name = \"x\"\nmine.b = \"y\"\n": true,
+		"[a.b]\nx = { y.z = 1, y.w = 2 }\n[a]\n[[c]]\n[c.d]\nx = 1\n[[c.e]]\n[c.e.f]\n[[c.e]]\n[c.e.f]\n[[c]]\n[c.d]\nx = 1\n": true,
+	} {
+		home := t.TempDir()
+		c := connections(home)
+		path := filepath.Join(home, ".codex", "config.toml")
+		os.Mkdir(filepath.Dir(path), 0o755) //nolint:errcheck // the write tells
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Plan("codex", target); (err == nil) != well {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 func TestLinksAndModesStay(t *testing.T) {
 	home := t.TempDir()
 	c := connections(home)

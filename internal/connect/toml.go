@@ -41,6 +41,7 @@ func (f tomlFormat) decode(src []byte) (any, error) {
 	}
 	tree := map[string]any{}
 	arrays := map[string]int{}
+	made := map[string]string{} // what made a table: "heading", "keys" with dots, or "braces"
 	sections := doc.Sections
 	if doc.Global != nil {
 		sections = slices.Concat([]*tomledit.Section{doc.Global}, sections)
@@ -49,20 +50,43 @@ func (f tomlFormat) decode(src []byte) (any, error) {
 		var prefix []string
 		line := 0
 		if s.Heading != nil {
-			prefix, line = slices.Clone(s.Heading.Name), s.Heading.Line
-			if s.Heading.IsArray {
-				name := s.Heading.Name.String()
-				arrays[name]++
-				prefix[len(prefix)-1] += "#" + strconv.Itoa(arrays[name])
+			line = s.Heading.Line
+			for i, step := range s.Heading.Name { // what is below an array is in its last element
+				prefix = append(prefix, step)
+				name := parser.Key(prefix).String()
+				if s.Heading.IsArray && i == len(s.Heading.Name)-1 {
+					arrays[name]++
+				}
+				if n := arrays[name]; n > 0 {
+					prefix[i] += "#" + strconv.Itoa(n)
+				}
 			}
 			if err := tomlPut(tree, prefix, nil, line); err != nil {
 				return nil, err
 			}
+			for i := range prefix {
+				how := made[parser.Key(prefix[:i+1]).String()]
+				if last := i == len(prefix)-1; how == "braces" || last && how != "" {
+					return nil, &SyntaxError{line, 1, fmt.Sprintf("%s is there twice", s.Heading.Name)}
+				}
+			}
+			made[parser.Key(prefix).String()] = "heading"
 		}
 		for _, item := range s.Items {
 			if kv, ok := item.(*parser.KeyValue); ok {
-				if err := tomlPut(tree, slices.Concat(prefix, []string(kv.Name)), kv.Value.X, kv.Line); err != nil {
+				path := slices.Concat(prefix, []string(kv.Name))
+				if err := tomlPut(tree, path, kv.Value.X, kv.Line); err != nil {
 					return nil, err
+				}
+				for i := len(prefix) + 1; i < len(path); i++ {
+					name := parser.Key(path[:i]).String()
+					if how := made[name]; how != "" && how != "keys" {
+						return nil, &SyntaxError{kv.Line, 1, fmt.Sprintf("%s is there twice", name)}
+					}
+					made[name] = "keys"
+				}
+				if _, inline := kv.Value.X.(parser.Inline); inline {
+					made[parser.Key(path).String()] = "braces"
 				}
 			}
 		}
