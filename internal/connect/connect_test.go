@@ -510,6 +510,20 @@ func TestAnotherPortUpdatesWhatIsConnectedAndUndoStillGivesTheOldBytes(t *testin
 	}
 }
 
+func TestALockThatCanNotBeOpenedIsNoOtherProgram(t *testing.T) {
+	c := connections(t.TempDir())
+	if err := os.MkdirAll(filepath.Join(c.Folder, "lock"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	plan, err := c.Plan("claude", target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Do(plan); err == nil || strings.Contains(err.Error(), "another Codex Proxy") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestAKeyThatTheUserChangedIsLeftAndNamed(t *testing.T) {
 	home := t.TempDir()
 	c := connections(home)

@@ -107,8 +107,10 @@ func (c *Connections) lock() (release func(), err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), lockPatience)
 	defer cancel()
 	lock := flock.New(filepath.Join(c.Folder, "lock"), flock.SetPermissions(0o600))
-	if held, err := lock.TryLockContext(ctx, 20*time.Millisecond); !held {
-		return nil, fmt.Errorf("another Codex Proxy is connecting a tool: %w", err)
+	if _, err := lock.TryLockContext(ctx, 20*time.Millisecond); errors.Is(err, context.DeadlineExceeded) {
+		return nil, errors.New("another Codex Proxy is connecting a tool. Try again")
+	} else if err != nil {
+		return nil, err
 	}
 	return func() { lock.Unlock() }, nil //nolint:errcheck // closed with the program, too
 }

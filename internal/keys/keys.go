@@ -194,8 +194,10 @@ func (s *Store) change(f func([]Key) []Key) error {
 	ctx, cancel := context.WithTimeout(context.Background(), lockPatience)
 	defer cancel()
 	lock := flock.New(s.path+".lock", flock.SetPermissions(0o600))
-	if held, err := lock.TryLockContext(ctx, 20*time.Millisecond); !held {
-		return fmt.Errorf("another program is changing the keys: %w", err)
+	if _, err := lock.TryLockContext(ctx, 20*time.Millisecond); errors.Is(err, context.DeadlineExceeded) {
+		return errors.New("another program is changing the keys. Try again")
+	} else if err != nil {
+		return err
 	}
 	defer lock.Unlock() //nolint:errcheck // closed with the program, too
 	s.mu.Lock()

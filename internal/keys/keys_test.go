@@ -119,6 +119,16 @@ func TestAFileThatCanNotBeReadLetsNobodyInAndIsNotWrittenOver(t *testing.T) {
 	}
 }
 
+func TestALockThatCanNotBeOpenedIsNoOtherProgram(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys.json")
+	if err := os.Mkdir(path+".lock", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := Open(path).Add("laptop", New("key")); err == nil || strings.Contains(err.Error(), "another program") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestManyProgramsMayChangeKeysAtOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	var wait sync.WaitGroup
