@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -99,12 +100,26 @@ func (c *console) forService() (args []string, env map[string]string) {
 	env = map[string]string{}
 	for _, flag := range c.parser.Model.Flags {
 		if len(flag.Envs) > 0 && c.settings.From[flag.Name] == app.FromEnv {
-			env[flag.Envs[0]] = os.Getenv(flag.Envs[0])
+			env[flag.Envs[0]] = fromAnywhere("--"+flag.Name, os.Getenv(flag.Envs[0]))
 		}
 	}
 	args, keys := c.typed()
 	maps.Copy(env, keys)
 	return args, env
+}
+
+// pathFlags name files: what starts at login starts in another folder than this command.
+var pathFlags = []string{"--creds-path", "--codex-home"}
+
+// fromAnywhere is the value of a flag as it is meant from every folder.
+func fromAnywhere(flag, value string) string {
+	if value == "" || strings.HasPrefix(value, "~") || !slices.Contains(pathFlags, flag) {
+		return value
+	}
+	if path, err := filepath.Abs(value); err == nil {
+		return path
+	}
+	return value
 }
 
 // typed is what was typed, without what is only for now and without keys, and the keys as variables.
@@ -125,8 +140,13 @@ func (c *console) typed() (args []string, keys map[string]string) {
 				value = keys[variable] + "," + value // one flag a key
 			}
 			keys[variable] = value
+		case whole:
+			args = append(args, name+"="+fromAnywhere(name, value))
+		case slices.Contains(pathFlags, name) && i+1 < len(typed):
+			i++
+			args = append(args, name, fromAnywhere(name, typed[i]))
 		default:
-			args = append(args, typed[i])
+			args = append(args, name)
 		}
 	}
 	return args, keys

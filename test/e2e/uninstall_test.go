@@ -92,6 +92,36 @@ func TestPurgeEndsTheSignInAndLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestWhatStartsAtLoginKnowsItsFilesFromAnywhere: a path is meant from where it was typed, not from where the system
+// starts programs.
+func TestWhatStartsAtLoginKnowsItsFilesFromAnywhere(t *testing.T) {
+	home := t.TempDir()
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := func(names ...string) (all string) {
+		for _, name := range names {
+			raw, _ := os.ReadFile(filepath.Join(home, ".config", name))
+			all += string(raw)
+		}
+		return all
+	}
+	for _, args := range [][]string{{"--creds-path", "mine/auth.json", "--codex-home=codex"}, {"--creds-path=./mine/auth.json", "--codex-home", "codex"}} {
+		command(t, home, nil, append([]string{"serve", "--install-service"}, args...)...) // systemd is not there to start it
+		command(t, home, nil, append([]string{"autostart", "on"}, args...)...)
+		for _, name := range []string{"systemd/user/codex-proxy.service", "autostart/codex-proxy.desktop"} {
+			if text := texts(name); !strings.Contains(text, filepath.Join(here, "mine", "auth.json")) || !strings.Contains(text, filepath.Join(here, "codex")) {
+				t.Errorf("%v: %s has\n%s", args, name, text)
+			}
+		}
+	}
+	command(t, home, []string{"CODEX_PROXY_CREDS_PATH=mine/auth.json", "CODEX_HOME=~/codex"}, "serve", "--install-service")
+	if text := texts("codex-proxy/service.env"); !strings.Contains(text, filepath.Join(here, "mine", "auth.json")) || !strings.Contains(text, `"~/codex"`) {
+		t.Errorf("the service is given\n%s", text)
+	}
+}
+
 // TestAutostartKeepsTheFlagsThatAreGiven: what starts at login is given them, and never a key, which others could see.
 func TestAutostartKeepsTheFlagsThatAreGiven(t *testing.T) {
 	home := t.TempDir()
