@@ -7,8 +7,6 @@ import (
 	"runtime/debug"
 	"slices"
 
-	"github.com/adrg/xdg"
-
 	"codex-proxy/creds"
 	"codex-proxy/internal/atomicfile"
 	"codex-proxy/internal/keys"
@@ -26,7 +24,7 @@ func New(s Settings, p Program) (*App, error) {
 	a.origins = &origins{allow: slices.Clone(s.AllowOrigin), deny: slices.Clone(s.DeniedOrigins)}
 	a.keys = keys.Open(KeysFile())
 	a.endWith(a.keys.Close)
-	store, cache := a.openStore(), codex.ModelCache(modelFile(filepath.Join(xdg.CacheHome, "codex-proxy", "models.json")))
+	store, cache := a.openStore(), codex.ModelCache(modelFile(filepath.Join(CacheFolder(), "models.json")))
 	if s.Demo {
 		tokens, err := a.startDemo()
 		if err != nil {

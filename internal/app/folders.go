@@ -38,6 +38,9 @@ func ConfigFolder() string { return filepath.Join(configHome(), "codex-proxy") }
 // StateFolder is where the log is, and what the program remembers.
 func StateFolder() string { return filepath.Join(xdg.StateHome, "codex-proxy") }
 
+// CacheFolder is where the list of models is kept between starts.
+func CacheFolder() string { return filepath.Join(xdg.CacheHome, "codex-proxy") }
+
 // RunFolder is where the running programs of this user are entered. It is below the session's runtime folder where
 // there is one, else below the state folder.
 func RunFolder() string {

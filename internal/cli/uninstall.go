@@ -54,7 +54,7 @@ func (u *uninstallCommand) Run(c *console) error {
 		}
 	}
 	if u.Purge && !failed {
-		for _, folder := range []string{app.ConfigFolder(), app.StateFolder(), app.RunFolder()} {
+		for _, folder := range []string{app.ConfigFolder(), app.StateFolder(), app.CacheFolder(), app.RunFolder()} {
 			if _, err := os.Lstat(folder); err == nil {
 				step("Deleted "+folder, os.RemoveAll(folder))
 			}

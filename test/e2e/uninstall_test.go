@@ -84,7 +84,7 @@ func TestPurgeEndsTheSignInAndLeavesNothing(t *testing.T) {
 	if n := b.Counts().Revoked; n != 1 {
 		t.Errorf("%d sign-ins were ended at OpenAI", n)
 	}
-	if there := left(t, home, ".config/codex-proxy", ".local/state/codex-proxy", "run/codex-proxy"); there != nil {
+	if there := left(t, home, ".config/codex-proxy", ".local/state/codex-proxy", "run/codex-proxy", ".cache/codex-proxy"); there != nil {
 		t.Errorf("%v are left", there)
 	}
 	if left(t, home, ".codex/auth.json") == nil {
