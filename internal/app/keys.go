@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"codex-proxy/internal/connect"
 	"codex-proxy/internal/keys"
 	"codex-proxy/proxy"
 )
@@ -38,8 +39,11 @@ func (a *App) Keys() []keys.Key { return a.keys.List() }
 func (a *App) KeysProblem() error { return a.keys.Problem() }
 
 // MakeKey makes a key under a name, good for routes or, without any, for all, and returns it: it is told this once. A
-// name that is taken is an error.
+// name that is taken, or kept for a tool, is an error.
 func (a *App) MakeKey(name string, routes ...string) (string, error) {
+	if tool, ok := connect.Named(name); ok {
+		return "", fmt.Errorf("%s is the name of the key that %s gets when it is connected. Choose another name", name, tool.Name)
+	}
 	for _, k := range a.keys.List() {
 		if k.Name == name {
 			return "", errors.New("there is a key of that name already. Revoke it first, or choose another name")

@@ -144,6 +144,17 @@ func TestABrokenSettingsFileIsToldOnce(t *testing.T) {
 	}
 }
 
+// TestAKeyOfAToolsNameIsTheTools: connecting the tool would take the place of one that was made for something else.
+func TestAKeyOfAToolsNameIsTheTools(t *testing.T) {
+	home := t.TempDir()
+	if out, code := command(t, home, nil, "keys", "add", "claude"); code != 1 || !strings.Contains(out, "another name") {
+		t.Errorf("%d %s", code, out)
+	}
+	if out, code := command(t, home, nil, "keys", "add", "claude on the laptop"); code != 0 {
+		t.Errorf("%d %s", code, out)
+	}
+}
+
 // TestKeysThatCantBeReadAreTold: else tools are refused whose keys were good, and nobody knows why.
 func TestKeysThatCantBeReadAreTold(t *testing.T) {
 	home := t.TempDir()
