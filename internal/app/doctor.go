@@ -59,16 +59,28 @@ func (a *App) Examine(ctx context.Context, state *State, probe bool, tell func(F
 	e.authServer()
 	e.backend(s.SignIn)
 	e.keychain()
-	e.keys()
+	e.files()
 	e.desktop()
 	if probe {
 		e.probe()
 	}
 }
 
-func (e *examination) keys() {
-	if err := e.a.KeysProblem(); err != nil {
-		e.bad("API keys", "", "%v", err)
+// files tells those that can't be read. The last sentence of such an error is what to do.
+func (e *examination) files() {
+	_, settings := ReadSaved()
+	for _, file := range []struct {
+		subject string
+		problem error
+	}{{"Settings", settings}, {"API keys", e.a.KeysProblem()}} {
+		if file.problem == nil {
+			continue
+		}
+		text, advice := file.problem.Error(), ""
+		if end := strings.LastIndex(text, ". "); end >= 0 {
+			text, advice = text[:end], text[end+2:]
+		}
+		e.bad(file.subject, advice, "%s", text)
 	}
 }
 

@@ -142,6 +142,9 @@ func TestABrokenSettingsFileIsToldOnce(t *testing.T) {
 	if n := strings.Count(p.log.String(), "can't be read"); n != 1 {
 		t.Errorf("it is told %d times", n)
 	}
+	if out, code := command(t, home, nil, "doctor"); code != 1 || !strings.Contains(out, "settings.json can't be read") || !strings.Contains(out, "Mend that file") {
+		t.Errorf("doctor: %d %s", code, out)
+	}
 }
 
 // TestAKeyOfAToolsNameIsTheTools: connecting the tool would take the place of one that was made for something else.
