@@ -219,6 +219,9 @@ func run(commands [][]string) error {
 		if errors.Is(err, exec.ErrNotFound) {
 			return fmt.Errorf("%s is not there to start it: run the proxy by another way of your system", c[0])
 		}
+		if err != nil && bytes.Contains(out, []byte("bus")) && bytes.HasPrefix(out, []byte("Failed to connect to ")) {
+			return errors.New("your user has no systemd running here. Log in as that user, not by su or sudo, or have it always run with: sudo loginctl enable-linger USER. Then run this command again")
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w: %s", strings.Join(c[:2], " "), err, bytes.TrimSpace(out))
 		}

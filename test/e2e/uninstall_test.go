@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -89,6 +90,17 @@ func TestPurgeEndsTheSignInAndLeavesNothing(t *testing.T) {
 	}
 	if left(t, home, ".codex/auth.json") == nil {
 		t.Error("the Codex CLI's own file is gone")
+	}
+}
+
+// TestAServiceWithoutASessionSaysWhatToDo: as by su or ssh where the user has no systemd.
+func TestAServiceWithoutASessionSaysWhatToDo(t *testing.T) {
+	if _, err := exec.LookPath("systemctl"); err != nil {
+		t.Skip("no systemctl here")
+	}
+	out, code := command(t, t.TempDir(), []string{"DBUS_SESSION_BUS_ADDRESS="}, "serve", "--install-service")
+	if code != 1 || !strings.Contains(out, "loginctl enable-linger") {
+		t.Errorf("%d %s", code, out)
 	}
 }
 
