@@ -133,9 +133,9 @@ func (s *Store) Close() {
 		return
 	}
 	s.closing.Do(func() {
+		s.read.Close() //nolint:errcheck // it was only read; who closes last takes away what is beside the file
 		close(s.stop)
 		<-s.stopped
-		s.read.Close() //nolint:errcheck // it was only read
 	})
 }
 

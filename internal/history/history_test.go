@@ -77,6 +77,17 @@ func TestRecordsOutliveARestart(t *testing.T) {
 	}
 }
 
+func TestAHistoryThatWasReadIsOneFileAgainWhenItIsClosed(t *testing.T) {
+	s := open(t, Options{})
+	s.Add(sample)
+	flush(t, s)
+	requests(t, s, Filter{})
+	s.Close()
+	if files, err := os.ReadDir(filepath.Dir(s.path)); err != nil || len(files) != 1 {
+		t.Errorf("%v, %v", files, err)
+	}
+}
+
 func TestOnlyTheUserReadsTheFiles(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("modes say nothing there")
