@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -143,12 +144,30 @@ func windowFromHeader(h http.Header, prefix, name string, now time.Time) (Window
 	if err != nil {
 		return Window{}, false
 	}
-	minutes, _ := strconv.Atoi(h.Get(prefix + "-Window-Minutes"))
-	w := Window{UsedPercent: used, Length: time.Duration(minutes) * time.Minute}
-	if at, err := strconv.ParseInt(h.Get(prefix+"-Reset-At"), 10, 64); err == nil && at > 0 {
+	number := func(field string) int64 {
+		n, _ := strconv.ParseInt(h.Get(prefix+field), 10, 64)
+		return n
+	}
+	return windowOf(name, used, min(number("-Window-Minutes"), farthest)*60, number("-Reset-At"), number("-Reset-After-Seconds"), now)
+}
+
+// farthest is how many seconds a window may last, or last on. What is more is told in another unit, or makes no sense.
+const farthest = 366 * 24 * 3600
+
+// windowOf is a window as the upstream tells it: its length, when it resets and after how long, in seconds, and zero for
+// what is not told. What can't be is left out; false where that is all of it.
+func windowOf(name string, used float64, length, at, after int64, now time.Time) (Window, bool) {
+	if math.IsNaN(used) {
+		return Window{}, false
+	}
+	w := Window{UsedPercent: min(max(used, 0), 100)}
+	if length > 0 && length <= farthest {
+		w.Length = time.Duration(length) * time.Second
+	}
+	if at > 0 && at <= now.Unix()+farthest {
 		w.ResetsAt = time.Unix(at, 0)
-	} else if s, err := strconv.ParseInt(h.Get(prefix+"-Reset-After-Seconds"), 10, 64); err == nil && s > 0 {
-		w.ResetsAt = now.Add(time.Duration(s) * time.Second)
+	} else if after > 0 && after <= farthest {
+		w.ResetsAt = now.Add(time.Duration(after) * time.Second)
 	}
 	w.Name = windowName(name, w.Length)
 	return w, true
@@ -246,14 +265,10 @@ func parseUsage(raw []byte, now time.Time) Usage {
 			if !w.IsObject() {
 				continue
 			}
-			length := time.Duration(w.Get("limit_window_seconds").Int()) * time.Second
-			window := Window{Name: windowName(name, length), UsedPercent: w.Get("used_percent").Float(), Length: length, Extra: extra}
-			if at := w.Get("reset_at").Int(); at > 0 {
-				window.ResetsAt = time.Unix(at, 0)
-			} else if after := w.Get("reset_after_seconds").Int(); after > 0 {
-				window.ResetsAt = now.Add(time.Duration(after) * time.Second)
+			if window, ok := windowOf(name, w.Get("used_percent").Float(), w.Get("limit_window_seconds").Int(), w.Get("reset_at").Int(), w.Get("reset_after_seconds").Int(), now); ok {
+				window.Extra = extra
+				u.Windows = append(u.Windows, window)
 			}
-			u.Windows = append(u.Windows, window)
 		}
 	}
 	add("", doc.Get("rate_limit"), false)

@@ -1,6 +1,7 @@
 package codex
 
 import (
+	"encoding/json"
 	"net/http"
 	"testing"
 	"time"
@@ -23,6 +24,40 @@ func TestExtraLimitsAreKnownAsSuch(t *testing.T) {
 	for way, u := range map[string]Usage{"headers": tracker.Current(), "asked": asked} {
 		if w, ok := u.Tightest(now); len(u.Windows) != 2 || !ok || w.Name != "5-hour" || w.UsedPercent != 10 {
 			t.Errorf("%s: %+v of %+v", way, w, u.Windows)
+		}
+	}
+}
+
+// TestNumbersThatCantBeAreNotTold: what comes of them goes into JSON, which has none of them, and into the history.
+func TestNumbersThatCantBeAreNotTold(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	for _, odd := range []struct{ used, minutes, at, after string }{
+		{used: "NaN"}, {used: "Inf"}, {used: "-1"}, {used: "1e999"}, {used: "250"},
+		{used: "10", at: "1800003600000"}, // milliseconds
+		{used: "10", after: "9223372036854775807"},
+		{used: "10", minutes: "9223372036854775807"}, {used: "10", minutes: "-300"},
+	} {
+		h := http.Header{}
+		window := ""
+		for name, value := range map[string]string{"used-percent": odd.used, "window-minutes": odd.minutes, "reset-at": odd.at, "reset-after-seconds": odd.after} {
+			if value == "" {
+				continue
+			}
+			h.Set("x-codex-primary-"+name, value)
+			window += `,"` + map[string]string{"used-percent": "used_percent", "window-minutes": "limit_window_seconds", "reset-at": "reset_at", "reset-after-seconds": "reset_after_seconds"}[name] + `":` + value
+		}
+		var tracker UsageTracker
+		tracker.Observe(h, false, now)
+		asked := parseUsage([]byte(`{"rate_limit":{"primary_window":{`+window[1:]+`}}}`), now)
+		for way, u := range map[string]Usage{"headers": tracker.Current(), "asked": asked} {
+			if _, err := json.Marshal(u); err != nil {
+				t.Errorf("%+v, %s: %v", odd, way, err)
+			}
+			for _, w := range u.Windows {
+				if !(w.UsedPercent >= 0 && w.UsedPercent <= 100) || w.Length < 0 || w.Length > farthest*time.Second || !w.ResetsAt.IsZero() {
+					t.Errorf("%+v, %s: %+v", odd, way, w)
+				}
+			}
 		}
 	}
 }
