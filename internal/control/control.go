@@ -23,6 +23,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -56,14 +57,20 @@ type Door struct {
 	lock   *flock.Flock
 	note   note
 	server *http.Server
+	stop   context.CancelFunc // ends stay
+	stays  sync.WaitGroup
 }
+
+// stayEvery is how often a program looks whether it is still on the list.
+const stayEvery = 10 * time.Second
 
 // Open enters this program in the registry at folder and serves verbs there until Close. Calls must bring the token,
 // name the door as their Host, and have no Origin: no web page gets in.
 func Open(folder string, about About, verbs map[string]Verb, errors *log.Logger) (*Door, error) {
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return nil, err
-	}
+	return openDoor(folder, about, verbs, errors, stayEvery)
+}
+
+func openDoor(folder string, about About, verbs map[string]Verb, errors *log.Logger, every time.Duration) (*Door, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("no free loopback port: %w", err)
@@ -73,6 +80,27 @@ func Open(folder string, about About, verbs map[string]Verb, errors *log.Logger)
 	d := &Door{
 		path: filepath.Join(folder, strconv.Itoa(about.PID)+"-"+hex.EncodeToString(token[:4])+noteSuffix),
 		note: note{About: about, Address: listener.Addr().String(), Token: hex.EncodeToString(token[:])},
+	}
+	if err := d.enter(); err != nil {
+		listener.Close()
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	for name, verb := range verbs {
+		mux.HandleFunc("POST /"+name, func(w http.ResponseWriter, r *http.Request) { answer(w, r, verb) })
+	}
+	d.server = &http.Server{Handler: d.guard(mux), ReadHeaderTimeout: 5 * time.Second, ErrorLog: errors}
+	go d.server.Serve(listener) //nolint:errcheck // ends with Close
+	ctx, stop := context.WithCancel(context.Background())
+	d.stop = stop
+	d.stays.Go(func() { d.stay(ctx, every) })
+	return d, nil
+}
+
+// enter puts the program on the list.
+func (d *Door) enter() error {
+	if err := os.MkdirAll(filepath.Dir(d.path), 0o700); err != nil {
+		return err
 	}
 	d.lock = flock.New(lockOf(d.path), flock.SetPermissions(0o600))
 	held, err := d.lock.TryLock()
@@ -87,17 +115,27 @@ func Open(folder string, about About, verbs map[string]Verb, errors *log.Logger)
 		err = atomicfile.Write(d.path, raw)
 	}
 	if err != nil {
-		listener.Close()
 		d.leave()
-		return nil, err
 	}
-	mux := http.NewServeMux()
-	for name, verb := range verbs {
-		mux.HandleFunc("POST /"+name, func(w http.ResponseWriter, r *http.Request) { answer(w, r, verb) })
+	return err
+}
+
+// stay enters the program anew when it is not on the list any more: a session's runtime folder may be cleaned now and then,
+// and goes with the session, which a program may outlive. Source: XDG Base Directory Specification, $XDG_RUNTIME_DIR.
+func (d *Door) stay(ctx context.Context, every time.Duration) {
+	look := time.NewTicker(every)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+		if _, err := os.Lstat(d.path); errors.Is(err, fs.ErrNotExist) {
+			d.leave()
+			d.enter() //nolint:errcheck // the next time
+		}
 	}
-	d.server = &http.Server{Handler: d.guard(mux), ReadHeaderTimeout: 5 * time.Second, ErrorLog: errors}
-	go d.server.Serve(listener) //nolint:errcheck // ends with Close
-	return d, nil
 }
 
 // guard lets in who knows the token, and no web page.
@@ -124,6 +162,8 @@ func answer(w http.ResponseWriter, r *http.Request, verb Verb) {
 
 // Close ends the door and takes the program off the list. A call under way has a second to end.
 func (d *Door) Close() {
+	d.stop()
+	d.stays.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if d.server.Shutdown(ctx) != nil {

@@ -111,6 +111,35 @@ func TestANoteThatACrashLeftIsNotAProgram(t *testing.T) {
 	}
 }
 
+func TestAProgramIsFoundAgainAfterItsFolderHasGone(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("what is open can't go there")
+	}
+	folder := filepath.Join(t.TempDir(), "session", "codex-proxy")
+	d, err := openDoor(folder, About{PID: 1}, map[string]Verb{"echo": func(context.Context, url.Values) (any, error) { return "hello", nil }}, nil, time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for range 2 {
+		if err := os.Rename(filepath.Dir(folder), filepath.Join(t.TempDir(), "gone")); err != nil {
+			t.Fatal(err)
+		}
+		found := Programs(folder)
+		for end := time.Now().Add(10 * time.Second); len(found) == 0 && time.Now().Before(end); found = Programs(folder) {
+			time.Sleep(time.Millisecond)
+		}
+		var said string
+		if len(found) != 1 || found[0].Call(t.Context(), 10*time.Second, "echo", nil, &said) != nil || said != "hello" {
+			t.Fatalf("found %+v, said %q", found, said)
+		}
+	}
+	d.Close()
+	if left, _ := os.ReadDir(folder); len(left) > 0 {
+		t.Errorf("it left %v behind", left)
+	}
+}
+
 func TestAnErrorIsTheProgramsOwnSentence(t *testing.T) {
 	folder := t.TempDir()
 	open(t, folder, About{PID: 1, Version: "9"}, map[string]Verb{"fail": func(context.Context, url.Values) (any, error) { return nil, errors.New("Not today") }})
