@@ -322,10 +322,10 @@ func (e *examination) probe() {
 // redact shortens what identifies a person, for a report that is copied into an issue.
 func redact(s string) string {
 	if name, host, ok := strings.Cut(s, "@"); ok && name != "" {
-		return name[:1] + "…@" + host
+		return string([]rune(name)[:1]) + "…@" + host
 	}
-	if len(s) > 8 {
-		return s[:6] + "…"
+	if letters := []rune(s); len(letters) > 8 {
+		return string(letters[:6]) + "…"
 	}
 	return s
 }

@@ -261,7 +261,7 @@ func (p *pageApp) Do(ctx context.Context, action page.Action, args json.RawMessa
 	defer p.setBusy(action, false)
 	result, err := p.do(ctx, action, args)
 	if err != nil && !errors.Is(err, page.ErrUnknownAction) {
-		err = errors.New(strings.ToUpper(err.Error()[:1]) + err.Error()[1:])
+		err = errors.New(capital(err.Error()))
 	}
 	return result, err
 }
@@ -394,10 +394,7 @@ func (p *pageApp) beginSignIn(way Way) error {
 	return nil
 }
 
-func sentenceOf(err error) string {
-	text := err.Error()
-	return strings.ToUpper(text[:1]) + strings.TrimSuffix(text[1:], ".") + "."
-}
+func sentenceOf(err error) string { return capital(strings.TrimSuffix(err.Error(), ".")) + "." }
 
 func (p *pageApp) askWorkspaces(ctx context.Context) error {
 	list, err := p.Workspaces(ctx)

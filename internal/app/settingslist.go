@@ -235,7 +235,7 @@ func label(name string) string {
 	}
 	text := strings.ReplaceAll(name, "-", " ")
 	text = strings.NewReplacer("api", "API", "url", "URL", "creds", "credentials").Replace(text)
-	return strings.ToUpper(text[:1]) + text[1:]
+	return capital(text)
 }
 
 // help is a flag's help without the variable's name, which the page shows by itself.

@@ -3,6 +3,8 @@ package app
 import (
 	"fmt"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"codex-proxy/creds"
 	"codex-proxy/proxy/codex"
@@ -49,4 +51,13 @@ func when(t, now time.Time) string {
 		return t.Format("15:04")
 	}
 	return t.Format("Mon 2 Jan, 15:04")
+}
+
+// capital has a text begin with a capital letter.
+func capital(text string) string {
+	first, size := utf8.DecodeRuneInString(text)
+	if size == 0 {
+		return ""
+	}
+	return string(unicode.ToUpper(first)) + text[size:]
 }
