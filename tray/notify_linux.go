@@ -20,6 +20,8 @@ const (
 	notifyPatience = 5 * time.Second
 	// notifyQueue is how many orders wait for a service that hangs; the newest beyond that are dropped.
 	notifyQueue = 32
+	// closePatience is how long the end of the program waits for the service.
+	closePatience = time.Second
 )
 
 // Desktop shows notifications by the desktop's own service, with buttons, on a connection of its own. A goroutine of
@@ -27,6 +29,7 @@ const (
 type Desktop struct {
 	orders  chan func(*service)
 	clicked chan Action
+	ended   chan struct{}
 }
 
 // service is the notification service, as Desktop's goroutine sees it.
@@ -39,9 +42,10 @@ type service struct {
 
 // NewDesktop returns a Notifier that works until ctx ends.
 func NewDesktop(ctx context.Context) *Desktop {
-	d := &Desktop{orders: make(chan func(*service), notifyQueue), clicked: make(chan Action, 8)}
-	conn, err := dbus.ConnectSessionBus(dbus.WithContext(ctx))
+	d := &Desktop{orders: make(chan func(*service), notifyQueue), clicked: make(chan Action, 8), ended: make(chan struct{})}
+	conn, err := dbus.ConnectSessionBus()
 	if err != nil {
+		close(d.ended)
 		return d // what is ordered is never carried out: it is in the menu, the log and status
 	}
 	signals := make(chan *dbus.Signal, 16)
@@ -51,9 +55,14 @@ func NewDesktop(ctx context.Context) *Desktop {
 	}
 	s := &service{conn: conn, icon: iconData(assets.PNG("running")), ids: map[string]uint32{}, doing: map[uint32]Action{}}
 	go func() {
+		defer close(d.ended)
+		defer conn.Close()
 		for {
 			select {
 			case <-ctx.Done():
+				for id := range s.doing {
+					s.call("CloseNotification", id)
+				}
 				return
 			case order := <-d.orders:
 				order(s)
@@ -77,6 +86,15 @@ func (d *Desktop) order(f func(*service)) {
 	select {
 	case d.orders <- f:
 	default:
+	}
+}
+
+// Close waits, for a moment, until the notifications that can be clicked are taken away, as they are once ctx ends:
+// nobody hears their buttons any more.
+func (d *Desktop) Close() {
+	select {
+	case <-d.ended:
+	case <-time.After(closePatience):
 	}
 }
 

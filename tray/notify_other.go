@@ -45,3 +45,6 @@ func (d *Desktop) Notify(n Notice) {
 
 // Withdraw does nothing.
 func (*Desktop) Withdraw(string) {}
+
+// Close does nothing.
+func (*Desktop) Close() {}

@@ -130,3 +130,6 @@ func (d *Desktop) Notify(n Notice) {
 
 // Withdraw does nothing: toasts pass by themselves.
 func (*Desktop) Withdraw(string) {}
+
+// Close does nothing: toasts pass by themselves.
+func (*Desktop) Close() {}

@@ -205,7 +205,9 @@ func (m *menuCommand) Run(c *console) error {
 	}()
 	go func() {
 		defer close(closed)
-		tray.Run(ctx, a.Menu(ctx, entry, cancel), panel, tray.NewDesktop(ctx), time.Now)
+		desktop := tray.NewDesktop(ctx)
+		defer desktop.Close()
+		tray.Run(ctx, a.Menu(ctx, entry, cancel), panel, desktop, time.Now)
 	}()
 	go watchPanel(ctx, a, panel)
 	showPanel(ctx, panel, cancel, log)

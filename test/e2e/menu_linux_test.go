@@ -353,6 +353,23 @@ func TestASignInFromTheMenuCanBeCancelledAndFoundAgain(t *testing.T) {
 	eventually(t, "the end of the session ends it, in the middle of a sign-in", p.exited)
 }
 
+// TestWhatIsToldGoesWithTheProgram: a button of a program that has ended does nothing, and the trouble may have, too.
+func TestWhatIsToldGoesWithTheProgram(t *testing.T) {
+	d := startDesktop(t)
+	d.startPanel()
+	d.startNotifications()
+	_, url := startBackend(t)
+	p := d.startMenu(t.TempDir(), at(url))
+	eventually(t, "the trouble is told", func() bool { return len(d.told("Nobody is signed in")) == 1 })
+	p.cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it ends or the test does
+	eventually(t, "it ends", p.exited)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed != 1 {
+		t.Errorf("%d notifications were taken away", d.closed)
+	}
+}
+
 func TestANotificationServiceThatHangsDoesNotFreezeTheMenu(t *testing.T) {
 	d := startDesktop(t)
 	d.startPanel()
