@@ -337,6 +337,14 @@ func TestAFirstStartGoesFromNothingToATestedTool(t *testing.T) {
 	}
 	c.click("Connect Codex CLI")
 	c.shows("dialog", "<img src=x onerror=alert(1)>")
+	for _, width := range []int{360, 1100} {
+		c.look(width, 900, "light")
+		var wide float64
+		c.eval("document.querySelector('dialog').getBoundingClientRect().width", &wide)
+		if wide < 300 {
+			t.Errorf("at %d: the dialog has %v pixels", width, wide)
+		}
+	}
 	c.screenshot("connect-light-1100")
 	c.accessible("what connecting changes")
 	c.click("Connect")
