@@ -684,12 +684,13 @@ func TestAFailedRequestIsSeenAtEveryWidth(t *testing.T) {
 	c := openChrome(t)
 	c.open(f)
 	c.section("activity", "Activity")
-	for _, width := range []int{360, 1100, 1720, 2560} {
+	for _, width := range []int{360, 761, 900, 1100, 1720, 2560} {
 		c.look(width, 900, "light")
 		c.until("document.querySelectorAll('.requests .row').length === 3")
 		var got struct {
 			Marked      []bool
 			Cut         []string // of results
+			Narrow      float64  // how wide the result's column is
 			Live, Right bool
 			Nav         float64
 		}
@@ -700,6 +701,7 @@ func TestAFailedRequestIsSeenAtEveryWidth(t *testing.T) {
 			const seen = (e) => !!e && e.getBoundingClientRect().width > 5;
 			return {
 				Marked: rows.map((row) => seen(result(row).querySelector('.icon'))),
+				Narrow: result(rows[0]).clientWidth,
 				Cut: rows.map(result).filter((cell) => cell.scrollWidth > cell.clientWidth + 1).map((cell) => cell.innerText),
 				Live: text.getBoundingClientRect().width <= live.clientWidth || getComputedStyle(live).overflow === 'visible',
 				Right: document.documentElement.scrollWidth <= document.documentElement.clientWidth,
@@ -708,6 +710,9 @@ func TestAFailedRequestIsSeenAtEveryWidth(t *testing.T) {
 		})()`, &got)
 		if fmt.Sprint(got.Marked) != "[false true false]" {
 			t.Errorf("at %d: marked as failed are %v", width, got.Marked)
+		}
+		if got.Narrow < 60 {
+			t.Errorf("at %d: the results have %v pixels", width, got.Narrow)
 		}
 		if width == 2560 && len(got.Cut) > 0 {
 			t.Errorf("at %d: these results are cut: %q", width, got.Cut)
