@@ -282,6 +282,32 @@ func TestStoppingIsAskedAboutAndToldInTheWordsOfTheMenu(t *testing.T) {
 	c.shows("h1", "Running at")
 }
 
+// TestAFirstStartSaysWhatEverybodyHears: that the proxy is stopped, with the way on, and that a page asks.
+func TestAFirstStartSaysWhatEverybodyHears(t *testing.T) {
+	f := start(t)
+	f.app.actions[ActionStart] = func(json.RawMessage) (any, error) {
+		f.app.update(func(s *Snapshot) { s.Running = true })
+		return Saved{}, nil
+	}
+	f.app.update(func(s *Snapshot) {
+		s.FirstStart, s.Running, s.Problem = true, false, nil
+		s.Origins = []Origin{{"http://localhost:5173", "asks"}}
+		s.Notes = []string{"There is something worth knowing."}
+	})
+	c := openChrome(t)
+	c.look(1100, 900, "light")
+	c.open(f)
+	c.shows("h1", "Three steps")
+	c.shows(".alert", "http://localhost:5173 wants to use your plan")
+	c.shows(".alert", "worth knowing")
+	c.shows(".alert", "Stopped")
+	c.screenshot("first-stopped-light-1100")
+	c.accessible("a first start that is stopped")
+	c.click("Start")
+	c.lacks(".alert", "Stopped")
+	c.shows("h1", "Three steps")
+}
+
 func TestAFirstStartGoesFromNothingToATestedTool(t *testing.T) {
 	f := start(t)
 	f.app.update(func(s *Snapshot) {

@@ -3,7 +3,7 @@
 import { useState } from 'preact/hooks';
 import { can, run } from '../state.js';
 import { Do, Icon, Page } from '../ui.jsx';
-import { Problems } from './overview.jsx';
+import { headline, lead, Problems, Start } from './overview.jsx';
 import { PendingSignIn, Ways } from './sign-in.jsx';
 import { TestAnswer, ToolList } from './tools.jsx';
 
@@ -18,7 +18,13 @@ export function FirstStart({ snapshot: s }) {
   const problem = s.problem && s.problem.action !== 'sign-in';
   return (
     <>
-      {problem && <Problems snapshot={s} />}
+      <Problems snapshot={problem ? s : { ...s, problem: null }} />
+      {!s.running && !problem && (
+        <div class="card alert warn" role="status">
+          <div><b>{headline(s)}</b><p>{lead(s)}</p></div>
+          <Start snapshot={s} />
+        </div>
+      )}
       <Page title="Three steps" lead="Then this page is only for looking." actions={step < 4 && <Do action="first-start-done">Skip</Do>} />
       <ol class="steps">
         <Step n={1} done={signedIn} open={step === 1}

@@ -13,16 +13,18 @@ const stopping = {
   label: 'Stop',
 };
 
-const headline = (s) => {
+export const headline = (s) => {
   if (s.running) return <>Running at <span class="address">{s.root}/v1</span></>;
   return s.paused_until ? `Paused until ${clock(s.paused_until)}` : 'Stopped';
 };
 
-const lead = (s) => {
+export const lead = (s) => {
   if (!s.running) return <>Your tools get no answer until you start it: here, in the menu, or with <code>codex-proxy start</code>.</>;
   if (s.sign_in.status === 'signed-out' || (s.problem && !s.problem.mild)) return 'Your tools get an error at the moment.';
   return s.demo ? 'This is the demo: answers come from a built-in stand-in.' : 'Your tools can use your plan.';
 };
+
+export const Start = ({ snapshot: s }) => <Do action="start" main>{s.paused_until ? 'Go on now' : 'Start'}</Do>;
 
 export function Overview({ snapshot: s }) {
   useMinute();
@@ -37,7 +39,7 @@ export function Overview({ snapshot: s }) {
         actions={
           <>
             {s.running && <Copy text={base} what="The address">Copy address</Copy>}
-            {s.running ? <Do action="stop" confirm={stopping}>Stop</Do> : <Do action="start" main>{s.paused_until ? 'Go on now' : 'Start'}</Do>}
+            {s.running ? <Do action="stop" confirm={stopping}>Stop</Do> : <Start snapshot={s} />}
           </>
         }
       />
