@@ -41,7 +41,7 @@ func (a *App) KeysProblem() error { return a.keys.Problem() }
 // MakeKey makes a key under a name, good for routes or, without any, for all, and returns it: it is told this once. A
 // name that is taken, or kept for a tool, is an error.
 func (a *App) MakeKey(name string, routes ...string) (string, error) {
-	if tool, ok := connect.Named(name); ok {
+	if tool, ok := connect.Named(name); ok && tool.HasFile() {
 		return "", fmt.Errorf("%s is the name of the key that %s gets when it is connected. Choose another name", name, tool.Name)
 	}
 	for _, k := range a.keys.List() {

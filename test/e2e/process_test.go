@@ -153,8 +153,10 @@ func TestAKeyOfAToolsNameIsTheTools(t *testing.T) {
 	if out, code := command(t, home, nil, "keys", "add", "claude"); code != 1 || !strings.Contains(out, "another name") {
 		t.Errorf("%d %s", code, out)
 	}
-	if out, code := command(t, home, nil, "keys", "add", "claude on the laptop"); code != 0 {
-		t.Errorf("%d %s", code, out)
+	for _, name := range []string{"claude on the laptop", "gemini"} { // of which the second has no settings to put a key into
+		if out, code := command(t, home, nil, "keys", "add", name); code != 0 {
+			t.Errorf("%d %s", code, out)
+		}
 	}
 }
 
