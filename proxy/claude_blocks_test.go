@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/http"
 	"strconv"
 	"strings"
 	"testing"
@@ -34,6 +35,37 @@ func TestAnAnswerThatTheCallerBeganIsTold(t *testing.T) {
 }
 
 const someSearch = `{"type":"text","text":"x"},{"type":"server_tool_use","id":"s","name":"web_search","input":{"query":"x"}}`
+
+// TestAThreadIsNotAnsweredWithoutWhatCameBefore: its new messages come alone. The answer is the one at which Anthropic's
+// SDKs send all of them.
+func TestAThreadIsNotAnsweredWithoutWhatCameBefore(t *testing.T) {
+	r := newRig(t)
+	ask := func(thread string) (int, http.Header, string) {
+		t.Helper()
+		status, header, answer, _ := r.do("POST", "/v1/messages", `{"max_tokens":9,"messages":[{"role":"user","content":"hello"}],"thread":`+thread+`}`)
+		return status, header, answer
+	}
+	for thread, dropped := range map[string]string{`{"type":"create"}`: "max_tokens, thread", `null`: "max_tokens"} {
+		if status, header, answer := ask(thread); status != 200 || header.Get(reply.DroppedHeader) != dropped {
+			t.Errorf("%s: %d, told %q: %s", thread, status, header.Get(reply.DroppedHeader), answer)
+		}
+	}
+	sent := r.backend.Counts().Responses
+	for _, path := range []string{"/v1/messages", "/v1/messages/count_tokens"} {
+		for _, messages := range []string{`[{"role":"user","content":"and?"}]`, `[]`} {
+			status, answer := r.post(path, `{"max_tokens":9,"thread":{"type":"continue","previous_message_id":"msg_1"},"messages":`+messages+`}`)
+			if e := get(answer, "error"); status != 404 || e.Get("type").Str != "not_found_error" || e.Get("details.error_code").Str != "thread_not_found" {
+				t.Errorf("%s %s: %d %s", path, messages, status, answer)
+			}
+		}
+	}
+	if status, _, answer := ask(`"create"`); status != 400 {
+		t.Errorf("%d %s", status, answer)
+	}
+	if more := r.backend.Counts().Responses - sent; more > 0 {
+		t.Errorf("%d of them went up", more)
+	}
+}
 
 // TestEveryBlockIsCounted by what the model reads of it: a text by its length, a picture or a file by a fixed number, and
 // what is not sent not at all.

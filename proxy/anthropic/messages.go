@@ -152,8 +152,15 @@ func errorBody(e *codex.Error) []byte {
 	if e.Code == "context_length_exceeded" {
 		message = "prompt is too long: " + message // by these words Claude Code knows that it should compact
 	}
-	return encode(map[string]any{"type": "error", "error": map[string]string{"type": errorType(e), "message": message}})
+	body := map[string]any{"type": errorType(e), "message": message}
+	if e.Code == threadNotFound {
+		body["details"] = map[string]string{"error_code": e.Code}
+	}
+	return encode(map[string]any{"type": "error", "error": body})
 }
+
+// threadNotFound is Anthropic's word, by which its SDKs know what to do.
+const threadNotFound = "thread_not_found"
 
 // errorType is Anthropic's word. Source: Anthropic API reference, errors.
 func errorType(e *codex.Error) string {

@@ -54,6 +54,7 @@ var params = map[string]func(*request, json.RawMessage) error{
 	"output_config": (*request).takeOutput,
 	"metadata":      (*request).takeMetadata,
 	"output_format": (*request).takeFormat,
+	"thread":        (*request).takeThread,
 	// Every caller must send it; the backend takes none.
 	"max_tokens": func(r *request, _ json.RawMessage) error { r.Drop("max_tokens"); return nil },
 }
@@ -107,6 +108,24 @@ func (r *request) takeBetas(header http.Header) {
 			}
 		}
 	}
+}
+
+// takeThread refuses to go on from an answer, since none are kept: the messages before it are not in the request. A thread
+// that begins is whole. Source: Anthropic API reference, messages, thread; ThreadState of @anthropic-ai/sdk 1.12.0, which
+// sends the whole conversation again when it is told that the thread is not there.
+func (r *request) takeThread(v json.RawMessage) error {
+	var thread struct {
+		Type string `json:"type"`
+	}
+	switch {
+	case json.Unmarshal(v, &thread) != nil || thread.Type != "create" && thread.Type != "continue":
+		return codex.Invalid("thread", "thread must be an object whose type is create or continue")
+	case thread.Type == "continue":
+		return &codex.Error{Status: http.StatusNotFound, Type: "invalid_request_error", Code: threadNotFound, Param: "thread",
+			Message: "This proxy keeps no threads. Send the whole conversation in messages"}
+	}
+	r.Drop("thread")
+	return nil
 }
 
 func (r *request) takeThinking(v json.RawMessage) error {
