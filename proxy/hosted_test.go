@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"codex-proxy/proxy/reply"
 )
 
 func TestWebSearchOptionsBecomeTheHostedTool(t *testing.T) {
@@ -114,6 +116,17 @@ func TestAPictureInPartsIsOfItsItem(t *testing.T) {
 	part := slices.Index(types, "response.image_generation_call.partial_image")
 	if part < 0 || get(data[part], "item_id").Str == "" || get(data[part], "item_id").Str != get(data[part-1], "item.id").Str {
 		t.Errorf("%s", text)
+	}
+}
+
+// TestAPictureSaysWhatWasLeftOut, streamed as well.
+func TestAPictureSaysWhatWasLeftOut(t *testing.T) {
+	r := newRig(t)
+	for _, stream := range []string{"false", "true"} {
+		status, header, text, _ := r.do("POST", "/v1/images/generations", `{"prompt":"a dot","partial_images":2,"stream":`+stream+`}`)
+		if status != 200 || header.Get(reply.DroppedHeader) != "partial_images" || header.Get("X-Request-Id") == "" {
+			t.Errorf("stream %s: %d %v %.200s", stream, status, header, text)
+		}
 	}
 }
 

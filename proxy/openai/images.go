@@ -47,7 +47,7 @@ func (h *Handler) Images(w http.ResponseWriter, r *http.Request, body []byte) re
 	out.Model, out.Effort = streams[0].Model, streams[0].Effort
 	to := reply.NewStream(w, reply.SSE)
 	if req.stream {
-		streams[0].OnQuiet(func() { to.KeepAlive(nil, reply.Comment) })
+		to = streamTo(w, &req.Request, streams[0])
 	}
 	pictures, each := make([]gjson.Result, req.count), make([]codex.Tokens, req.count)
 	err = reply.Parallel(req.count, func(i int) (err error) {
