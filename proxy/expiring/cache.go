@@ -12,7 +12,7 @@ import (
 
 // Limits bound a cache. The entry used longest ago goes first.
 type Limits struct {
-	Age   time.Duration // since an entry was set
+	Age   time.Duration // since an entry was set, or got last
 	Count int
 	Bytes int // of what size counts
 }
@@ -36,7 +36,6 @@ func New[V any](limits Limits, size func(V) int) *Cache[V] {
 		ttlcache.WithMaxCost(uint64(limits.Bytes), func(i ttlcache.CostItem[string, V]) uint64 {
 			return uint64(len(i.Key) + size(i.Value))
 		}),
-		ttlcache.WithDisableTouchOnHit[string, V](),
 	)}
 }
 

@@ -34,6 +34,27 @@ func TestExpiredEntriesAreGivenBackWithoutBeingAskedFor(t *testing.T) {
 	})
 }
 
+func TestAnEntryStaysForAsLongAsItIsAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := New(Limits{Age: time.Hour, Count: 100, Bytes: 1 << 20}, func(s string) int { return len(s) })
+		c.Set("used", "x")
+		c.Set("not used", "x")
+		for range 5 {
+			time.Sleep(50 * time.Minute)
+			if _, ok := c.Get("used"); !ok {
+				t.Fatal("it is gone in the middle of its use")
+			}
+		}
+		if c.Len() != 1 {
+			t.Errorf("%d entries", c.Len())
+		}
+		time.Sleep(2 * time.Hour)
+		if c.Len() != 0 {
+			t.Error("it is kept for ever")
+		}
+	})
+}
+
 func TestACacheIsBounded(t *testing.T) {
 	c := New(Limits{Age: time.Hour, Count: 10, Bytes: 1000}, func(s string) int { return len(s) })
 	for i := range 20 {

@@ -37,7 +37,7 @@ type storedTurn struct {
 	object   []byte // the response; its output may be left to the items
 }
 
-// NewResponseStore returns an empty store: two hours, 1000 answers, 64 MB, and half as much for single items.
+// NewResponseStore returns an empty store: two hours since the last use, 1000 answers, 64 MB, and half as much for single items.
 func NewResponseStore() *ResponseStore {
 	const age, count, bytes = 2 * time.Hour, 1000, 64 << 20
 	return &ResponseStore{
@@ -72,7 +72,7 @@ func find[T any](s storeScope, in *expiring.Cache[T], id string) (found T, ok bo
 
 func gone(what, id string) *codex.Error {
 	return &codex.Error{Status: http.StatusNotFound, Type: "invalid_request_error", Code: what + "_not_found", Param: map[string]string{"previous_response": "previous_response_id", "item": "input"}[what],
-		Message: "The " + strings.ReplaceAll(what, "_", " ") + " " + quoteName(id) + " is not here (any more): this proxy keeps answers in memory for two hours, the ChatGPT backend keeps none. Send the whole conversation in input"}
+		Message: "The " + strings.ReplaceAll(what, "_", " ") + " " + quoteName(id) + " is not here (any more): this proxy keeps answers in memory until nothing has used them for two hours, the ChatGPT backend keeps none. Send the whole conversation in input"}
 }
 
 // before returns the conversation up to and with the answer of that id. An id that came twice does not lead in a
