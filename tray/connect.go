@@ -15,7 +15,7 @@ func connectItems(s State) []Item {
 	}
 	for _, t := range connect.Tools() {
 		connected := slices.ContainsFunc(s.Tools, func(is Tool) bool { return is.ID == t.ID && is.Connected })
-		items = append(items, Item{ID: "connect " + t.ID, Title: t.Name, Action: ConnectPrefix + Action(t.ID), Checkbox: true, Checked: connected})
+		items = append(items, Item{ID: "connect " + t.ID, Title: t.Name, Action: ConnectPrefix + Action(t.ID), Checkbox: t.HasFile(), Checked: connected})
 	}
 	return items
 }

@@ -137,6 +137,8 @@ func (p *Panel) add(it Item, parent *systray.MenuItem) *slot {
 	case it.Separator:
 		systray.AddSeparator()
 		return s
+	case parent != nil && it.Checkbox:
+		s.item = parent.AddSubMenuItemCheckbox(title, "", it.Checked)
 	case parent != nil:
 		s.item = parent.AddSubMenuItem(title, "")
 	case it.Checkbox:

@@ -212,6 +212,22 @@ func (d *desktop) has(c *dbus.Conn, part string) bool {
 	return false
 }
 
+// checked reports whether the line of a title has a tick, and whether it can have one.
+func (d *desktop) checked(c *dbus.Conn, title string) (tick, box bool) {
+	id := d.menuOf(c)[title]
+	d.mu.Lock()
+	item := string(d.items[len(d.items)-1])
+	d.mu.Unlock()
+	var lines []struct {
+		ID    int32
+		Props map[string]dbus.Variant
+	}
+	if c.Object(item, "/StatusNotifierItem/menu").Call("com.canonical.dbusmenu.GetGroupProperties", 0, []int32{id}, []string{}).Store(&lines) != nil || len(lines) != 1 {
+		return false, false
+	}
+	return lines[0].Props["toggle-state"].Value() == int32(1), lines[0].Props["toggle-type"].Value() == "checkmark"
+}
+
 func (d *desktop) property(c *dbus.Conn, name string) dbus.Variant {
 	d.mu.Lock()
 	item := string(d.items[len(d.items)-1])
@@ -284,6 +300,10 @@ func TestTheIconAndItsMenu(t *testing.T) {
 	d.click(eye, "Start at login")
 	entry := filepath.Join(home, ".config", "autostart", "codex-proxy.desktop")
 	eventually(t, "the autostart entry", func() bool { raw, _ := os.ReadFile(entry); return strings.Contains(string(raw), binary) })
+	eventually(t, "it has a tick", func() bool { tick, box := d.checked(eye, "Start at login"); return tick && box })
+	if tick, box := d.checked(eye, "Claude Code"); tick || !box {
+		t.Errorf("a tool that is not connected: tick %v, box %v", tick, box)
+	}
 	d.click(eye, "Start at login")
 	eventually(t, "the autostart entry goes", func() bool { _, err := os.Stat(entry); return err != nil })
 
@@ -368,6 +388,20 @@ func TestWhatIsToldGoesWithTheProgram(t *testing.T) {
 	if d.closed != 1 {
 		t.Errorf("%d notifications were taken away", d.closed)
 	}
+}
+
+// TestWhatIsOnAtTheStartHasATick: a tool that is connected, before the menu is there.
+func TestWhatIsOnAtTheStartHasATick(t *testing.T) {
+	d := startDesktop(t)
+	d.startPanel()
+	eye := d.connect()
+	b, url := startBackend(t)
+	home, _ := signedIn(t, b)
+	if out, code := command(t, home, at(url), "connect", "claude", "--yes"); code != 0 {
+		t.Fatal(out)
+	}
+	d.startMenu(home, at(url)).imported()
+	eventually(t, "the tool has a tick", func() bool { tick, box := d.checked(eye, "Claude Code"); return tick && box })
 }
 
 func TestANotificationServiceThatHangsDoesNotFreezeTheMenu(t *testing.T) {
