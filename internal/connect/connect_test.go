@@ -432,6 +432,23 @@ func TestAFileThatWasMovedBehindALinkComesBackThere(t *testing.T) {
 	}
 }
 
+// TestAFolderThatIsNamedFromHereIsUndoneFromAnywhere: CLAUDE_CONFIG_DIR=mine means another folder elsewhere.
+func TestAFolderThatIsNamedFromHereIsUndoneFromAnywhere(t *testing.T) {
+	for id, variable := range map[string]string{"claude": "CLAUDE_CONFIG_DIR", "llm": "LLM_USER_PATH"} {
+		home := t.TempDir()
+		c := connections(home)
+		c.System.Getenv = func(name string) string { return map[string]string{variable: "mine"}[name] }
+		t.Chdir(home)
+		c.mustConnect(t, id, target)
+		if len(tree(t, home)) == 0 {
+			t.Errorf("%s: nothing was written", id)
+		}
+		t.Chdir(t.TempDir())
+		c.mustUndo(t, id)
+		same2(t, id, map[string]string{}, tree(t, home))
+	}
+}
+
 // TestAConnectionThatFailsIsNone: what was written before is put back, and nothing says that the tool is connected.
 func TestAConnectionThatFailsIsNone(t *testing.T) {
 	home := t.TempDir()

@@ -20,6 +20,9 @@ type System struct {
 // folder is where a tool keeps its settings: what a variable says, else the place below the home folder.
 func (s System) folder(variable string, parts ...string) string {
 	if dir := s.Getenv(variable); variable != "" && dir != "" {
+		if path, err := filepath.Abs(dir); err == nil {
+			return path
+		}
 		return dir
 	}
 	return filepath.Join(append([]string{s.Home}, parts...)...)
@@ -352,8 +355,8 @@ func zedFolder(s System) string {
 }
 
 func llmFolder(s System) string {
-	if dir := s.Getenv("LLM_USER_PATH"); dir != "" {
-		return dir
+	if s.Getenv("LLM_USER_PATH") != "" {
+		return s.folder("LLM_USER_PATH")
 	}
 	return s.data("io.datasette.llm")
 }
