@@ -40,6 +40,18 @@ func (t Target) Fill(text string) string {
 	return strings.NewReplacer("{ROOT}", t.Root, "{MODEL}", t.Model, "{PORT}", port, "{KEY}", t.Key).Replace(text)
 }
 
+// fill puts a target into keys and their values.
+func (t Target) fill(sets []Set) (out []Set) {
+	for _, s := range sets {
+		set := Set{Value: t.Fill(s.Value)}
+		for _, step := range s.Path {
+			set.Path = append(set.Path, t.Fill(step))
+		}
+		out = append(out, set)
+	}
+	return out
+}
+
 // Keys gives tools keys of their own. Safe for concurrent use.
 type Keys interface {
 	// Add makes key known under a name and for what it is; one of that name is replaced.
@@ -110,8 +122,12 @@ func (c *Connections) Plan(id string, target Target) (*Plan, error) {
 		target.Key = before.Key
 	}
 	plan := &Plan{Tool: tool, old: before, record: &record{Tool: id, Root: target.Root, Key: target.Key, Time: time.Now().UTC()}}
-	for _, file := range tool.files(c.System) {
-		change, err := c.connect(file, target, before)
+	for i, file := range tool.files(c.System) {
+		var head []Set
+		if i == 0 {
+			head = tool.head
+		}
+		change, err := c.connect(file, head, target, before)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file.path, err)
 		}
@@ -134,19 +150,21 @@ func (c *Connections) Plan(id string, target Target) (*Plan, error) {
 	return plan, nil
 }
 
-// connect works out the change of one file.
-func (c *Connections) connect(file file, target Target, before *record) (Change, error) {
+// connect works out the change of one file, which begins with head where there is none yet.
+func (c *Connections) connect(file file, head []Set, target Target, before *record) (Change, error) {
 	now, real, mode, err := readFile(file.path)
 	if err != nil {
 		return Change{}, err
 	}
 	change := Change{Path: file.path, Before: now}
 	e := entry{Path: file.path, Real: real, Format: file.format, Existed: now != nil, Mode: mode, Before: now, Made: missingFolders(real)}
+	begin := now == nil && len(head) > 0
 	if before != nil {
 		for _, old := range before.Files {
 			if old.Path != file.path {
 				continue
 			}
+			begin = len(head) > 0 && slices.ContainsFunc(old.Undo, func(w was) bool { return slices.Equal(w.Path, head[0].Path) })
 			back, kept, err := undo(old)
 			if err != nil {
 				return Change{}, err
@@ -158,14 +176,11 @@ func (c *Connections) connect(file file, target Target, before *record) (Change,
 			e.After = append(e.After, digest(now))
 		}
 	}
-	sets := make([]Set, len(file.sets))
-	for i, s := range file.sets {
-		sets[i].Value = target.Fill(s.Value)
-		for _, step := range s.Path {
-			sets[i].Path = append(sets[i].Path, target.Fill(step))
-		}
+	sets := file.sets
+	if begin {
+		sets = slices.Concat(head, sets)
 	}
-	after, undo, err := apply(formats[file.format], e.Before, sets)
+	after, undo, err := apply(formats[file.format], e.Before, target.fill(sets))
 	if err != nil {
 		return Change{}, err
 	}

@@ -541,6 +541,48 @@ func TestALockThatCanNotBeOpenedIsNoOtherProgram(t *testing.T) {
 	}
 }
 
+// TestAnotherPortKeepsWhatANewFileBeganWith: Continue takes no file without its name and version.
+func TestAnotherPortKeepsWhatANewFileBeganWith(t *testing.T) {
+	for _, tool := range withFile() {
+		home := t.TempDir()
+		c := connections(home)
+		c.mustConnect(t, tool.ID, target)
+		before := fmt.Sprint(tree(t, home))
+		if _, err := c.Update("http://localhost:9901", target.Model); err != nil {
+			t.Fatal(err)
+		}
+		if after := fmt.Sprint(tree(t, home)); after != strings.ReplaceAll(before, ":9879", ":9901") {
+			t.Errorf("%s was\n%s\nand is\n%s", tool.ID, before, after)
+		}
+	}
+}
+
+func TestAnotherPortKeepsTheBeginningOfAFileThatWasAddedTo(t *testing.T) {
+	home := t.TempDir()
+	c := connections(home)
+	c.mustConnect(t, "continue", target)
+	path := filepath.Join(home, ".continue", "config.yaml")
+	raw, _ := os.ReadFile(path)
+	if err := os.WriteFile(path, append(raw, "rules: [\"mine\"]\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, port := range []string{"9901", "9902"} {
+		if _, err := c.Update("http://localhost:"+port, target.Model); err != nil {
+			t.Fatal(err)
+		}
+		raw, _ = os.ReadFile(path)
+		for _, want := range []string{"version:", "schema:", "rules:", ":" + port} {
+			if !bytes.Contains(raw, []byte(want)) {
+				t.Errorf("it lacks %s:\n%s", want, raw)
+			}
+		}
+	}
+	c.mustUndo(t, "continue")
+	if raw, _ = os.ReadFile(path); string(raw) != "rules: [\"mine\"]\n" {
+		t.Errorf("after the undo it is\n%s", raw)
+	}
+}
+
 func TestAKeyThatTheUserChangedIsLeftAndNamed(t *testing.T) {
 	home := t.TempDir()
 	c := connections(home)

@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/aymanbagabas/go-udiff"
@@ -58,16 +59,12 @@ func Print(tool Tool, target Target) string {
 		return ""
 	}
 	var b strings.Builder
-	for _, file := range tool.files(System{Getenv: func(string) string { return "" }}) {
-		var sets []Set
-		for _, s := range file.sets {
-			set := Set{Value: target.Fill(s.Value)}
-			for _, step := range s.Path {
-				set.Path = append(set.Path, target.Fill(step))
-			}
-			sets = append(sets, set)
+	for i, file := range tool.files(System{Getenv: func(string) string { return "" }}) {
+		sets := file.sets
+		if i == 0 {
+			sets = slices.Concat(tool.head, sets)
 		}
-		text, _, err := apply(formats[file.format], nil, sets)
+		text, _, err := apply(formats[file.format], nil, target.fill(sets))
 		if err != nil {
 			continue // the table is ours: the tests would show it
 		}

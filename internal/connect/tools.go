@@ -57,6 +57,7 @@ type Tool struct {
 	programs []string // any of these means that it is installed
 	places   func(System) []string
 	files    func(System) []file // nil when there is none to write
+	head     []Set               // with what the first file begins where there is none yet
 	launch   func(Target) launch // nil when it can't be started without writing
 }
 
@@ -211,13 +212,11 @@ func Tools() []Tool {
 			ID: "continue", Name: "Continue", programs: []string{"cn"},
 			places: func(s System) []string { return []string{s.folder("CONTINUE_GLOBAL_DIR", ".continue")} },
 			files: func(s System) []file {
-				path := filepath.Join(s.folder("CONTINUE_GLOBAL_DIR", ".continue"), "config.yaml")
-				sets := []Set{{[]string{"models", "[name=ChatGPT by Codex Proxy]"}, continueModel}}
-				if _, err := os.Lstat(path); err != nil { // a new one needs a head
-					sets = append([]Set{{[]string{"name"}, text("ChatGPT by Codex Proxy")}, {[]string{"version"}, text("1.0.0")}, {[]string{"schema"}, text("v1")}}, sets...)
-				}
-				return []file{{path, "yaml", sets}}
+				return []file{{filepath.Join(s.folder("CONTINUE_GLOBAL_DIR", ".continue"), "config.yaml"), "yaml", []Set{
+					{[]string{"models", "[name=ChatGPT by Codex Proxy]"}, continueModel},
+				}}}
 			},
+			head:   []Set{{[]string{"name"}, text("ChatGPT by Codex Proxy")}, {[]string{"version"}, text("1.0.0")}, {[]string{"schema"}, text("v1")}},
 			launch: launchContinue,
 			Where:  "Choose the model in Continue's list of models",
 		},
