@@ -106,6 +106,12 @@ var ErrNotConnected = errors.New("it is not connected")
 // Plan works out what connecting a tool changes. The key that it gets is made here, and known to the proxy after Do.
 // One that is connected already is brought up to date. Errors are ErrNoFile or say which file can't be changed and why.
 func (c *Connections) Plan(id string, target Target) (*Plan, error) {
+	return c.plan(id, target, false)
+}
+
+// plan is Plan. With stay set the files of a tool that is connected are where they were then, whatever the variables of
+// this process say.
+func (c *Connections) plan(id string, target Target, stay bool) (*Plan, error) {
 	tool, ok := Named(id)
 	if !ok {
 		return nil, fmt.Errorf("there is no tool %q", id)
@@ -123,6 +129,9 @@ func (c *Connections) Plan(id string, target Target) (*Plan, error) {
 	}
 	plan := &Plan{Tool: tool, old: before, record: &record{Tool: id, Root: target.Root, Key: target.Key, Time: time.Now().UTC()}}
 	for i, file := range tool.files(c.System) {
+		if stay && before != nil && i < len(before.Files) && before.Files[i].Format == file.format {
+			file.path = before.Files[i].Path
+		}
 		var head []Set
 		if i == 0 {
 			head = tool.head
@@ -411,7 +420,7 @@ func (c *Connections) Update(root, model string) (updated []string, err error) {
 		if e != nil || r.Root == root {
 			continue
 		}
-		plan, e := c.Plan(id, Target{Root: root, Model: model})
+		plan, e := c.plan(id, Target{Root: root, Model: model}, true)
 		if e == nil {
 			e = c.Do(plan)
 		}

@@ -583,6 +583,28 @@ func TestAnotherPortKeepsTheBeginningOfAFileThatWasAddedTo(t *testing.T) {
 	}
 }
 
+// TestAnotherPortStaysWithTheProfile: the program that changes its port knows nothing of the variable with which the tool
+// was connected.
+func TestAnotherPortStaysWithTheProfile(t *testing.T) {
+	home := t.TempDir()
+	c := connections(home)
+	c.System.Getenv = func(name string) string {
+		return map[string]string{"CLAUDE_CONFIG_DIR": filepath.Join(home, "work")}[name]
+	}
+	c.mustConnect(t, "claude", target)
+	before := tree(t, home)
+	c.System.Getenv = func(string) string { return "" }
+	if _, err := c.Update("http://localhost:9901", target.Model); err != nil {
+		t.Fatal(err)
+	}
+	for path, text := range before {
+		before[path] = strings.ReplaceAll(text, ":9879", ":9901")
+	}
+	same2(t, "after the update", before, tree(t, home))
+	c.mustUndo(t, "claude")
+	same2(t, "after the undo", map[string]string{}, tree(t, home))
+}
+
 func TestAKeyThatTheUserChangedIsLeftAndNamed(t *testing.T) {
 	home := t.TempDir()
 	c := connections(home)
