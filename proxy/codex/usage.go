@@ -215,7 +215,7 @@ func (m *UsageTracker) Fetch(ctx context.Context, c *Client, force bool) (Usage,
 		}
 		defer resp.Body.Close()
 		raw, err := io.ReadAll(io.LimitReader(resp.Body, errorMost))
-		if err != nil {
+		if err != nil || !gjson.ValidBytes(raw) { // such as the page of a network that wants its user to log in
 			return nil, errNoUsage
 		}
 		m.set(parseUsage(raw, time.Now()))

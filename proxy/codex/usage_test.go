@@ -1,10 +1,15 @@
 package codex
 
 import (
+	"context"
 	"encoding/json"
+	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
+
+	"codex-proxy/creds"
 )
 
 // TestExtraLimitsAreKnownAsSuch, whichever way they are told: they must not be taken for the plan's own.
@@ -59,5 +64,27 @@ func TestNumbersThatCantBeAreNotTold(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// page answers every request with a web page, as a network does that wants its user to log in first.
+type page struct{}
+
+func (page) Do(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("<html>Log in")), Request: r}, nil
+}
+
+func (page) Token(context.Context) (creds.Token, error) { return creds.Token{Access: "a"}, nil }
+
+func (page) Rejected(context.Context, creds.Token) (creds.Token, error) { return creds.Token{}, io.EOF }
+
+func (page) Accepted(creds.Token) {}
+
+func TestAWebPageIsNoUsage(t *testing.T) {
+	var tracker UsageTracker
+	tracker.set(parseUsage([]byte(`{"rate_limit":{"primary_window":{"used_percent":10}}}`), time.Now()))
+	c := &Client{Upstreams: map[creds.Kind]Upstream{creds.KindCodex: {AccountURL: "http://localhost", Header: func(http.Header, creds.Token) {}}}, HTTP: page{}, Tokens: page{}, UsageTracker: &tracker}
+	if u, err := tracker.Fetch(t.Context(), c, true); err == nil || len(u.Windows) != 1 {
+		t.Errorf("%+v, %v", u, err)
 	}
 }
