@@ -386,7 +386,7 @@ func (c *Catalogue) fetch(ctx context.Context, client *Client) error {
 	}
 	c.stamp()
 	if c.cache != nil {
-		return c.cache.Save(mustJSON(cachedModels{ETag: etag, Source: source, Models: raw}))
+		c.cache.Save(mustJSON(cachedModels{ETag: etag, Source: source, Models: raw})) //nolint:errcheck // at worst the next start begins with an older list
 	}
 	return nil
 }
