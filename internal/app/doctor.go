@@ -178,11 +178,11 @@ func (e *examination) signIn(s SignInState) {
 		e.bad("Sign-in", cmp.Or(s.Advice, e.a.advice.signIn), "%s", cmp.Or(s.Problem, "none"))
 		return
 	case creds.StatusSignInAgain:
-		e.bad("Sign-in", e.a.advice.signIn, "%s: %s", redact(s.Email), s.Problem)
+		e.bad("Sign-in", e.a.advice.signIn, "%s: %s", Name(redact(s.Email), ""), s.Problem)
 	case creds.StatusRefreshFailing:
-		e.bad("Sign-in", "Look at the lines about the auth server below; it is tried again by itself", "%s: %s", redact(s.Email), s.Problem)
+		e.bad("Sign-in", "Look at the lines about the auth server below; it is tried again by itself", "%s: %s", Name(redact(s.Email), ""), s.Problem)
 	default:
-		e.good("Sign-in", "%s (%s), account %s, %s", redact(s.Email), s.Plan, redact(s.AccountID), s.How())
+		e.good("Sign-in", "%s, account %s, %s", Name(redact(s.Email), s.Plan), redact(s.AccountID), s.How())
 	}
 	e.tell(Finding{More, "", fmt.Sprintf("token %s; last refreshed %s; %s, stored in %s", s.Life(now), ago(s.LastRefresh, now), s.Ownership, s.Store), ""})
 	if s.Kind == creds.KindChatGPT {
