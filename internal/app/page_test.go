@@ -50,9 +50,9 @@ func TestARequestUnderWayIsShownWithTheModelThatIsAsked(t *testing.T) {
 // TestAHistoryThatCantBeKeptIsSaidOnceAndAtOnce: open pages are told of it.
 func TestAHistoryThatCantBeKeptIsSaidOnceAndAtOnce(t *testing.T) {
 	home := t.TempDir()
+	t.Cleanup(xdg.Reload) // when the variables are as before
 	t.Setenv("XDG_STATE_HOME", filepath.Join(home, "state"))
 	xdg.Reload()
-	t.Cleanup(xdg.Reload)
 	p := openIn(t, home)
 	if err := os.MkdirAll(filepath.Join(StateFolder(), "history.db"), 0o700); err != nil { // no file can be there
 		t.Fatal(err)
@@ -82,6 +82,9 @@ func TestASettingsFileThatIsBrokenIsSaidAndChangesNothing(t *testing.T) {
 	}
 	defer p.service.Stop()
 	const broken = `{"port": nope`
+	if err := os.MkdirAll(ConfigFolder(), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(SettingsFile(), []byte(broken), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -116,10 +119,10 @@ func TestASettingsFileThatIsBrokenIsSaidAndChangesNothing(t *testing.T) {
 func ownHome(t *testing.T) string {
 	t.Helper()
 	home := t.TempDir()
+	t.Cleanup(xdg.Reload) // when the variables are as before
 	t.Setenv("XDG_STATE_HOME", filepath.Join(home, "state"))
 	t.Setenv("XDG_RUNTIME_DIR", filepath.Join(home, "run"))
 	xdg.Reload()
-	t.Cleanup(xdg.Reload)
 	return home
 }
 

@@ -58,7 +58,7 @@ func (s Saved) DeniedOrigins() (out []string) {
 	return out
 }
 
-// change reads the settings file, has f change it, and writes it back. The demo keeps nothing.
+// change reads the settings file, has f change it, and writes it back if that makes a difference. The demo keeps nothing.
 func (a *App) change(f func(Saved)) error {
 	if a.Settings.Demo {
 		return nil
@@ -69,9 +69,13 @@ func (a *App) change(f func(Saved)) error {
 	if err != nil {
 		return err
 	}
+	before, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
 	f(s)
 	raw, err := json.MarshalIndent(s, "", "  ")
-	if err != nil {
+	if err != nil || bytes.Equal(raw, before) {
 		return err
 	}
 	return atomicfile.Write(SettingsFile(), append(raw, '\n'))

@@ -1,10 +1,13 @@
 package app
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"codex-proxy/internal/atomicfile"
 )
 
 // settingsFolder is a folder of the test's own for the settings file.
@@ -43,5 +46,35 @@ func TestWhatIsNoSettingsFileHangsNothing(t *testing.T) {
 		}
 	case <-time.After(5 * time.Second):
 		t.Fatal("it hangs")
+	}
+}
+
+// TestWhatDoesNotChangeIsNotWritten: the file may be a link that something else keeps, or on a disk that is full.
+func TestWhatDoesNotChangeIsNotWritten(t *testing.T) {
+	home := ownHome(t)
+	p := openIn(t, home)
+	defer p.Close()
+	p.Prepare(t.Context(), Life{Quit: func() {}})
+	p.service.SetPort(0)
+	kept := filepath.Join(home, "kept.json")
+	const text = `{"model":"gpt-5.5", "port": 9999}`
+	if err := os.WriteFile(kept, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(ConfigFolder(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(kept, SettingsFile()); err != nil {
+		t.Skip(err)
+	}
+	defer p.service.Stop()
+	if err := p.Start(0); err != nil {
+		t.Errorf("it was started, and says %v", err)
+	}
+	if raw, _ := os.ReadFile(kept); string(raw) != text {
+		t.Errorf("it was written anew: %s", raw)
+	}
+	if err := p.change(func(s Saved) { s["model"] = "gpt-5.6" }); !errors.Is(err, atomicfile.ErrLink) {
+		t.Errorf("a change gives %v", err)
 	}
 }
