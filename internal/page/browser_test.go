@@ -756,6 +756,26 @@ func TestAFailedRequestIsSeenAtEveryWidth(t *testing.T) {
 	}
 }
 
+// TestTheNewestRequestsHaveRoomInTheOverview: how an answer went is read whole, also in a window of middle width.
+func TestTheNewestRequestsHaveRoomInTheOverview(t *testing.T) {
+	f := start(t)
+	f.history.Add(history.Record{Time: time.Now(), Client: "OpenAI Python", Model: "gpt-5.5-codex", Effort: "medium", Status: 200, FirstWord: 12300 * time.Millisecond, Duration: 20 * time.Second, InputTokens: 152_553, OutputTokens: 1438})
+	if err := f.history.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c := openChrome(t)
+	c.open(f)
+	for _, width := range []int{761, 900, 1100, 2560} {
+		c.look(width, 900, "light")
+		c.shows(".now", "first word")
+		var cut bool
+		c.eval("[...document.querySelectorAll('.now td')].some((e) => e.innerText.startsWith('first word') && e.scrollWidth > e.clientWidth)", &cut)
+		if cut {
+			t.Errorf("at %d it is cut", width)
+		}
+	}
+}
+
 func TestTenThousandRowsAreDrawnAFewAtATime(t *testing.T) {
 	f := start(t)
 	for i := range 10_000 {
