@@ -111,6 +111,7 @@ func (a *App) verbs(quit func()) map[string]control.Verb {
 			return a.State(), nil
 		},
 		"reload": do(a.manager.Reload),
+		"look":   do(func(context.Context) error { a.changed(false); return nil }), // at what a command has changed
 		"show": func(context.Context, url.Values) (any, error) {
 			a.changed(true)
 			return a.State(), nil

@@ -402,6 +402,10 @@ func TestWhatIsOnAtTheStartHasATick(t *testing.T) {
 	}
 	d.startMenu(home, at(url)).imported()
 	eventually(t, "the tool has a tick", func() bool { tick, box := d.checked(eye, "Claude Code"); return tick && box })
+	if out, code := command(t, home, at(url), "connect", "claude", "--undo"); code != 0 {
+		t.Fatal(out)
+	}
+	eventually(t, "what a command has put back has none", func() bool { tick, box := d.checked(eye, "Claude Code"); return !tick && box })
 }
 
 func TestANotificationServiceThatHangsDoesNotFreezeTheMenu(t *testing.T) {
