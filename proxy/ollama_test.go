@@ -67,3 +67,22 @@ func TestAnswersOfOllamasHaveAnyShape(t *testing.T) {
 		}
 	}
 }
+
+// TestAToolsResultWithoutItsCallIsReadAllTheSame: some clients of Ollama's keep no calls in their history, and its templates show
+// a result to the model whatever came before. Without it the model calls the tool again, for ever.
+func TestAToolsResultWithoutItsCallIsReadAllTheSame(t *testing.T) {
+	r := newRig(t)
+	const tool = `"tools":[{"type":"function","function":{"name":"get_weather","parameters":{"type":"object","properties":{}}}}]`
+	for result, want := range map[string]string{
+		`{"role":"tool","content":"22 °C \"sunny\""}`:                 "Result of a tool:\n22 °C \"sunny\"",
+		`{"role":"tool","tool_name":"get_weather","content":"22 °C"}`: "Result of the tool get_weather:\n22 °C",
+		`{"role":"tool","tool_call_id":"call_9","content":"22 °C"}`:   "Result of a tool:\n22 °C",
+		`{"role":"tool"}`: "Result of a tool:\n",
+	} {
+		status, _, answer, _ := r.do("POST", "/api/chat", `{"stream":false,`+tool+`,"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":""},`+result+`]}`)
+		last := r.wentUp().Get("input.@reverse.0")
+		if status != 200 || last.Get("role").Str != "user" || last.Get("content.0.text").Str != want {
+			t.Errorf("%s: %d, %s\n%s", result, status, last.Raw, answer)
+		}
+	}
+}

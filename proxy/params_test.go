@@ -123,13 +123,13 @@ func TestStrictRefusesWhatWouldBeDropped(t *testing.T) {
 	}
 }
 
-// TestAResultThatAnswersNoCallIsTold, as a conversation holds it that was trimmed. Alone it is no conversation.
+// TestAResultThatAnswersNoCallIsTold, as a conversation holds it that was trimmed. Alone it is no conversation. Ollama shows it to
+// the model: TestAToolsResultWithoutItsCallIsReadAllTheSame.
 func TestAResultThatAnswersNoCallIsTold(t *testing.T) {
 	r, strict := newRig(t), newRig(t, func(c *Config) { c.Strict = true })
 	for dialect, c := range map[string]struct{ path, list, result, user, dropped string }{
 		"chat":      {"/v1/chat/completions", "messages", `{"role":"tool","tool_call_id":"gone","content":"12"}`, `{"role":"user","content":"hello"}`, "tool_result"},
 		"messages":  {"/v1/messages", "messages", `{"role":"user","content":[{"type":"tool_result","tool_use_id":"gone","content":"12"}]}`, `{"role":"user","content":"hello"}`, "tool_result"},
-		"ollama":    {"/api/chat", "messages", `{"role":"tool","tool_name":"gone","content":"12"}`, `{"role":"user","content":"hello"}`, "tool_result"},
 		"gemini":    {"/v1beta/models/gpt-5.5:generateContent", "contents", `{"role":"user","parts":[{"functionResponse":{"name":"gone","response":{"output":"12"}}}]}`, `{"role":"user","parts":[{"text":"hello"}]}`, "tool_result"},
 		"responses": {"/v1/responses", "input", `{"type":"function_call_output","call_id":"gone","output":"12"}`, `{"role":"user","content":"hello"}`, "input.function_call_output"},
 	} {

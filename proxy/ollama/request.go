@@ -276,14 +276,26 @@ func (r *request) convert(cache *codex.ReasoningCache, model string) error {
 				r.Input = append(r.Input, codex.CallItem("function_call", c.ID, r.names.Shorten(c.Function.Name), "arguments", encode(arguments)))
 			}
 		case "tool":
-			id, _ := waiting.Take(m.toolID, cmp.Or(m.toolName, m.name)) // none where the history was trimmed: it is dropped later
-			r.Input = append(r.Input, codex.CallItem("function_call_output", id, "", "output", orEmpty(m.content)))
+			name := cmp.Or(m.toolName, m.name)
+			if id, ok := waiting.Take(m.toolID, name); ok {
+				r.Input = append(r.Input, codex.CallItem("function_call_output", id, "", "output", orEmpty(m.content)))
+			} else {
+				r.Input = append(r.Input, codex.Message("user", resultOf(name)+rawjson.Text(m.content)))
+			}
 		default:
 			return codex.Invalid("messages", "messages[%d]: the role %q is unknown. Use system, user, assistant or tool", i, m.role)
 		}
 	}
 	r.SayInstructions()
 	return nil
+}
+
+// resultOf is the heading of a tool's result whose call is not in the conversation: Ollama shows it to the model, too.
+func resultOf(name string) string {
+	if name == "" {
+		return "Result of a tool:\n"
+	}
+	return "Result of the tool " + name + ":\n"
 }
 
 // orEmpty is a JSON string.
