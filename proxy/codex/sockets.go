@@ -275,11 +275,11 @@ type socketAnswer struct {
 
 // begin sends a message, and reports whether an answer to it has begun.
 func (a *socketAnswer) begin(message []byte) bool {
-	if a.u.conn.Write(a.ctx, websocket.MessageText, message) != nil {
-		return false
-	}
 	ctx, cancel := context.WithTimeout(a.ctx, socketPatience)
 	defer cancel()
+	if a.u.conn.Write(ctx, websocket.MessageText, message) != nil {
+		return false
+	}
 	for {
 		kind, err := a.next(ctx)
 		switch {
