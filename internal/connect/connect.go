@@ -297,7 +297,7 @@ func (c *Connections) Do(plan *Plan) error {
 		}
 		c.at("key")
 		if err := c.Keys.Add(plan.Tool.ID, plan.record.Key); err != nil {
-			return err
+			return errors.Join(err, c.writeBack(plan))
 		}
 	}
 	for i, change := range plan.Changes {
@@ -329,11 +329,17 @@ func (c *Connections) takeBack(plan *Plan, n int) error {
 			return fmt.Errorf("%s: %w", change.Path, err)
 		}
 	}
+	var err error
+	if plan.old == nil {
+		err = c.Keys.Revoke(plan.Tool.ID)
+	}
+	return errors.Join(err, c.writeBack(plan))
+}
+
+// writeBack has the journal say again what it said before a plan for connecting.
+func (c *Connections) writeBack(plan *Plan) error {
 	if plan.old != nil {
 		return c.write(*plan.old)
-	}
-	if err := c.Keys.Revoke(plan.Tool.ID); err != nil {
-		return err
 	}
 	return c.forget(plan.Tool.ID)
 }

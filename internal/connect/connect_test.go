@@ -479,6 +479,55 @@ func TestAConnectionThatFailsIsNone(t *testing.T) {
 	same2(t, "after the failure", before, tree(t, home))
 }
 
+// noKeys can't be written, as where their file is broken.
+type noKeys struct{}
+
+func (noKeys) Add(string, string) error { return errors.New("the keys can't be read") }
+func (noKeys) Revoke(string) error      { return errors.New("the keys can't be read") }
+
+// TestAConnectionWithoutItsKeyIsNone: a tool that could get no key is as it was, and that is what is told.
+func TestAConnectionWithoutItsKeyIsNone(t *testing.T) {
+	c := connections(t.TempDir())
+	for _, want := range []string{"", target.Root} {
+		good := c.Keys
+		c.Keys = noKeys{}
+		plan, err := c.Plan("claude", Target{Root: "http://localhost:9901"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Do(plan); err == nil || strings.Count(err.Error(), "can't be read") != 1 {
+			t.Errorf("it says %v", err)
+		}
+		c.Keys = good
+		if s := c.status(plan.Tool, target.Root); s.Root != want {
+			t.Errorf("it is connected to %q, not %q", s.Root, want)
+		}
+		c.mustConnect(t, "claude", target)
+	}
+}
+
+// TestAConnectionIsTakenBackAlsoWhereItsKeyCanNotBe: the list of tools tells what is so.
+func TestAConnectionIsTakenBackAlsoWhereItsKeyCanNotBe(t *testing.T) {
+	home := t.TempDir()
+	c := connections(home)
+	plan, err := c.Plan("claude", target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.step = func(step string) {
+		if step == "create" {
+			c.Keys = noKeys{}
+			os.MkdirAll(filepath.Join(plan.Changes[0].Path, "in the way"), 0o755) //nolint:errcheck // the rename tells
+		}
+	}
+	if err := c.Do(plan); err == nil {
+		t.Fatal("it went well")
+	}
+	if got := c.Connected(); len(got) != 0 {
+		t.Errorf("connected are %v", got)
+	}
+}
+
 // TestAnUpdateThatFailsLeavesTheOldConnection: the tool still points where it did, and that is what is told.
 func TestAnUpdateThatFailsLeavesTheOldConnection(t *testing.T) {
 	home := t.TempDir()
