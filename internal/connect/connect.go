@@ -167,17 +167,17 @@ func (c *Connections) connect(file file, head []Set, target Target, before *reco
 	}
 	change := Change{Path: file.path, Before: now}
 	e := entry{Path: file.path, Real: real, Format: file.format, Existed: now != nil, Mode: mode, Before: now, Made: missingFolders(real)}
-	begin := now == nil && len(head) > 0
+	begin := now == nil
 	if before != nil {
 		for _, old := range before.Files {
 			if old.Path != file.path {
 				continue
 			}
-			begin = len(head) > 0 && slices.ContainsFunc(old.Undo, func(w was) bool { return slices.Equal(w.Path, head[0].Path) })
 			back, kept, err := undo(old)
 			if err != nil {
 				return Change{}, err
 			}
+			begin = back.After == nil || len(head) > 0 && slices.ContainsFunc(old.Undo, func(w was) bool { return slices.Equal(w.Path, head[0].Path) })
 			if len(kept) > 0 {
 				return Change{}, fmt.Errorf("%s has been changed since it was connected. Undo it, and connect it again", strings.Join(kept, ", "))
 			}

@@ -632,6 +632,29 @@ func TestAnotherPortKeepsTheBeginningOfAFileThatWasAddedTo(t *testing.T) {
 	}
 }
 
+// TestAFileThatHasGoneSinceBeginsAnew: Continue takes none without its name and version, whoever's the first one was.
+func TestAFileThatHasGoneSinceBeginsAnew(t *testing.T) {
+	home := t.TempDir()
+	c := connections(home)
+	path := filepath.Join(home, ".continue", "config.yaml")
+	os.Mkdir(filepath.Dir(path), 0o755) //nolint:errcheck // the write tells
+	if err := os.WriteFile(path, []byte("name: mine\nversion: 1.0.0\nschema: v1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.mustConnect(t, "continue", target)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	c.mustConnect(t, "continue", target)
+	if raw, err := os.ReadFile(path); !bytes.Contains(raw, []byte("version:")) || !bytes.Contains(raw, []byte("schema:")) {
+		t.Errorf("it lacks its beginning:\n%s\n%v", raw, err)
+	}
+	c.mustUndo(t, "continue")
+	if raw, err := os.ReadFile(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after the undo it is\n%s\n%v", raw, err)
+	}
+}
+
 // TestAnotherPortStaysWithTheProfile: the program that changes its port knows nothing of the variable with which the tool
 // was connected.
 func TestAnotherPortStaysWithTheProfile(t *testing.T) {
