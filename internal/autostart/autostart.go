@@ -48,10 +48,10 @@ type file struct {
 }
 
 // service is the files that make the entry a service, the one that the system knows it by last, and the commands that
-// start and stop it. On Windows there is no file: a task does it.
+// end what runs of an earlier one, start it and stop it. On Windows there is no file: a task does it.
 type service struct {
-	files       []file
-	start, stop [][]string
+	files            []file
+	end, start, stop [][]string
 }
 
 func (e Entry) service() (service, error) {
@@ -59,20 +59,21 @@ func (e Entry) service() (service, error) {
 	case "darwin":
 		path := filepath.Join(e.Home, "Library", "LaunchAgents", label+".service.plist")
 		return service{
-			[]file{{path, e.plist(label+".service", true)}},
+			[]file{{path, e.plist(label+".service", true)}}, [][]string{{"launchctl", "unload", path}},
 			[][]string{{"launchctl", "load", "-w", path}}, [][]string{{"launchctl", "unload", "-w", path}},
 		}, nil
 	case "windows":
 		if len(e.Env) > 0 {
 			return service{}, ErrNoEnv
 		}
-		return service{nil, [][]string{
+		end := []string{"schtasks", "/End", "/TN", Name}
+		return service{nil, [][]string{end}, [][]string{
 			{"schtasks", "/Create", "/F", "/SC", "ONLOGON", "/TN", Name, "/RL", "LIMITED", "/TR", commandLine(append([]string{e.Program}, e.Args...))},
 			{"schtasks", "/Run", "/TN", Name},
-		}, [][]string{{"schtasks", "/End", "/TN", Name}, {"schtasks", "/Delete", "/F", "/TN", Name}}}, nil
+		}, [][]string{end, {"schtasks", "/Delete", "/F", "/TN", Name}}}, nil
 	case "linux", "freebsd", "openbsd":
 		s := service{
-			start: [][]string{{"systemctl", "--user", "daemon-reload"}, {"systemctl", "--user", "enable", "--now", Name + ".service"}},
+			start: [][]string{{"systemctl", "--user", "daemon-reload"}, {"systemctl", "--user", "enable", Name + ".service"}, {"systemctl", "--user", "restart", Name + ".service"}},
 			stop:  [][]string{{"systemctl", "--user", "disable", "--now", Name + ".service"}},
 		}
 		if len(e.Env) > 0 {
@@ -165,7 +166,8 @@ func (e Entry) plist(name string, keepAlive bool) []byte {
 	return b.Bytes()
 }
 
-// InstallService writes the service and starts it. written are the files that it wrote, also when starting failed.
+// InstallService writes the service and starts it, in place of one that was installed before. written are the files that
+// it wrote, also when starting failed.
 func (e Entry) InstallService() (written []string, err error) {
 	s, err := e.service()
 	if err != nil {
@@ -176,6 +178,14 @@ func (e Entry) InstallService() (written []string, err error) {
 			return written, err
 		}
 		written = append(written, f.path)
+	}
+	if len(e.Env) == 0 { // what an earlier service was given
+		if err := os.Remove(e.envFile()); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return written, err
+		}
+	}
+	for _, command := range s.end {
+		run([][]string{command}) //nolint:errcheck // none runs the first time
 	}
 	return written, run(s.start)
 }

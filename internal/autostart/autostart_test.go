@@ -78,6 +78,39 @@ func TestKeysAreHandedOverInAPrivateFile(t *testing.T) {
 	}
 }
 
+// TestAnotherInstallIsTheOneThatRuns: the manager starts nothing that runs already, and a key of before is not kept.
+func TestAnotherInstallIsTheOneThatRuns(t *testing.T) {
+	bin, home := t.TempDir(), t.TempDir()
+	t.Setenv("PATH", bin)
+	asked := filepath.Join(home, "asked")
+	for _, manager := range []string{"systemctl", "launchctl"} {
+		script := "#!/bin/sh\necho \"$@\" >>'" + asked + "'\n[ \"$1\" != unload ]\n" // none is loaded the first time
+		if err := os.WriteFile(filepath.Join(bin, manager), []byte(script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := Entry{Program: "/opt/codex-proxy", Args: []string{"serve"}, System: "linux", Home: home, Config: filepath.Join(home, ".config"), Env: map[string]string{"PROXY_API_KEY": "old"}}
+	for _, test := range []struct{ system, want string }{
+		{"linux", "--user restart codex-proxy.service"},
+		{"darwin", "unload " + filepath.Join(home, "Library/LaunchAgents/io.github.codex-proxy.service.plist")},
+	} {
+		e.System = test.system
+		if _, err := e.InstallService(); err != nil {
+			t.Fatalf("%s: %v", test.system, err)
+		}
+		if lines, _ := os.ReadFile(asked); !strings.Contains(string(lines), test.want+"\n") {
+			t.Errorf("%s: %s", test.system, lines)
+		}
+	}
+	e.System, e.Env = "linux", nil
+	if _, err := e.InstallService(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(e.envFile()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the key of the first install: %v", err)
+	}
+}
+
 func TestWhatCouldNotBeWrittenIsNotSaidToBe(t *testing.T) {
 	home := t.TempDir()
 	blocked := filepath.Join(home, "file")
