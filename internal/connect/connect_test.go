@@ -887,3 +887,30 @@ func TestNoToolIsGivenItsKeyInAnArgument(t *testing.T) {
 		t.Errorf("%d tools can be started", ran)
 	}
 }
+
+// TestTheFileThatWinsIsWritten: opencode and Kilo merge their files, and the last of these has the last word.
+func TestTheFileThatWinsIsWritten(t *testing.T) {
+	for id, files := range map[string][]string{
+		"opencode": {"config.json", "opencode.json", "opencode.jsonc"},
+		"kilo":     {"config.json", "kilo.json", "kilo.jsonc", "opencode.json", "opencode.jsonc"},
+	} {
+		c := connections(t.TempDir())
+		folder := filepath.Join(c.System.Config, id)
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		written := func(want string) {
+			plan, err := c.Plan(id, target)
+			if err != nil || len(plan.Changes) != 1 || filepath.Base(plan.Changes[0].Path) != want {
+				t.Errorf("%s, not %s: %+v %v", id, want, plan, err)
+			}
+		}
+		written(id + ".json")
+		for _, file := range files {
+			if err := os.WriteFile(filepath.Join(folder, file), []byte(`{"model": "another/model"}`), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			written(file)
+		}
+	}
+}

@@ -94,14 +94,14 @@ type file struct {
 
 var formats = map[string]format{"json": jsonFormat{}, "toml": tomlFormat{}, "yaml": yamlFormat{}}
 
-// first is the first of the paths that is there, else the first of all.
+// first is the first of the paths that is there, else the last of all.
 func first(paths ...string) string {
 	for _, path := range paths {
 		if _, err := os.Lstat(path); err == nil {
 			return path
 		}
 	}
-	return paths[0]
+	return paths[len(paths)-1]
 }
 
 // text is a value that is a string.
@@ -152,7 +152,9 @@ func Tools() []Tool {
 		{
 			ID: "opencode", Name: "opencode", programs: []string{"opencode"},
 			places: func(s System) []string { return []string{filepath.Join(s.Config, "opencode")} },
-			files:  func(s System) []file { return []file{openCodeFile(s, "opencode", "opencode")} },
+			files: func(s System) []file {
+				return []file{openCodeFile(s, "opencode", "opencode.jsonc", "opencode.json", "config.json", "opencode.json")}
+			},
 			launch: launchOpenCode("opencode", "OPENCODE_CONFIG_CONTENT"),
 		},
 		{
@@ -178,7 +180,7 @@ func Tools() []Tool {
 			ID: "vscode", Name: "VS Code", Route: "/v1/responses", programs: []string{"code", "code-insiders"},
 			places: func(s System) []string { return []string{s.data("Code", "User"), s.data("Code - Insiders", "User")} },
 			files: func(s System) []file {
-				folder := first(s.data("Code", "User"), s.data("Code - Insiders", "User"))
+				folder := first(s.data("Code", "User"), s.data("Code - Insiders", "User"), s.data("Code", "User"))
 				// Copilot's small jobs, such as titles, go where the chat goes, instead of to GitHub.
 				settings := file{filepath.Join(folder, "settings.json"), "json", []Set{{[]string{"chat.byokUtilityModelDefault"}, text("mainAgent")}}}
 				return []file{settings, {filepath.Join(folder, "chatLanguageModels.json"), "json", []Set{{[]string{"[name=ChatGPT by Codex Proxy]"},
@@ -236,7 +238,9 @@ func Tools() []Tool {
 		{
 			ID: "kilo", Name: "Kilo", programs: []string{"kilo"},
 			places: func(s System) []string { return []string{filepath.Join(s.Config, "kilo")} },
-			files:  func(s System) []file { return []file{openCodeFile(s, "kilo", "kilo")} },
+			files: func(s System) []file {
+				return []file{openCodeFile(s, "kilo", "opencode.jsonc", "opencode.json", "kilo.jsonc", "kilo.json", "config.json", "kilo.json")}
+			},
 			launch: launchOpenCode("kilo", "KILO_CONFIG_CONTENT"),
 		},
 		{
@@ -338,9 +342,14 @@ const clineProvider = `{"settings":{"provider":"openai-compatible","apiKey":"{KE
 
 const piModel = `{"id":"{MODEL}","name":"{MODEL}","reasoning":true,"input":["text","image"],"cost":{"input":0,"output":0,"cacheRead":0,"cacheWrite":0},"contextWindow":272000,"maxTokens":32000}`
 
-func openCodeFile(s System, folder, name string) file {
-	at := func(name string) string { return filepath.Join(s.Config, folder, name) }
-	return file{first(at(name+".json"), at(name+".jsonc"), at("config.json")), "json", []Set{
+// openCodeFile is the one of opencode's files, or of a program made of it, that has the last word: all that are there
+// count. names begin with the strongest, and end with the one to make.
+func openCodeFile(s System, folder string, names ...string) file {
+	var paths []string
+	for _, name := range names {
+		paths = append(paths, filepath.Join(s.Config, folder, name))
+	}
+	return file{first(paths...), "json", []Set{
 		{[]string{"provider", provider}, openCodeProvider},
 		{[]string{"model"}, text(provider + "/{MODEL}")},
 	}}
