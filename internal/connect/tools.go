@@ -159,6 +159,7 @@ func Tools() []Tool {
 		},
 		{
 			ID: "qwen", Name: "Qwen Code", programs: []string{"qwen"},
+			Where:  "Variables such as OPENAI_BASE_URL win over this, also those in ~/.qwen/.env: take them out, if there are any",
 			places: func(s System) []string { return []string{s.folder("QWEN_HOME", ".qwen")} },
 			files: func(s System) []file {
 				return []file{{filepath.Join(s.folder("QWEN_HOME", ".qwen"), "settings.json"), "json", []Set{
