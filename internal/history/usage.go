@@ -162,16 +162,21 @@ func sorted[K comparable](sums map[K]*Sum) []Sum {
 
 // start is where the hour, the day or the week of a time begins; the zero time when sums are told by name.
 func start(t time.Time, by By) time.Time {
-	day := time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, t.Location())
+	day := t.Day()
 	switch by {
 	case ByHour:
 		return t
 	case ByDay:
-		return day
 	case ByWeek:
-		return day.AddDate(0, 0, -(int(day.Weekday())+6)%7)
+		day -= (int(t.Weekday()) + 6) % 7
+	default:
+		return time.Time{}
 	}
-	return time.Time{}
+	begin := time.Date(t.Year(), t.Month(), day, 0, 0, 0, 0, t.Location())
+	if begin.Hour() == 23 { // there is no midnight when summer time begins at it
+		begin = begin.Add(time.Hour)
+	}
+	return begin
 }
 
 func (s *Sum) add(n Sum) {

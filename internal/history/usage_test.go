@@ -187,3 +187,23 @@ func TestForecastsAreWordsThatHold(t *testing.T) {
 		}
 	}
 }
+
+// In Chile, among others, summer time begins at midnight: that day's first hour is its second.
+func TestADayWithoutAMidnightIsTheDayThatItIs(t *testing.T) {
+	for zone, noon := range map[string]time.Time{
+		"America/Santiago": time.Date(2026, 9, 6, 12, 0, 0, 0, time.UTC),
+		"Africa/Cairo":     time.Date(2026, 4, 24, 12, 0, 0, 0, time.UTC),
+	} {
+		there, err := time.LoadLocation(zone)
+		if err != nil {
+			t.Skip(err)
+		}
+		day := noon.In(there)
+		if got := start(day, ByDay); got.Day() != day.Day() || got.Hour() != 1 {
+			t.Errorf("%s: %v begins at %v", zone, day, got)
+		}
+		if got := start(day.AddDate(0, 0, 1), ByDay); got.Day() != day.Day()+1 || got.Hour() != 0 {
+			t.Errorf("%s: the day after it begins at %v", zone, got)
+		}
+	}
+}
