@@ -503,6 +503,36 @@ func TestThePlanIsDrawnFromItsFirstSample(t *testing.T) {
 	}
 }
 
+// A laptop travels: the browser has the time of the new place, and the program that of where it was started.
+func TestWhatWasUsedIsDrawnInAnotherZoneOfTime(t *testing.T) {
+	f := start(t)
+	for hours := range 30 {
+		f.history.Add(history.Record{Time: time.Now().Add(-time.Duration(hours) * time.Hour), Client: "Zed", Route: "/v1/responses", Model: "gpt-5.5", Status: 200, InputTokens: 5000, OutputTokens: 100})
+	}
+	if err := f.history.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c := openChrome(t)
+	c.look(1100, 900, "light")
+	for _, zone := range []string{"Asia/Kolkata", "America/New_York", "Pacific/Auckland"} {
+		c.run(emulation.SetTimezoneOverride(zone))
+		c.open(f)
+		drawn := `(() => {
+			const canvas = document.querySelector('canvas'), { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+			let colored = 0;
+			for (let i = 0; i < data.length; i += 4) if (data[i + 3] > 200 && Math.abs(data[i] - data[i + 2]) > 60) colored++;
+			return colored > 300;
+		})()`
+		c.until("document.querySelectorAll('canvas').length === 1 && " + drawn)
+		c.section("usage", "Usage")
+		for _, step := range []string{"Hours", "Days", "Weeks"} {
+			c.click(step)
+			c.until(fmt.Sprintf("document.querySelectorAll('canvas').length >= 4 && [...document.querySelectorAll('[aria-pressed=true]')].some((b) => b.innerText === %q)", step))
+			c.until(drawn)
+		}
+	}
+}
+
 func TestASettingIsChangedAndOneFromAFlagIsNot(t *testing.T) {
 	f := start(t)
 	f.app.actions[ActionSet] = func(args json.RawMessage) (any, error) {

@@ -149,7 +149,17 @@ export function steps(by, since) {
   for (const now = Date.now(); t <= now; ) {
     list.push(t.getTime());
     if (by === 'hour') t.setTime(t.getTime() + 3_600_000);
-    else t.setDate(t.getDate() + (by === 'week' ? 7 : 1));
+    else {
+      t.setDate(t.getDate() + (by === 'week' ? 7 : 1));
+      t.setHours(0); // after a day without a midnight, too
+    }
   }
   return list;
 }
+
+// nearest is the place of the step that begins nearest to a time. The program's steps are not the page's when the
+// browser has the time of another place.
+export const nearest = (times, at) => {
+  const t = new Date(at).getTime();
+  return times.reduce((best, begin, i) => (Math.abs(begin - t) < Math.abs(times[best] - t) ? i : best), 0);
+};

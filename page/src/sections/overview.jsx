@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { get } from '../api.js';
 import { ago, at, brief, capital, clock, clockWithSeconds, count, isToday, model, percent, plural, seconds } from '../format.js';
-import { Plot, steps } from '../plot.jsx';
+import { nearest, Plot, steps } from '../plot.jsx';
 import { useMinute, useRequests } from '../state.js';
 import { Card, Copy, Do, Empty, Facts, Page } from '../ui.jsx';
 import { FirstStart } from './first-start.jsx';
@@ -150,8 +150,11 @@ function LastDay() {
   const usage = useLive(() => get('usage', { by: 'hour', since: '24h' }), []);
   if (!usage) return <Card title="Last 24 hours" class="placeholder" />;
   const times = steps('hour', Date.now() - 24 * 3_600_000);
-  const by = new Map(usage.rows.map((r) => [new Date(r.time).getTime(), r]));
-  const column = (f) => times.map((t) => (by.has(t) ? f(by.get(t)) : 0));
+  const column = (f) => {
+    const values = new Array(times.length).fill(0);
+    for (const r of usage.rows) values[nearest(times, r.time)] += f(r);
+    return values;
+  };
   const day = usage.total;
   const today = usage.rows.filter((r) => isToday(r.time)).reduce((sum, r) => {
     for (const k of ['requests', 'errors', 'input_tokens', 'cached_tokens', 'output_tokens']) sum[k] += r[k];

@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
 import { download, get } from '../api.js';
 import { brief, capital, count, percent, plural, seconds } from '../format.js';
-import { colors, Plot, steps } from '../plot.jsx';
+import { colors, nearest, Plot, steps } from '../plot.jsx';
 import { tell } from '../state.js';
 import { Card, Choose, Do, Empty, Export, Page } from '../ui.jsx';
 import { useLive } from './overview.jsx';
@@ -59,22 +59,17 @@ function Plots({ data: { by, split, parts, whole, windows: samples }, windows })
   const first = new Date(whole.rows[0].time).getTime();
   const from = Math.max(Date.now() - spans[by].ms, Math.min(first, Date.now() - 8 * step));
   const times = steps(by, from);
-  const index = new Map(times.map((t, i) => [t, i]));
   const top = names(parts.names);
   const stack = (f) => top.map((name) => {
     const values = new Array(times.length).fill(0);
     for (const r of parts.rows) {
-      const i = index.get(new Date(r.time).getTime());
-      if (i !== undefined && (name === null ? !top.includes(r.name ?? '') : (r.name ?? '') === (name ?? ''))) values[i] += f(r);
+      if (name === null ? !top.includes(r.name ?? '') : (r.name ?? '') === (name ?? '')) values[nearest(times, r.time)] += f(r);
     }
     return { name: called(name), values };
   });
   const line = (name, f) => {
     const values = new Array(times.length).fill(null);
-    for (const r of whole.rows) {
-      const i = index.get(new Date(r.time).getTime());
-      if (i !== undefined) values[i] = f(r);
-    }
+    for (const r of whole.rows) values[nearest(times, r.time)] = f(r);
     return { name, values };
   };
   const tokens = (r) => r.input_tokens + r.output_tokens;
