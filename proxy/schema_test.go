@@ -120,3 +120,26 @@ func TestASchemaBesideAJSONObjectIsFollowed(t *testing.T) {
 		t.Errorf("%d %s", status, text)
 	}
 }
+
+// TestStopSequencesAreLookedForInTheAnswer, not in the object that the proxy puts around one that is none.
+func TestStopSequencesAreLookedForInTheAnswer(t *testing.T) {
+	r := newRig(t)
+	for stop, want := range map[string]string{"]": "[1", "answer": "[1]"} {
+		for _, stream := range []string{"false", "true"} {
+			_, answer := r.post("/api/chat", `{"model":"gpt-5.5","stream":`+stream+`,"format":{"type":"array","items":{"type":"integer"}},"options":{"stop":["`+stop+`"]},"messages":[{"role":"user","content":"fill"}]}`)
+			text := ""
+			for line := range strings.Lines(answer) {
+				text += get(line, "message.content").String()
+			}
+			if text != want || !get(answer[strings.LastIndex(strings.TrimSpace(answer), "\n")+1:], "done").Bool() {
+				t.Errorf("Ollama, until %q: %s\n%s", stop, text, answer)
+			}
+		}
+		for _, path := range []string{geminiAsk, geminiStream} {
+			_, answer := r.post(path, `{"contents":[{"parts":[{"text":"fill"}]}],"generationConfig":{"responseMimeType":"application/json","responseSchema":{"type":"ARRAY","items":{"type":"INTEGER"}},"stopSequences":["`+stop+`"]}}`)
+			if got := gather(t, "gemini", answer, path == geminiStream); got.text != want {
+				t.Errorf("Gemini, until %q: %s\n%s", stop, got.text, answer)
+			}
+		}
+	}
+}

@@ -80,11 +80,13 @@ func (a *answer) Stopped() *codex.End {
 
 // Finish writes what was held back.
 func (a *answer) Finish(_ *codex.End, stopped bool) {
+	if a.req.wrapped {
+		if whole := a.unwrap(); whole != "" {
+			a.piece(string(reply.Encode(whole)))
+		}
+	}
 	if a.stop != nil && !stopped {
 		a.say(a.stop.Rest())
-	}
-	if a.req.wrapped {
-		a.say(a.unwrap())
 	}
 }
 
@@ -116,7 +118,7 @@ func (a *answer) Take() []byte {
 func (a *answer) piece(raw string) {
 	switch {
 	case a.hit:
-	case a.stop == nil:
+	case a.stop == nil || a.req.wrapped: // stop sequences are looked for in what is sent
 		a.write(raw, false)
 	default:
 		before, hit := a.stop.Push(codex.Text(raw))

@@ -189,9 +189,6 @@ func (a *answer) Stopped() *codex.End {
 
 // Finish writes what was held back.
 func (a *answer) Finish(_ *codex.End, stopped bool) {
-	if a.stop != nil && !stopped {
-		a.say(a.stop.Rest())
-	}
 	if a.req.wrapped {
 		a.req.wrapped = false
 		whole := a.text.String()
@@ -199,7 +196,12 @@ func (a *answer) Finish(_ *codex.End, stopped bool) {
 		if inner, ok := codex.UnwrapAnswer(whole); ok {
 			whole = inner.Raw
 		}
-		a.say(whole)
+		if whole != "" {
+			a.piece(string(encode(whole)))
+		}
+	}
+	if a.stop != nil && !stopped {
+		a.say(a.stop.Rest())
 	}
 }
 
@@ -214,7 +216,7 @@ func (a *answer) piece(raw string) {
 	if a.hit {
 		return
 	}
-	if a.stop == nil {
+	if a.stop == nil || a.req.wrapped { // stop sequences are looked for in what is sent
 		a.write("content", raw)
 		return
 	}
