@@ -314,7 +314,7 @@ func TestWhatIsCompactedIsWhatTheBackendTakes(t *testing.T) {
 	for _, c := range []struct{ body, up, dropped string }{
 		{`{"model":"gpt-5.5","previous_response_id":` + get(first, "id").Raw + `}`, "input.#.content.0.text", ""},
 		{`{"model":"gpt-5.5-high","input":[{"role":"user","content":[{"type":"input_text","text":"On Tuesday."}]},{"type":"item_reference","id":` + id + `}]}`, "input.#.content.0.text", ""},
-		{`{"model":"gpt-5.5","input":[{"role":"user","content":[{"type":"input_text","text":"On Tuesday."}]},` + answer + `],"prompt_cache_retention":"24h","service_tier":"auto","prompt_cache_key":"k"}`, "input.#.content.0.text", "prompt_cache_retention"},
+		{`{"model":"gpt-5.5","input":[{"role":"user","content":[{"type":"input_text","text":"On Tuesday."}]},` + answer + `],"prompt_cache_retention":"24h","service_tier":"auto","prompt_cache_key":"k","client_metadata":{"a":"b"},"tool_choice":"auto","store":false}`, "input.#.content.0.text", "prompt_cache_retention"},
 	} {
 		status, h, text, _ := r.do(http.MethodPost, "/v1/responses/compact", c.body)
 		sent := r.backend.Requests("/responses/compact")
