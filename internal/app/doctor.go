@@ -72,7 +72,7 @@ func (e *examination) files() {
 	for _, file := range []struct {
 		subject string
 		problem error
-	}{{"Settings", settings}, {"API keys", e.a.KeysProblem()}} {
+	}{{"Settings", cmp.Or(settings, e.a.Settings.Wrong)}, {"API keys", e.a.KeysProblem()}} {
 		if file.problem == nil {
 			continue
 		}

@@ -61,6 +61,9 @@ type Settings struct {
 
 	// From says where each setting's value comes from, by the name of its flag; nil counts as FromDefault for all.
 	From map[string]Source `kong:"-"`
+	// Wrong is what was passed over in the settings file, for a command that helps to put it right. Its last sentence is
+	// what to do.
+	Wrong error `kong:"-"`
 	// Warnings are what Check put right by itself, in sentences.
 	Warnings []string `kong:"-"`
 }

@@ -128,16 +128,22 @@ func Run(ctx context.Context, p Process) int {
 	}
 	saved, unreadable := app.ReadSaved()
 	kong.Resolvers(fromFile(saved)).Apply(parser) //nolint:errcheck // it has no error to give
-	parsed, err := parser.Parse(p.Args)
+	parsed, err := cl.parse(parser, p.Args, saved)
+	for code < 0 && err != nil && helps(parsed, err) {
+		setting := inFile(err.Error(), p.Args, parser, saved)
+		if setting == "" {
+			break
+		}
+		wrong := blamed(plainError(all, err), p.Args, parser, saved)
+		cl.Settings.Wrong = fmt.Errorf("%s. Mend that file, or delete it to start with the defaults", wrong)
+		delete(saved, setting)
+		parsed, err = cl.parse(parser, p.Args, saved)
+	}
 	if code >= 0 { // --help and --version
 		return code
 	}
-	if err == nil {
-		cl.Settings.From, cl.Settings.DeniedOrigins = sources(parsed, saved), saved.DeniedOrigins()
-		if unreadable != nil {
-			cl.Settings.Warnings = append(cl.Settings.Warnings, unreadable.Error())
-		}
-		err = cl.Settings.Check()
+	if unreadable != nil {
+		cl.Settings.Warnings = append(cl.Settings.Warnings, unreadable.Error())
 	}
 	if err != nil {
 		fmt.Fprintf(p.Err, "codex-proxy: %s\nRun codex-proxy --help for what can be set.\n", blamed(plainError(all, err), p.Args, parser, saved))
@@ -158,6 +164,27 @@ func Run(ctx context.Context, p Process) int {
 		return 1
 	}
 	return 0
+}
+
+// parse reads a command line, with what was chosen in the menu or on the page.
+func (cl *commandLine) parse(parser *kong.Kong, args []string, saved app.Saved) (*kong.Context, error) {
+	cl.Settings.Warnings = nil
+	parsed, err := parser.Parse(args)
+	if err != nil {
+		return parsed, err
+	}
+	cl.Settings.From, cl.Settings.DeniedOrigins = sources(parsed, saved), saved.DeniedOrigins()
+	return parsed, cl.Settings.Check()
+}
+
+// helps reports whether the command is one that helps to put settings right, or that needs none: a wrong value in the
+// settings file is passed over for it.
+func helps(parsed *kong.Context, err error) bool {
+	if parse := (*kong.ParseError)(nil); errors.As(err, &parse) {
+		parsed = parse.Context
+	}
+	name, _, _ := strings.Cut(parsed.Command(), " ")
+	return slices.Contains([]string{"version", "help", "man", "completion", "doctor", "log", "quit", "uninstall"}, name)
 }
 
 // exitCode ends the program with an exit code that is not its own.
@@ -217,22 +244,39 @@ func plainError(all []command, err error) string {
 
 // blamed is an error about a flag that was not typed, in the words of where its value stands.
 func blamed(text string, args []string, parser *kong.Kong, saved app.Saved) string {
-	named, ok := strings.CutPrefix(text, "--")
-	name := named[:strings.IndexAny(named+" ", " :")]
-	typed := func(arg string) bool { return arg == "--"+name || strings.HasPrefix(arg, "--"+name+"=") }
-	if !ok || slices.ContainsFunc(args, typed) {
+	flag := untyped(text, args, parser)
+	if flag == nil {
 		return text
 	}
-	for _, flag := range parser.Model.Flags {
-		if flag.Name == name && inEnvironment(flag) {
-			named, _, _ = strings.Cut(named, " (from envar ") // kong's
-			return "In the variable " + flag.Envs[0] + ": " + named
-		}
+	named := strings.TrimPrefix(text, "--")
+	if inEnvironment(flag) {
+		named, _, _ = strings.Cut(named, " (from envar ") // kong's
+		return "In the variable " + flag.Envs[0] + ": " + named
 	}
-	if _, ok := saved[name]; ok {
+	if inFile(text, args, parser, saved) != "" {
 		return "In " + app.SettingsFile() + ": " + named
 	}
 	return text
+}
+
+// inFile is the setting that an error is about, if its value stands in the settings file.
+func inFile(text string, args []string, parser *kong.Kong, saved app.Saved) string {
+	if flag := untyped(text, args, parser); flag != nil && !inEnvironment(flag) && saved[flag.Name] != nil {
+		return flag.Name
+	}
+	return ""
+}
+
+// untyped is the flag that an error is about, if it was not typed.
+func untyped(text string, args []string, parser *kong.Kong) *kong.Flag {
+	named, ok := strings.CutPrefix(text, "--")
+	name := named[:strings.IndexAny(named+" ", " :")]
+	typed := func(arg string) bool { return arg == "--"+name || strings.HasPrefix(arg, "--"+name+"=") }
+	i := slices.IndexFunc(parser.Model.Flags, func(f *kong.Flag) bool { return f.Name == name })
+	if !ok || i < 0 || slices.ContainsFunc(args, typed) {
+		return nil
+	}
+	return parser.Model.Flags[i]
 }
 
 // fromFile hands kong the values of the settings file, below the environment's.

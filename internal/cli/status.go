@@ -34,6 +34,9 @@ func (s *statusCommand) Run(c *console) error {
 		}
 	} else {
 		writeState(c.process.Out, state, time.Now())
+		if _, unreadable := app.ReadSaved(); unreadable != nil {
+			c.printf("\n⚠️ %v\n", unreadable)
+		}
 		c.writeWorkspaces(a, state)
 		if _, mine := a.Mine(); !mine {
 			if others := app.Programs(); len(others) > 0 {

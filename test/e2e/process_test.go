@@ -145,6 +145,29 @@ func TestABrokenSettingsFileIsToldOnce(t *testing.T) {
 	if out, code := command(t, home, nil, "doctor"); code != 1 || !strings.Contains(out, "settings.json can't be read") || !strings.Contains(out, "Mend that file") {
 		t.Errorf("doctor: %d %s", code, out)
 	}
+	if out, _ := command(t, home, nil, "status"); !strings.Contains(out, "settings.json can't be read") {
+		t.Errorf("status: %s", out)
+	}
+}
+
+// TestAWrongSettingLeavesTheHelpers: what helps to put it right, or takes everything away, works all the same.
+func TestAWrongSettingLeavesTheHelpers(t *testing.T) {
+	home := t.TempDir()
+	for _, wrong := range []string{`{"history": 99999, "log-level": "loud"}`, `{"history": "many", "mute": 5}`, `{"history":`} {
+		writeFile(t, filepath.Join(home, ".config", "codex-proxy", "settings.json"), []byte(wrong))
+		for _, test := range []struct {
+			args string
+			code int
+			want string
+		}{
+			{"version", 0, "codex-proxy "}, {"help serve", 0, "Usage: "}, {"man", 0, ".TH"}, {"completion bash", 0, "complete "}, {"uninstall", 0, "are kept in "},
+			{"doctor", 1, "Mend that file"},
+		} {
+			if out, code := command(t, home, nil, strings.Fields(test.args)...); code != test.code || !strings.Contains(out, test.want) {
+				t.Errorf("%s, %s: %d %s", wrong, test.args, code, out)
+			}
+		}
+	}
 }
 
 // TestAKeyOfAToolsNameIsTheTools: connecting the tool would take the place of one that was made for something else.
