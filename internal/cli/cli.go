@@ -428,7 +428,7 @@ func (versionCommand) Run(c *console) error {
 }
 
 type helpCommand struct {
-	Command []string `arg:"" optional:"" help:"The command."`
+	Command []string `arg:"" optional:"" predictor:"command" help:"The command."`
 }
 
 func (h *helpCommand) Run(c *console) error {

@@ -8,7 +8,10 @@ import (
 	"github.com/alecthomas/kong"
 	mangokong "github.com/alecthomas/mango-kong"
 	"github.com/muesli/roff"
+	"github.com/posener/complete"
 	"github.com/willabides/kongplete"
+
+	"codex-proxy/internal/connect"
 )
 
 // completionScripts have a shell ask the program itself, by COMP_LINE and COMP_POINT, what can come next: so they never
@@ -40,7 +43,28 @@ func (s *completionCommand) Run(c *console) error {
 }
 
 // answerShell answers a shell that asks what can come next, and then ends the parser.
-func answerShell(parser *kong.Kong) { kongplete.Complete(parser) }
+func answerShell(parser *kong.Kong) {
+	kongplete.Complete(parser, kongplete.WithPredictors(map[string]complete.Predictor{
+		"tool":    complete.PredictFunc(func(complete.Args) []string { return toolIDs(func(connect.Tool) bool { return true }) }),
+		"program": after("run", func() []string { return toolIDs(connect.Tool.CanRun) }),
+		"command": after("help", func() (names []string) {
+			for _, c := range commands() {
+				names = append(names, c.name)
+			}
+			return names
+		}),
+	}))
+}
+
+// after has answers for the word behind a command, and none for those that follow.
+func after(command string, answers func() []string) complete.Predictor {
+	return complete.PredictFunc(func(a complete.Args) []string {
+		if a.LastCompleted != command {
+			return nil
+		}
+		return answers()
+	})
+}
 
 // shellAsks reports whether one does. Source: github.com/posener/complete, which kongplete asks.
 func shellAsks() bool { return os.Getenv("COMP_LINE") != "" }

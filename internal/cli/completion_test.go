@@ -33,6 +33,12 @@ func TestAShellIsToldWhatCanComeNext(t *testing.T) {
 		"codex-proxy --creds-store l":  "legacy",
 		"codex-proxy login --dev":      "--device",
 		"codex-proxy serve --install-": "--install-service",
+		"codex-proxy connect cl":       "claude cline",
+		"codex-proxy connect --undo z": "zed",
+		"codex-proxy run cl":           "claude cline",
+		"codex-proxy run z":            "", // it can't be run
+		"codex-proxy run claude cl":    "", // what follows is the tool's
+		"codex-proxy help lo":          "log login logout",
 	} {
 		t.Setenv("COMP_LINE", line)
 		answers := strings.Fields(typed(t))

@@ -15,7 +15,7 @@ import (
 )
 
 type connectCommand struct {
-	Tool  string `arg:"" optional:"" help:"Such as claude; without one all are listed."`
+	Tool  string `arg:"" optional:"" predictor:"tool" help:"Such as claude; without one all are listed."`
 	Yes   bool   `short:"y" help:"Don't ask."`
 	Print bool   `xor:"what" help:"Print what to paste instead, and change nothing."`
 	Undo  bool   `xor:"what" help:"Put the tool's settings back."`
@@ -125,6 +125,16 @@ func (t *connectCommand) undoAll(c *console, a *app.App) error {
 		failed = errors.Join(failed, t.undo(c, a, id))
 	}
 	return failed
+}
+
+// toolIDs are the ids of the tools that are meant.
+func toolIDs(meant func(connect.Tool) bool) (ids []string) {
+	for _, tool := range connect.Tools() {
+		if meant(tool) {
+			ids = append(ids, tool.ID)
+		}
+	}
+	return ids
 }
 
 // toolNamed is the tool that somebody means. Who means none that there is, gets the advice.

@@ -19,18 +19,12 @@ import (
 )
 
 type runCommand struct {
-	Args []string `arg:"" optional:"" name:"tool" help:"The tool, such as claude, and what it is to be given."`
+	Args []string `arg:"" optional:"" name:"tool" predictor:"program" help:"The tool, such as claude, and what it is to be given."`
 }
 
 // Run starts a tool pointed at the proxy, and the proxy with it when none runs. Its exit code is the tool's.
 func (r *runCommand) Run(c *console) error {
-	var ids []string
-	for _, tool := range connect.Tools() {
-		if tool.CanRun() {
-			ids = append(ids, tool.ID)
-		}
-	}
-	can := strings.Join(ids, ", ")
+	can := strings.Join(toolIDs(connect.Tool.CanRun), ", ")
 	if len(r.Args) == 0 || r.Args[0] == "--help" || r.Args[0] == "-h" {
 		c.printf("Usage: codex-proxy [flags] run TOOL [what the tool is to be given]\n\nTools: %s\n", can)
 		return nil
