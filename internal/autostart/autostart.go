@@ -281,17 +281,27 @@ func desktopQuote(s string) string {
 	return `"` + s + `"`
 }
 
-// Enabled reports whether this very program starts at login.
+// Enabled reports whether this program starts at login, with whatever flags.
 func (e Entry) Enabled() bool {
+	e.Args = nil
 	path, content, err := e.Login()
 	if err != nil {
 		return false
 	}
 	if path == "" {
-		return readRun() == string(content)
+		line := readRun()
+		return line == string(content) || strings.HasPrefix(line, string(content)+" ")
 	}
 	raw, err := os.ReadFile(path)
-	return err == nil && bytes.Equal(raw, content) && !bytes.Contains(raw, []byte("Hidden=true"))
+	if err != nil || bytes.Contains(raw, []byte("Hidden=true")) || bytes.Contains(raw, []byte("X-GNOME-Autostart-enabled=false")) {
+		return false
+	}
+	if e.System == "darwin" {
+		_, content, _ = bytes.Cut(content, []byte("<array>"))
+		content, _, _ = bytes.Cut(content, []byte("  </array>"))
+		return bytes.Contains(raw, content)
+	}
+	return bytes.Contains(raw, []byte("Exec="+desktopQuote(e.Program)))
 }
 
 // Enable has the program start at login, and Disable undoes it.

@@ -111,6 +111,45 @@ func TestAnotherInstallIsTheOneThatRuns(t *testing.T) {
 	}
 }
 
+// TestWhatStartsAtLoginIsSaid: whatever flags it is started with, and not when the desktop has switched it off.
+func TestWhatStartsAtLoginIsSaid(t *testing.T) {
+	for _, system := range []string{"linux", "darwin"} {
+		home := t.TempDir()
+		e := Entry{Program: "/opt/my & programs/codex-proxy", Args: []string{"--port", "1"}, System: system, Home: home, Config: filepath.Join(home, ".config")}
+		if e.Enabled() {
+			t.Errorf("%s: on before it was", system)
+		}
+		if err := e.Enable(); err != nil || !e.Enabled() {
+			t.Fatalf("%s: %v", system, err)
+		}
+		e.Args = nil
+		if !e.Enabled() {
+			t.Errorf("%s: off with other flags", system)
+		}
+		e.Program = "/opt/my & programs/codex"
+		if e.Enabled() {
+			t.Errorf("%s: on for another program", system)
+		}
+	}
+	home := t.TempDir()
+	e := Entry{Program: "/opt/codex-proxy", System: "linux", Home: home, Config: home}
+	path, content, err := e.Login()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, off := range []string{
+		string(content) + "Hidden=true\n",
+		strings.Replace(string(content), "X-GNOME-Autostart-enabled=true", "X-GNOME-Autostart-enabled=false", 1),
+	} {
+		if err := write(path, []byte(off)); err != nil {
+			t.Fatal(err)
+		}
+		if e.Enabled() {
+			t.Errorf("on with %s", off)
+		}
+	}
+}
+
 func TestWhatCouldNotBeWrittenIsNotSaidToBe(t *testing.T) {
 	home := t.TempDir()
 	blocked := filepath.Join(home, "file")
