@@ -112,6 +112,12 @@ func (a *App) verbs(quit func()) map[string]control.Verb {
 		},
 		"reload": do(a.manager.Reload),
 		"look":   do(func(context.Context) error { a.changed(false); return nil }), // at what a command has changed
+		"write": do(func(ctx context.Context) error { // into the history what was asked just now
+			if a.history == nil {
+				return nil
+			}
+			return a.history.Flush(ctx)
+		}),
 		"show": func(context.Context, url.Values) (any, error) {
 			a.changed(true)
 			return a.State(), nil

@@ -59,6 +59,15 @@ func TestThePageIsOpenedByACommandAndByNobodyElse(t *testing.T) {
 	}
 }
 
+// TestUsageKnowsTheNewestRequest: what was answered just now is not written yet.
+func TestUsageKnowsTheNewestRequest(t *testing.T) {
+	p, _ := startSignedIn(t)
+	p.post("/v1/chat/completions", chat("hello"), "User-Agent", "mytool/1.0")
+	if out, code := command(t, p.home, at(p.backend), "usage", "--by", "client"); code != 0 || !strings.Contains(out, "mytool") {
+		t.Errorf("%d %s", code, out)
+	}
+}
+
 func TestUsageSaysWhatWasAsked(t *testing.T) {
 	p, _ := startSignedIn(t)
 	for range 3 {
