@@ -4,10 +4,13 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -66,8 +69,14 @@ func (a *App) Examine(ctx context.Context, state *State, probe bool, tell func(F
 	}
 }
 
-// files tells those that can't be read. The last sentence of such an error is what to do.
+// files tells folders that can't be written, and files that can't be read. The last sentence of an error about a file is
+// what to do.
 func (e *examination) files() {
+	for _, folder := range []string{ConfigFolder(), StateFolder()} {
+		if why := unwritable(folder); why != nil && !e.a.Settings.Demo && e.a.Settings.CredsStore != "env" {
+			e.bad("Folder", "Make "+folder+" a folder that you can write, with room on its disk", "%s can't be written (%v)", folder, why)
+		}
+	}
 	_, settings := ReadSaved()
 	for _, file := range []struct {
 		subject string
@@ -82,6 +91,28 @@ func (e *examination) files() {
 		}
 		e.bad(file.subject, advice, "%s", text)
 	}
+}
+
+// unwritable is why nothing can be written below a folder, which need not be there yet; nil when something can.
+func unwritable(folder string) error {
+	for {
+		parent := filepath.Dir(folder)
+		if _, err := os.Lstat(folder); err == nil || parent == folder {
+			break
+		}
+		folder = parent
+	}
+	f, err := os.CreateTemp(folder, ".codex-proxy-*")
+	if err == nil {
+		_, err = f.Write(make([]byte, 4096)) // a full disk has names left
+		f.Close()
+		os.Remove(f.Name()) //nolint:errcheck // it was there to try
+	}
+	var why *os.PathError
+	if errors.As(err, &why) {
+		return why.Err
+	}
+	return err
 }
 
 func (e *examination) good(subject, format string, args ...any) {

@@ -1,6 +1,8 @@
 package app
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -20,5 +22,28 @@ func TestTheDoctorNamesASignInThatTellsLittle(t *testing.T) {
 		if !strings.Contains(strings.Join(found, "\n")+"\n", want+"\n") {
 			t.Errorf("no %q in %q", want, found)
 		}
+	}
+}
+
+// TestTheDoctorNamesAFolderThatCantBeWritten: a sign-in would have nowhere to be kept.
+func TestTheDoctorNamesAFolderThatCantBeWritten(t *testing.T) {
+	p := openIn(t, ownHome(t))
+	defer p.Close()
+	about := func() (text string) {
+		(&examination{p.App, t.Context(), func(f Finding) { text += f.Subject + ": " + f.Text + ". " + f.Advice + "\n" }}).files()
+		return text
+	}
+	if text := about(); strings.Contains(text, "can't be written") {
+		t.Error(text)
+	}
+	home := filepath.Dir(ConfigFolder())
+	if err := os.RemoveAll(home); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(home, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if text := about(); !strings.Contains(text, "Folder: "+ConfigFolder()+" can't be written (not a directory). Make ") {
+		t.Error(text)
 	}
 }
