@@ -47,10 +47,11 @@ func TestOllamaNamesTheModelThatAnswers(t *testing.T) {
 func TestAnswersOfOllamasHaveAnyShape(t *testing.T) {
 	r := newRig(t)
 	for format, want := range map[string]string{
-		`{"type":"object","properties":{"n":{"type":"integer"}}}`:                                                `{"n":1}`,
-		`{"type":"array","items":{"type":"integer"}}`:                                                            `[1]`,
-		`{"type":"array","items":{"$ref":"#/$defs/N"},"$defs":{"N":{"type":"integer"}}}`:                         `[1]`,
-		`{"type":"string","enum":["red","blue"]}`:                                                                `"red"`,
+		`{"type":"object","properties":{"n":{"type":"integer"}}}`:                        `{"n":1}`,
+		`{"type":"array","items":{"type":"integer"}}`:                                    `[1]`,
+		`{"type":"array","items":{"$ref":"#/$defs/N"},"$defs":{"N":{"type":"integer"}}}`: `[1]`,
+		`{}`: `"sample"`,
+		`{"type":"string","enum":["red","blue"]}`: `"red"`,
 		`{"$ref":"#/definitions/N","definitions":{"N":{"type":"object","properties":{"n":{"type":"integer"}}}}}`: `{"n":1}`,
 	} {
 		for _, stream := range []string{"true", "false"} {

@@ -54,7 +54,8 @@ const wrapping = "answer"
 func AnswerSchema(schema json.RawMessage, path string) (out json.RawMessage, wrapped bool, err error) {
 	root := gjson.ParseBytes(schema)
 	if root.IsObject() {
-		if _, object, err := rootFields(root, path); err == nil && !object {
+		says := slices.ContainsFunc([]string{"type", "properties", `\$ref`}, func(name string) bool { return root.Get(name).Exists() })
+		if _, object, err := rootFields(root, path); err == nil && !(object && says) { // one that says nothing of it allows everything
 			fields := []schemaField{
 				{"type", []byte(`"object"`)}, {"properties", objectOf([]schemaField{{wrapping, schema}})},
 				{"required", mustJSON([]string{wrapping})}, {"additionalProperties", []byte("false")},
