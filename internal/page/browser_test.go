@@ -533,6 +533,29 @@ func TestWhatWasUsedIsDrawnInAnotherZoneOfTime(t *testing.T) {
 	}
 }
 
+// Programs without a name are one of those that are told apart, and not among the others once more.
+func TestAProgramWithoutANameIsDrawnOnce(t *testing.T) {
+	f := start(t)
+	for i, client := range []string{"", "Claude Code", "Codex CLI", "Zed", "Continue", "Cline", "OpenAI Python"} {
+		f.history.Add(history.Record{Time: time.Now(), Client: client, Route: "/v1/responses", Model: "gpt-5.5", Status: 200, InputTokens: int64(7000 - 1000*i), OutputTokens: 100})
+	}
+	if err := f.history.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c := openChrome(t)
+	c.look(1100, 900, "light")
+	c.open(f)
+	c.section("usage", "Usage")
+	c.until("document.querySelectorAll('canvas').length >= 4")
+	c.until(`(() => {
+		const over = document.querySelectorAll('.u-over')[1], box = over.getBoundingClientRect();
+		over.dispatchEvent(new MouseEvent('mousemove', { clientX: box.right - 4, clientY: box.top + 20, bubbles: true }));
+		return [...document.querySelectorAll('.legend')[1].querySelectorAll('li')].some((li) => /^others\s*\d/.test(li.innerText));
+	})()`)
+	c.shows(".legend li", "unknown1")
+	c.shows(".legend li", "others2")
+}
+
 func TestASettingIsChangedAndOneFromAFlagIsNot(t *testing.T) {
 	f := start(t)
 	f.app.actions[ActionSet] = func(args json.RawMessage) (any, error) {

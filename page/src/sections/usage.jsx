@@ -47,7 +47,7 @@ export function Usage({ snapshot: s }) {
 
 // parts are the names that are told apart, the largest first; what is beyond them is one.
 function names(list) {
-  const top = list.slice(0, list.length > colors ? colors - 1 : colors).map((n) => n.name);
+  const top = list.slice(0, list.length > colors ? colors - 1 : colors).map((n) => n.name ?? '');
   return list.length > top.length ? [...top, null] : top;
 }
 
@@ -63,7 +63,7 @@ function Plots({ data: { by, split, parts, whole, windows: samples }, windows })
   const stack = (f) => top.map((name) => {
     const values = new Array(times.length).fill(0);
     for (const r of parts.rows) {
-      if (name === null ? !top.includes(r.name ?? '') : (r.name ?? '') === (name ?? '')) values[nearest(times, r.time)] += f(r);
+      if (name === null ? !top.includes(r.name ?? '') : (r.name ?? '') === name) values[nearest(times, r.time)] += f(r);
     }
     return { name: called(name), values };
   });
