@@ -407,7 +407,7 @@ func TestAnAnswerIsWatchedLive(t *testing.T) {
 	f.app.update(func(s *Snapshot) { s.Active = nil })
 	f.history.Add(history.Record{
 		Time: time.Now(), Client: "<b>Claude</b>", Route: "/v1/messages", Dialect: "anthropic", Model: "gpt-5.5", Effort: "high", Status: 200, FirstWord: 700 * time.Millisecond,
-		Duration: 2700 * time.Millisecond, InputTokens: 31_402, CachedTokens: 30_460, OutputTokens: 150, Dropped: []string{"temperature"}, Transport: "websocket", Turns: 3,
+		Duration: 2700 * time.Millisecond, InputTokens: 31_402, CachedTokens: 30_460, OutputTokens: 150, Dropped: []string{"temperature"}, Transport: "WebSocket", Turns: 3,
 	})
 	c.shows(".requests .row", "31,402")
 	c.lacks(".requests", "answering")
@@ -418,6 +418,10 @@ func TestAnAnswerIsWatchedLive(t *testing.T) {
 	c.shows(".requests .row", "/v1/messages")
 	c.shows(".requests .row", "200 3 turns, left out temperature")
 	c.look(1100, 900, "light")
+	c.click(clock(c, 1))
+	c.shows("dialog", "WebSocket, 3 turns")
+	c.run(chromedp.KeyEvent("\x1b"))
+	c.until("!document.querySelector('dialog')")
 	c.click(clock(c, 0))
 	c.shows("dialog", "There is no model <i>gpt-9</i> for this plan.")
 	c.screenshot("details-light-1100")

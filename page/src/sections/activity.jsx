@@ -192,7 +192,7 @@ const Details = ({ request: r, onClose }) => (
       ['Tool', r.client || 'unknown'],
       ['Route', <code>{r.route}</code>],
       ['Speaks', r.dialect],
-      ['Over', r.transport && (r.transport === 'websocket' ? `WebSocket, ${plural(r.turns || 1, 'turn')}` : 'HTTP')],
+      ['Over', r.transport && (r.transport === 'WebSocket' ? `WebSocket, ${plural(r.turns || 1, 'turn')}` : 'HTTP')],
       ['Model', r.model],
       ['Effort', r.effort],
       ['Status', r.status],
