@@ -439,6 +439,10 @@ func TestAnAnswerIsWatchedLive(t *testing.T) {
 	c.run(chromedp.SetValue(`[aria-label="Result"]`, "false", chromedp.ByQuery), chromedp.Evaluate(`document.querySelector('[aria-label="Result"]').dispatchEvent(new Event('change', {bubbles: true}))`, nil))
 	c.lacks(".requests", "gpt-9")
 	c.shows(".requests", "31,402")
+	f.history.Add(history.Record{Time: time.Now(), Client: "OpenAI Python", Route: "/v1/chat/completions", Model: "gpt-5.5"})
+	c.shows(".requests .row", "– left before it was answered")
+	c.section("overview", "Running at")
+	c.shows(".now", "left before it was answered")
 }
 
 // clock is the text of the n-th row's time.

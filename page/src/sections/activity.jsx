@@ -161,12 +161,14 @@ const Answering = ({ r, i }) => (
   </tr>
 );
 
+export const left = 'left before it was answered'; // what a tool did whose request has no status
+
 const failed = (r) => r.status >= 400 || r.error_code;
 
 // said is what a row tells besides the status: why it failed, or what else is worth knowing.
 function said(r) {
   if (failed(r)) return r.error || r.error_code?.replaceAll('_', ' ') || '';
-  return [r.turns > 1 && `${r.turns} turns`, r.dropped?.length > 0 && `left out ${r.dropped.join(', ')}`].filter(Boolean).join(', ');
+  return [!r.status && left, r.turns > 1 && `${r.turns} turns`, r.dropped?.length > 0 && `left out ${r.dropped.join(', ')}`].filter(Boolean).join(', ');
 }
 
 const Row = ({ r, i, open }) => (
@@ -175,7 +177,7 @@ const Row = ({ r, i, open }) => (
     <td>{r.client || 'unknown'}</td>
     <td class="route">{r.route}</td>
     <td class="wide">{model(r)}</td>
-    <td class={failed(r) ? 'bad' : ''} title={said(r)}>{failed(r) && <><Icon name="bad" /><span class="hidden">failed </span></>}{r.status} <span class={failed(r) ? 'more' : 'more dim'}>{said(r)}</span></td>
+    <td class={failed(r) ? 'bad' : ''} title={said(r)}>{failed(r) && <><Icon name="bad" /><span class="hidden">failed </span></>}{r.status || '–'} <span class={failed(r) ? 'more' : 'more dim'}>{said(r)}</span></td>
     <td class="n wide">{seconds(r.first_token_ms)}</td>
     <td class="n wider">{speed(r)}</td>
     <td class="n">{count(r.input_tokens)}</td>
@@ -195,7 +197,7 @@ const Details = ({ request: r, onClose }) => (
       ['Over', r.transport && (r.transport === 'WebSocket' ? `WebSocket, ${plural(r.turns || 1, 'turn')}` : 'HTTP')],
       ['Model', r.model],
       ['Effort', r.effort],
-      ['Status', r.status],
+      ['Status', r.status || left],
       ['Error', r.error_code && <code>{r.error_code}</code>],
     ]} />
     <h3>Time</h3>
