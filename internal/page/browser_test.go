@@ -351,7 +351,7 @@ func TestAFirstStartGoesFromNothingToATestedTool(t *testing.T) {
 	c.shows(".step.done", "Signed in as demo@example.com (plus)")
 
 	f.app.actions[ActionToolPreview] = func(json.RawMessage) (any, error) {
-		return Preview{Files: []FileChange{{"~/.codex/config.toml", "--- a\n+++ b\n@@ -1,4 +1,11 @@\n model = \"o9\"   # keep\n+model_provider = \"codex-proxy\"\n \n [mcp_servers.files]\n-command = \"npx\"\n+command = \"<img src=x onerror=alert(1)>\"\n"}}, Note: "Restart Codex CLI if it is open."}, nil
+		return Preview{Files: []FileChange{{"~/.codex/config.toml", "--- a\n+++ b\n@@ -1,4 +1,11 @@\n model = \"o9\"   # keep\n+model_provider = \"codex-proxy\"\n \n [mcp_servers.files]\n-command = \"npx\"\n+a_line_that_is_longer_than_a_narrow_window = \"as addresses are\"\n+command = \"<img src=x onerror=alert(1)>\"\n"}}, Note: "Restart Codex CLI if it is open."}, nil
 	}
 	f.app.actions[ActionToolConnect] = func(json.RawMessage) (any, error) {
 		f.app.update(func(s *Snapshot) { s.Tools[1].Connected = true })
@@ -369,6 +369,11 @@ func TestAFirstStartGoesFromNothingToATestedTool(t *testing.T) {
 		c.eval("document.querySelector('dialog').getBoundingClientRect().width", &wide)
 		if wide < 300 {
 			t.Errorf("at %d: the dialog has %v pixels", width, wide)
+		}
+		var cut bool
+		c.eval("document.querySelector('dialog').scrollWidth > document.querySelector('dialog').clientWidth", &cut)
+		if cut {
+			t.Errorf("at %d: the dialog is cut off at its side", width)
 		}
 	}
 	c.screenshot("connect-light-1100")
@@ -752,6 +757,26 @@ func TestThePageIsUsedByTheKeyboardAlone(t *testing.T) {
 	c.shows("dialog", "never kept")
 	c.run(chromedp.KeyEvent("\x1b"))
 	c.until("!document.querySelector('dialog')")
+}
+
+// Who uses the keyboard goes on where they were, when what a button does has been done and when its dialog is closed.
+func TestTheFocusStaysWithTheButton(t *testing.T) {
+	f := start(t)
+	f.app.actions[ActionToolPreview] = func(json.RawMessage) (any, error) {
+		return Preview{Files: []FileChange{{Path: "~/.codex/config.toml", Diff: "@@ -1 +1 @@\n+a\n"}}}, nil
+	}
+	f.app.actions[ActionTest] = func(json.RawMessage) (any, error) { return TestResult{OK: true, Status: 200}, nil }
+	c := openChrome(t)
+	c.look(1100, 900, "light")
+	c.open(f)
+	c.section("tools", "Tools")
+	c.click("Connect Codex CLI")
+	c.shows("dialog", "config.toml")
+	c.run(chromedp.KeyEvent("\x1b"))
+	c.until("!document.querySelector('dialog') && document.activeElement.getAttribute('aria-label') === 'Connect Codex CLI'")
+	c.click("Send a test request")
+	c.shows(".answer", "Answered")
+	c.until("document.activeElement.innerText === 'Send a test request'")
 }
 
 // document says whether a text is not the whole page's: then nothing has the focus.

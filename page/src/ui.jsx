@@ -32,7 +32,6 @@ export const Card = ({ title, aside, class: extra = '', children, ...rest }) => 
 export function Do({ action, args, then, confirm, main, danger, busy, children, ...rest }) {
   const [under, setUnder] = useState(false);
   const [asking, setAsking] = useState(false);
-  if (!can(action)) return null;
   const go = async () => {
     setAsking(false);
     setUnder(true);
@@ -41,9 +40,17 @@ export function Do({ action, args, then, confirm, main, danger, busy, children, 
     if (result) then?.(result);
   };
   const waiting = under || busy;
+  const button = useRef();
+  const rested = useRef(false);
+  useLayoutEffect(() => { // a button that rests loses the focus
+    if (!waiting && rested.current && document.activeElement === document.body) button.current?.focus({ preventScroll: true });
+    rested.current = waiting && (under || rested.current); // here, and not by the program
+  }, [waiting]);
+  if (!can(action)) return null;
   return (
     <>
       <button
+        ref={button}
         type="button"
         class={main ? 'main' : danger ? 'danger' : ''}
         aria-busy={waiting || undefined}
