@@ -1006,6 +1006,54 @@ func TestThePageComesBackWhenTheProgramDoes(t *testing.T) {
 	c.accessible("a session that ended")
 }
 
+// Nobody tells a page that is not seen, or that has lost the program, which requests there were meanwhile.
+func TestAPageThatComesBackShowsWhatCameMeanwhile(t *testing.T) {
+	f := start(t)
+	add := func(client string) {
+		t.Helper()
+		f.history.Add(history.Record{Time: time.Now(), Client: client, Route: "/v1/responses", Model: "gpt-5.5", Status: 200, InputTokens: 100})
+		if err := f.history.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("Zed")
+	c := openChrome(t)
+	c.look(1100, 900, "light")
+	c.open(f)
+	lose := func() {
+		t.Helper()
+		c.eval("window.before ??= fetch; window.fetch = () => Promise.reject(new TypeError()); null", nil)
+		f.page.Disconnect()
+		c.shows("main .alert", "does not answer")
+	}
+	back := func() {
+		t.Helper()
+		c.eval("window.fetch = before; document.querySelectorAll('main .alert button').forEach((b) => b.click())", nil)
+		c.lacks("main", "does not answer")
+	}
+	c.section("activity", "Activity")
+	c.shows(".requests .row", "Zed")
+	lose()
+	add("Cline")
+	back()
+	c.shows(".requests .row", "Cline")
+
+	c.section("doctor", "Doctor")
+	lose()
+	c.click("Look again")
+	c.shows(".notice", "Is it running?")
+	c.section("activity", "Is it running?")
+	back()
+	c.shows(".requests .row", "Cline")
+	c.lacks(".notice", "Is it running?")
+
+	c.section("doctor", "Doctor")
+	lose()
+	c.section("usage", "Usage")
+	back()
+	c.until("document.querySelectorAll('canvas').length >= 4")
+}
+
 func TestAnOpenPageLoadsTheNewVersionOfAProgramThatWasUpdated(t *testing.T) {
 	f := start(t)
 	var updated atomic.Bool

@@ -63,8 +63,10 @@ export function listen(hear, state) {
   let abort;
   let wait = 0;
   let timer;
+  let streams = 0;
 
   async function follow() {
+    let began = false;
     clearTimeout(timer);
     abort = new AbortController();
     const { signal } = abort;
@@ -83,6 +85,8 @@ export function listen(hear, state) {
           wait = 0;
           state('open');
           hear(event, JSON.parse(data));
+          if (!began && streams++ > 0) hear('requests'); // nobody told of those that came meanwhile
+          began = true;
         }
       }
     } catch (e) {

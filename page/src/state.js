@@ -31,6 +31,7 @@ export const reconnect = listen(
   },
   (next) => {
     if (connection === next) return;
+    if (connection === 'lost' && notice?.bad) tell(null); // that it does not answer
     connection = next;
     changed();
   },
@@ -48,7 +49,8 @@ export function useApp() {
   return { snapshot, connection, notice };
 }
 
-// useRequests calls f with the newest ID when requests were answered; with 0 when the history was deleted.
+// useRequests calls f with the newest ID when requests were answered, with none when the page comes back to the program,
+// and with 0 when the history was deleted.
 export function useRequests(f) {
   useEffect(() => {
     requestListeners.add(f);
