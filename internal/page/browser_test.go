@@ -423,7 +423,7 @@ func TestAnAnswerIsWatchedLive(t *testing.T) {
 	c.shows(".requests .row", "/v1/messages")
 	c.shows(".requests .row", "200 3 turns, left out temperature")
 	c.look(1100, 900, "light")
-	c.click(clock(c, 1))
+	c.eval("document.querySelectorAll('.requests .row')[1].click()", nil)
 	c.shows("dialog", "WebSocket, 3 turns")
 	c.run(chromedp.KeyEvent("\x1b"))
 	c.until("!document.querySelector('dialog')")
@@ -1037,6 +1037,19 @@ func TestAPageThatComesBackShowsWhatCameMeanwhile(t *testing.T) {
 	add("Cline")
 	back()
 	c.shows(".requests .row", "Cline")
+
+	lose()
+	for range 1200 { // more than are loaded at once
+		f.history.Add(history.Record{Time: time.Now(), Client: "Codex CLI", Route: "/v1/responses", Model: "gpt-5.5", Status: 200})
+		if err := f.history.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	back()
+	c.shows(".requests .row", "Codex CLI")
+	c.until("(document.querySelector('.table').scrollTop = 1e9, document.querySelector('.requests').getAttribute('aria-rowcount') === '1204')") // with the head and one under way
+	c.eval("document.querySelector('.table').scrollTop = 0; null", nil)
+	add("Cline")
 
 	c.section("doctor", "Doctor")
 	lose()

@@ -86,7 +86,9 @@ function useRows(filter) {
     const ask = async () => {
       const mine = fresh.current;
       const r = await get('requests', { ...filter, after: latest.current.rows[0]?.id, most: 1000 });
-      if (mine === fresh.current && r.requests.length > 0) set({ ...latest.current, rows: r.requests.concat(latest.current.rows) });
+      if (mine !== fresh.current) return;
+      if (r.more) restart(); // there are others between these and those that are here
+      else if (r.requests.length > 0) set({ ...latest.current, rows: r.requests.concat(latest.current.rows) });
     };
     newer.current = (newer.current ?? Promise.resolve()).then(ask, ask).catch(() => {});
   });
