@@ -1006,6 +1006,31 @@ func TestThePageComesBackWhenTheProgramDoes(t *testing.T) {
 	c.accessible("a session that ended")
 }
 
+// Some have text enlarged, and nothing else: its columns go along, and what has no room breaks.
+func TestEnlargedTextHasRoom(t *testing.T) {
+	f := start(t)
+	f.app.update(func(s *Snapshot) {
+		s.Settings = append(s.Settings, Setting{Name: "backend", Label: "Backend URL", Help: "Where ChatGPT's backend is.", Group: "OpenAI", Kind: "text", Value: "http://127.0.0.1:1", Source: FromEnvironment, Env: "CODEX_PROXY_BACKEND_URL"})
+	})
+	c := openChrome(t)
+	c.open(f)
+	for _, section := range []string{"settings", "doctor"} {
+		c.look(1100, 900, "light")
+		c.section(section, strings.ToUpper(section[:1])+section[1:])
+		for _, width := range []int{360, 761} {
+			for _, size := range []string{"14px", "21px"} {
+				c.look(width, 900, "light")
+				c.eval(fmt.Sprintf("document.body.style.fontSize = %q; null", size), nil)
+				var out []string
+				c.eval(`[document.documentElement, ...document.querySelectorAll('.setting p, .findings b')].filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.innerText.slice(0, 60))`, &out)
+				if len(out) > 0 {
+					t.Errorf("%s at %d with text of %s: %q is wider than its place", section, width, size, out)
+				}
+			}
+		}
+	}
+}
+
 // Nobody tells a page that is not seen, or that has lost the program, which requests there were meanwhile.
 func TestAPageThatComesBackShowsWhatCameMeanwhile(t *testing.T) {
 	f := start(t)
