@@ -1,9 +1,12 @@
 package page
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"image/color"
+	"image/png"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -1004,6 +1007,38 @@ func TestThePageComesBackWhenTheProgramDoes(t *testing.T) {
 	c.shows("main", "Open this page again")
 	c.screenshot("again-light-1100")
 	c.accessible("a session that ended")
+}
+
+// With the system's few colors, what is told by a color alone is told by one of those.
+func TestForcedColorsLeaveWhatIsSet(t *testing.T) {
+	f := start(t)
+	if err := history.FillDemo(f.history, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	c := openChrome(t)
+	c.look(1100, 900, "light")
+	c.open(f)
+	c.run(emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "forced-colors", Value: "active"}}))
+	for _, part := range []struct{ section, title, what string }{
+		{"settings", "Settings", "#set-strict"}, {"settings", "Settings", "#set-login"}, {"usage", "Usage", ".legend i"}, {"overview", "Running at", ".meter"}, {"overview", "Running at", ".brand .dot"},
+	} {
+		c.section(part.section, part.title)
+		c.run(chromedp.WaitVisible(part.what, chromedp.ByQuery))
+		var raw []byte
+		c.run(chromedp.Screenshot(part.what, &raw, chromedp.ByQuery))
+		picture, err := png.Decode(bytes.NewReader(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := map[color.Color]bool{color.RGBA{255, 255, 255, 255}: true}
+		at := picture.Bounds()
+		for x := at.Min.X; x < at.Max.X; x++ {
+			seen[color.RGBAModel.Convert(picture.At(x, at.Min.Y+at.Dy()/2))] = true
+		}
+		if len(seen) < 2 {
+			t.Errorf("%s can't be seen", part.what)
+		}
+	}
 }
 
 // Some have text enlarged, and nothing else: its columns go along, and what has no room breaks.
