@@ -249,7 +249,7 @@ var compactionParams = set("model", "instructions", "input", "tools", "parallel_
 
 // Compaction is the body by which the backend is asked to make r's conversation shorter. Errors are *Error.
 func (c *Client) Compaction(r *Request) ([]byte, error) {
-	r.Text, r.ClientMetadata = nil, nil // they are about the answer, and left out without being named
+	r.Text, r.ClientMetadata = nil, nil // what the answer looks like and who asks are left out without being named
 	if err := r.normalizeInput(); err != nil {
 		return nil, err
 	}
