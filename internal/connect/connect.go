@@ -159,7 +159,7 @@ func (c *Connections) plan(id string, target Target, stay bool) (*Plan, error) {
 	return plan, nil
 }
 
-// connect works out the change of one file, which begins with head where there is none yet.
+// connect works out the change of one file, which begins with head where it says nothing yet.
 func (c *Connections) connect(file file, head []Set, target Target, before *record) (Change, error) {
 	now, real, mode, err := readFile(file.path)
 	if err != nil {
@@ -167,7 +167,7 @@ func (c *Connections) connect(file file, head []Set, target Target, before *reco
 	}
 	change := Change{Path: file.path, Before: now}
 	e := entry{Path: file.path, Real: real, Format: file.format, Existed: now != nil, Mode: mode, Before: now, Made: missingFolders(real)}
-	begin := now == nil
+	begun := false
 	if before != nil {
 		for _, old := range before.Files {
 			if old.Path != file.path {
@@ -177,7 +177,7 @@ func (c *Connections) connect(file file, head []Set, target Target, before *reco
 			if err != nil {
 				return Change{}, err
 			}
-			begin = back.After == nil || len(head) > 0 && slices.ContainsFunc(old.Undo, func(w was) bool { return slices.Equal(w.Path, head[0].Path) })
+			begun = len(head) > 0 && slices.ContainsFunc(old.Undo, func(w was) bool { return slices.Equal(w.Path, head[0].Path) })
 			if len(kept) > 0 {
 				return Change{}, fmt.Errorf("%s has been changed since it was connected. Undo it, and connect it again", strings.Join(kept, ", "))
 			}
@@ -186,7 +186,7 @@ func (c *Connections) connect(file file, head []Set, target Target, before *reco
 		}
 	}
 	sets := file.sets
-	if begin {
+	if begun || saysNothing(formats[file.format], e.Before) {
 		sets = slices.Concat(head, sets)
 	}
 	after, undo, err := apply(formats[file.format], e.Before, target.fill(sets))
@@ -247,13 +247,19 @@ func undo(e entry) (Change, []string, error) {
 		if err != nil {
 			return Change{}, nil, err
 		}
-		if tree, err := formats[e.Format].decode(bytes.TrimPrefix(after, bom)); !e.Existed && err == nil && filled(tree) == nil && !hasRemarks(after) {
+		if !e.Existed && saysNothing(formats[e.Format], after) && !hasRemarks(after) {
 			after = nil
 		}
 		change.After = after
 		return change, kept, nil
 	}
 	return change, nil, nil
+}
+
+// saysNothing reports whether a file has no keys, or is none.
+func saysNothing(f format, text []byte) bool {
+	tree, err := f.decode(bytes.TrimPrefix(text, bom))
+	return err == nil && filled(tree) == nil
 }
 
 // hasRemarks reports whether there is something in a text that says nothing.

@@ -655,6 +655,29 @@ func TestAFileThatHasGoneSinceBeginsAnew(t *testing.T) {
 	}
 }
 
+// TestAFileThatHoldsNothingBeginsAsANewOne: and is as it was after the undo.
+func TestAFileThatHoldsNothingBeginsAsANewOne(t *testing.T) {
+	for _, before := range []string{"", "\n", "# mine\n"} {
+		home := t.TempDir()
+		c := connections(home)
+		path := filepath.Join(home, ".continue", "config.yaml")
+		os.Mkdir(filepath.Dir(path), 0o755) //nolint:errcheck // the write tells
+		if err := os.WriteFile(path, []byte(before), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			c.mustConnect(t, "continue", target)
+			if raw, err := os.ReadFile(path); !bytes.Contains(raw, []byte("version:")) || !bytes.Contains(raw, []byte("schema:")) {
+				t.Errorf("%q lacks its beginning:\n%s\n%v", before, raw, err)
+			}
+		}
+		c.mustUndo(t, "continue")
+		if raw, err := os.ReadFile(path); string(raw) != before || err != nil {
+			t.Errorf("after the undo %q is\n%s\n%v", before, raw, err)
+		}
+	}
+}
+
 // TestAnotherPortStaysWithTheProfile: the program that changes its port knows nothing of the variable with which the tool
 // was connected.
 func TestAnotherPortStaysWithTheProfile(t *testing.T) {

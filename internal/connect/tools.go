@@ -57,7 +57,7 @@ type Tool struct {
 	programs []string // any of these means that it is installed
 	places   func(System) []string
 	files    func(System) []file // nil when there is none to write
-	head     []Set               // with what the first file begins where there is none yet
+	head     []Set               // with what the first file begins where it says nothing yet
 	launch   func(Target) launch // nil when it can't be started without writing
 }
 
