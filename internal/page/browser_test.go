@@ -549,6 +549,30 @@ func TestWhatWasUsedIsDrawnInAnotherZoneOfTime(t *testing.T) {
 	}
 }
 
+// A page of which nobody asks anything is drawn anew as time passes, with what it has.
+func TestWhatIsOlderThanAPlotIsNotDrawnInIt(t *testing.T) {
+	f := start(t)
+	for _, age := range []time.Duration{40 * time.Hour, time.Hour} {
+		f.history.Add(history.Record{Time: time.Now().Add(-age), Client: "Zed", Route: "/v1/responses", Model: "gpt-5.5", Status: 200, InputTokens: 5000, OutputTokens: 100})
+	}
+	if err := f.history.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c := openChrome(t)
+	c.look(1100, 900, "light")
+	c.open(f)
+	c.section("usage", "Usage")
+	first := `(() => {
+		const over = document.querySelectorAll('.u-over')[1], box = over.getBoundingClientRect();
+		over.dispatchEvent(new MouseEvent('mousemove', { clientX: box.left + 2, clientY: box.top + 20, bubbles: true }));
+		return document.querySelectorAll('.legend')[1].innerText;
+	})()`
+	c.until("document.querySelectorAll('canvas').length >= 4 && /Zed\\s*1/.test(" + first + ")")
+	c.eval("const now = Date.now; Date.now = () => now() + 20 * 3_600_000; null", nil)
+	f.app.update(func(s *Snapshot) { s.Busy = []Action{ActionRefresh} })
+	c.until("/Zed\\s*0/.test(" + first + ")")
+}
+
 // Programs without a name are one of those that are told apart, and not among the others once more.
 func TestAProgramWithoutANameIsDrawnOnce(t *testing.T) {
 	f := start(t)

@@ -157,6 +157,9 @@ export function steps(by, since) {
   return list;
 }
 
+// drawn are the rows that belong to a plot's steps. A page of which nobody asks anything keeps older ones.
+export const drawn = (rows, times, step) => rows.filter((r) => new Date(r.time) > times[0] - step);
+
 // nearest is the place of the step that begins nearest to a time. The program's steps are not the page's when the
 // browser has the time of another place.
 export const nearest = (times, at) => {

@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { get } from '../api.js';
 import { ago, at, brief, capital, clock, clockWithSeconds, count, isToday, model, percent, plural, seconds } from '../format.js';
-import { nearest, Plot, steps } from '../plot.jsx';
+import { drawn, nearest, Plot, steps } from '../plot.jsx';
 import { useMinute, useRequests } from '../state.js';
 import { Card, Copy, Do, Empty, Facts, Page } from '../ui.jsx';
 import { left } from './activity.jsx';
@@ -151,9 +151,10 @@ function LastDay() {
   const usage = useLive(() => get('usage', { by: 'hour', since: '24h' }), []);
   if (!usage) return <Card title="Last 24 hours" class="placeholder" />;
   const times = steps('hour', Date.now() - 24 * 3_600_000);
+  const rows = drawn(usage.rows, times, 3_600_000);
   const column = (f) => {
     const values = new Array(times.length).fill(0);
-    for (const r of usage.rows) values[nearest(times, r.time)] += f(r);
+    for (const r of rows) values[nearest(times, r.time)] += f(r);
     return values;
   };
   const day = usage.total;

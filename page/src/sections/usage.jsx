@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
 import { download, get } from '../api.js';
 import { brief, capital, count, percent, plural, seconds } from '../format.js';
-import { colors, nearest, Plot, steps } from '../plot.jsx';
+import { colors, drawn, nearest, Plot, steps } from '../plot.jsx';
 import { tell } from '../state.js';
 import { Card, Choose, Do, Empty, Export, Page } from '../ui.jsx';
 import { useLive } from './overview.jsx';
@@ -62,14 +62,14 @@ function Plots({ data: { by, split, parts, whole, windows: samples }, windows })
   const top = names(parts.names);
   const stack = (f) => top.map((name) => {
     const values = new Array(times.length).fill(0);
-    for (const r of parts.rows) {
+    for (const r of drawn(parts.rows, times, step)) {
       if (name === null ? !top.includes(r.name ?? '') : (r.name ?? '') === name) values[nearest(times, r.time)] += f(r);
     }
     return { name: called(name), values };
   });
   const line = (name, f) => {
     const values = new Array(times.length).fill(null);
-    for (const r of whole.rows) values[nearest(times, r.time)] = f(r);
+    for (const r of drawn(whole.rows, times, step)) values[nearest(times, r.time)] = f(r);
     return { name, values };
   };
   const tokens = (r) => r.input_tokens + r.output_tokens;
