@@ -140,14 +140,13 @@ func Programs() []control.Program { return control.Programs(RunFolder()) }
 // patience is how long another program may take to answer.
 const patience = 10 * time.Second
 
-// tellOthers has the other running programs look at their stored sign-in: this one has changed it. The error names
-// the one that did not.
-func (a *App) tellOthers(ctx context.Context) (err error) {
+// TellOthers has the other running programs carry out a verb, each within wait. The error names one that did not.
+func TellOthers(ctx context.Context, verb string, wait time.Duration) (err error) {
 	for _, p := range Programs() {
 		if p.PID == os.Getpid() || p.Demo {
 			continue
 		}
-		if e := p.Call(ctx, patience, "reload", nil, nil); e != nil {
+		if e := p.Call(ctx, wait, verb, nil, nil); e != nil {
 			err = e
 		}
 	}

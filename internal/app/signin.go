@@ -76,7 +76,7 @@ func (a *App) SignIn(ctx context.Context, o SignInOptions) error {
 
 // spread has the other running programs take over what this one stored.
 func (a *App) spread(ctx context.Context) {
-	if err := a.tellOthers(context.WithoutCancel(ctx)); err != nil {
+	if err := TellOthers(context.WithoutCancel(ctx), "reload", patience); err != nil {
 		a.Steps(creds.Step{Kind: creds.StepWarning, Text: "Another running Codex Proxy did not take it over: " + err.Error()})
 	}
 }

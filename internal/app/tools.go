@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/adrg/xdg"
 
@@ -53,10 +55,11 @@ func (a *App) PlanConnect(id string, target connect.Target) (*connect.Plan, erro
 // PlanUndo works out what putting a tool's settings back changes; see connect.Connections.
 func (a *App) PlanUndo(id string) (*connect.Plan, error) { return a.tools().PlanUndo(id) }
 
-// DoPlan carries out what was planned.
+// DoPlan carries out what was planned, and has it shown, by other running programs, too.
 func (a *App) DoPlan(plan *connect.Plan) error {
 	err := a.tools().Do(plan)
 	a.changed(false)
+	TellOthers(context.Background(), "look", time.Second) //nolint:errcheck // they look by themselves a little later
 	return err
 }
 

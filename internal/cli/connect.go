@@ -6,7 +6,6 @@ import (
 	"os"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"golang.org/x/term"
 
@@ -69,7 +68,7 @@ func (t *connectCommand) Run(c *console) error {
 	if !t.Yes && !c.ask("Change it so?") {
 		return errors.New("nothing was changed")
 	}
-	if err := c.carryOut(a, plan); err != nil {
+	if err := a.DoPlan(plan); err != nil {
 		return err
 	}
 	c.printf("✅ %s is connected to %s. Undo it with: codex-proxy connect --undo %s\n", tool.Name, target.Root, tool.ID)
@@ -77,15 +76,6 @@ func (t *connectCommand) Run(c *console) error {
 		c.printf("%s.\n", target.Fill(tool.Where))
 	}
 	return nil
-}
-
-// carryOut does what was planned, and has the running program show it.
-func (c *console) carryOut(a *app.App, plan *connect.Plan) error {
-	err := a.DoPlan(plan)
-	for _, p := range app.Programs() {
-		p.Call(c.ctx, time.Second, "look", nil, nil) //nolint:errcheck // it looks by itself a little later
-	}
-	return err
 }
 
 // undo puts one tool's settings back.
@@ -104,7 +94,7 @@ func (t *connectCommand) undo(c *console, a *app.App, id string) error {
 			return errors.New("nothing was changed")
 		}
 	}
-	if err := c.carryOut(a, plan); err != nil {
+	if err := a.DoPlan(plan); err != nil {
 		return err
 	}
 	if len(plan.Kept) > 0 {

@@ -53,9 +53,7 @@ func (u *usageCommand) Run(c *console) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range app.Programs() {
-		p.Call(c.ctx, time.Second, "write", nil, nil) //nolint:errcheck // then the newest requests are missing
-	}
+	app.TellOthers(c.ctx, "write", time.Second) //nolint:errcheck // then the newest requests are missing
 	path := filepath.Join(app.StateFolder(), "history.db")
 	if _, err := os.Stat(path); err != nil {
 		c.printf("Nothing has been asked yet.\n")
