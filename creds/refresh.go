@@ -249,8 +249,8 @@ func (m *Manager) spend(ctx context.Context, c Credentials) (n Credentials, unsa
 	return n, unsaved, nil
 }
 
-// storedMeanwhile returns the sign-in that the Codex CLI has stored since reread. Some of its versions know no lock, and what the user
-// has just signed in with is not written over.
+// storedMeanwhile returns the sign-in that the Codex CLI has stored since reread. Some of its versions know no lock, and
+// what the user has just signed in with is not written over.
 func (m *Manager) storedMeanwhile(ctx context.Context) (Credentials, bool) {
 	if !m.cfg.Store.Limits().Shared {
 		return Credentials{}, false

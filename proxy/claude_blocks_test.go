@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -39,7 +40,8 @@ const someSearch = `{"type":"text","text":"x"},{"type":"server_tool_use","id":"s
 // TestAThreadIsNotAnsweredWithoutWhatCameBefore: its new messages come alone. The answer is the one at which Anthropic's
 // SDKs send all of them.
 func TestAThreadIsNotAnsweredWithoutWhatCameBefore(t *testing.T) {
-	r := newRig(t)
+	var heard recordings
+	r := newRig(t, heard.listen)
 	ask := func(thread string) (int, http.Header, string) {
 		t.Helper()
 		status, header, answer, _ := r.do("POST", "/v1/messages", `{"max_tokens":9,"messages":[{"role":"user","content":"hello"}],"thread":`+thread+`}`)
@@ -58,6 +60,9 @@ func TestAThreadIsNotAnsweredWithoutWhatCameBefore(t *testing.T) {
 				t.Errorf("%s %s: %d %s", path, messages, status, answer)
 			}
 		}
+	}
+	if _, records := heard.all(t, 6); !slices.ContainsFunc(records, func(x Record) bool { return x.Resent && x.Status == 404 }) || slices.ContainsFunc(records, func(x Record) bool { return x.Resent && x.Status != 404 }) {
+		t.Errorf("which are sent again: %+v", records)
 	}
 	if status, _, answer := ask(`"create"`); status != 400 {
 		t.Errorf("%d %s", status, answer)

@@ -47,6 +47,7 @@ type Record struct {
 	Code       string   // of the error, such as context_length_exceeded; empty when all went well
 	Error      string   // a sentence without what was said, empty likewise
 	Gone       bool     // the caller went away before the end
+	Resent     bool     // the caller's SDK sends the request again in another way
 }
 
 // record makes a Record of an outcome.
@@ -60,7 +61,7 @@ func record(start Start, method string, status int, out reply.Outcome) Record {
 		r.FirstToken = out.First.Sub(start.Time)
 	}
 	if out.Err != nil {
-		r.Code, r.Error = out.Err.Code, withoutQuotes(out.Err.Message)
+		r.Code, r.Error, r.Resent = out.Err.Code, withoutQuotes(out.Err.Message), out.Err.Resent
 	}
 	return r
 }

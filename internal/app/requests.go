@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"codex-proxy/proxy"
-	"codex-proxy/proxy/anthropic"
 )
 
 // Failure is a request that failed, for the menu.
@@ -17,7 +16,7 @@ type Failure struct {
 // noteRequest keeps the last request that failed. It is on the request's path and must not wait; onRequest tells that
 // there is something new.
 func (a *App) noteRequest(r proxy.Record) {
-	if r.Code == "" || r.Gone || r.Status == 401 && r.Model == "" || r.Code == anthropic.ThreadNotFound { // its SDK asks again
+	if r.Code == "" || r.Gone || r.Status == 401 && r.Model == "" || r.Resent {
 		return
 	}
 	a.mu.Lock()

@@ -5,18 +5,22 @@ import (
 	"testing"
 
 	"codex-proxy/proxy"
-	"codex-proxy/proxy/anthropic"
 )
 
-// TestTheLastFailureIsOneThatSomebodyFeels: at a thread that is not kept, Anthropic's SDKs send the whole conversation.
+// TestTheLastFailureIsOneThatSomebodyFeels: not one after which the caller's SDK sends the request again.
 func TestTheLastFailureIsOneThatSomebodyFeels(t *testing.T) {
-	for code, told := range map[string]bool{"": false, anthropic.ThreadNotFound: false, "model_not_found": true} {
+	for _, c := range []struct {
+		r    proxy.Record
+		told bool
+	}{
+		{proxy.Record{Status: http.StatusOK}, false},
+		{proxy.Record{Status: http.StatusNotFound, Code: "thread_not_found", Resent: true}, false},
+		{proxy.Record{Status: http.StatusNotFound, Code: "model_not_found"}, true},
+	} {
 		a := &App{}
-		r := proxy.Record{Status: http.StatusNotFound}
-		r.Code = code
-		a.noteRequest(r)
-		if a.failed.Time.IsZero() == told {
-			t.Errorf("%q is told: %t", code, !told)
+		a.noteRequest(c.r)
+		if a.failed.Time.IsZero() == c.told {
+			t.Errorf("%+v is told: %t", c.r, !c.told)
 		}
 	}
 }

@@ -19,8 +19,8 @@ var ErrNotFound = errors.New("no program of this machine's is at the other end o
 var ErrGone = errors.New("the program at the other end of the connection has closed it")
 
 // UID returns the numeric id of the user whose program is at the other end of c, a connection of net or what wraps one
-// and passes its addresses and its SyscallConn on. It takes microseconds on Linux, and up to a millisecond on a Mac with hundreds of
-// connections. Safe for concurrent use.
+// and passes its addresses and its SyscallConn on. It takes microseconds on Linux, and up to a millisecond on a Mac with
+// hundreds of connections. Safe for concurrent use.
 func UID(c net.Conn) (int, error) {
 	local, ok := c.LocalAddr().(*net.TCPAddr)
 	remote, ok2 := c.RemoteAddr().(*net.TCPAddr)

@@ -153,14 +153,14 @@ func errorBody(e *codex.Error) []byte {
 		message = "prompt is too long: " + message // by these words Claude Code knows that it should compact
 	}
 	body := map[string]any{"type": errorType(e), "message": message}
-	if e.Code == ThreadNotFound {
+	if e.Code == threadNotFound {
 		body["details"] = map[string]string{"error_code": e.Code}
 	}
 	return encode(map[string]any{"type": "error", "error": body})
 }
 
-// ThreadNotFound is Anthropic's word, by which its SDKs know what to do.
-const ThreadNotFound = "thread_not_found"
+// threadNotFound is Anthropic's word, by which its SDKs know what to do.
+const threadNotFound = "thread_not_found"
 
 // errorType is Anthropic's word. Source: Anthropic API reference, errors.
 func errorType(e *codex.Error) string {

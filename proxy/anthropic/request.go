@@ -121,7 +121,7 @@ func (r *request) takeThread(v json.RawMessage) error {
 	case json.Unmarshal(v, &thread) != nil || thread.Type != "create" && thread.Type != "continue":
 		return codex.Invalid("thread", "thread must be an object whose type is create or continue")
 	case thread.Type == "continue":
-		return &codex.Error{Status: http.StatusNotFound, Type: "invalid_request_error", Code: ThreadNotFound, Param: "thread",
+		return &codex.Error{Status: http.StatusNotFound, Type: "invalid_request_error", Code: threadNotFound, Param: "thread", Resent: true,
 			Message: "This proxy keeps no threads. Send the whole conversation in messages"}
 	}
 	r.Drop("thread")

@@ -26,6 +26,8 @@ type Error struct {
 
 	// Answer is the backend's own answer, for callers that speak its language; nil when the backend did not answer.
 	Answer *Answer
+	// Resent says that the caller's SDK, when it is told this, sends the request again in another way: nobody feels it.
+	Resent bool
 	// Stack is where the proxy itself failed, for the log only; nil for every other error.
 	Stack []byte
 }
