@@ -37,7 +37,7 @@ export class Host {
     // awake until it comes. So that of an idle program comes at once: the runtime then asks for one that it needs, if any.
     go._resume = () => {
       run();
-      queueMicrotask(() => { if (this.idle() && go._scheduledTimeouts.size > 0) run(); });
+      if (this.idle()) queueMicrotask(() => { if (this.idle() && go._scheduledTimeouts.size > 0) run(); });
     };
     globalThis.codexProxy = this; // main.go takes it from there, and sets event, before it first waits
     this.instance = new WebAssembly.Instance(program, go.importObject);
