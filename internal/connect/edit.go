@@ -19,17 +19,18 @@ type Set struct {
 	Value string `json:"value"`
 }
 
-// SyntaxError says where a settings file can't be read. Such a file is never written.
+// SyntaxError says where a settings file can't be read. Such a file is never written: its user must mend it.
 type SyntaxError struct {
 	Line, Column int // from 1; 0 when it is not known
 	Message      string
 }
 
 func (e *SyntaxError) Error() string {
-	if e.Line == 0 {
-		return e.Message
+	place := ""
+	if e.Line > 0 {
+		place = fmt.Sprintf("line %d, column %d: ", e.Line, e.Column)
 	}
-	return fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, e.Message)
+	return place + e.Message + ". Nothing was changed: mend it, and try again"
 }
 
 // errShape means that the file is written in a way that an edit of its text can't follow. The user must edit it.
@@ -268,7 +269,7 @@ func put(tree any, path []string, value any) (any, error) {
 	if _, _, isElement := element(step); isElement {
 		list, ok := tree.([]any)
 		if !ok && tree != nil {
-			return nil, fmt.Errorf("there is something else where the list with %s belongs. Nothing was changed", step)
+			return nil, fmt.Errorf("there is something else where the list with %s belongs. Nothing was changed: edit it by hand", step)
 		}
 		list = slices.Clone(list)
 		i := index(list, step)
@@ -281,7 +282,7 @@ func put(tree any, path []string, value any) (any, error) {
 	}
 	m, ok := tree.(map[string]any)
 	if !ok && tree != nil {
-		return nil, fmt.Errorf("there is something else where a table with %q belongs. Nothing was changed", step)
+		return nil, fmt.Errorf("there is something else where a table with %q belongs. Nothing was changed: edit it by hand", step)
 	}
 	out := map[string]any{}
 	for k, v := range m {
