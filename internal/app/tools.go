@@ -78,10 +78,10 @@ func (a *App) updateTools() {
 	if a.Settings.Demo {
 		return
 	}
-	target := a.State().Target()
-	updated, err := a.tools().Update(target.Root, target.Model)
+	root := a.State().Target().Root
+	updated, err := a.tools().Update(root)
 	if len(updated) > 0 {
-		a.log.Infof("🔌 These tools point at %s now: %s. Start them again", target.Root, strings.Join(updated, ", "))
+		a.log.Infof("🔌 These tools point at %s now: %s. Start them again", root, strings.Join(updated, ", "))
 	}
 	if err != nil {
 		a.log.Warnf("⚠️ %v", err)

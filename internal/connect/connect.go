@@ -95,6 +95,7 @@ type Plan struct {
 
 	record *record // for connecting: the journal's new entry
 	old    *record // what the journal said of the tool, for one that was connected
+	keyed  bool    // the tool's key is to be made known
 }
 
 // ErrNoFile means that a tool has no file to write: its recipe is to be copied.
@@ -106,12 +107,6 @@ var ErrNotConnected = errors.New("it is not connected")
 // Plan works out what connecting a tool changes. The key that it gets is made here, and known to the proxy after Do.
 // One that is connected already is brought up to date. Errors are ErrNoFile or say which file can't be changed and why.
 func (c *Connections) Plan(id string, target Target) (*Plan, error) {
-	return c.plan(id, target, false)
-}
-
-// plan is Plan. With stay set the files of a tool that is connected are where they were then, whatever the variables of
-// this process say.
-func (c *Connections) plan(id string, target Target, stay bool) (*Plan, error) {
 	tool, ok := Named(id)
 	if !ok {
 		return nil, fmt.Errorf("there is no tool %q", id)
@@ -127,11 +122,8 @@ func (c *Connections) plan(id string, target Target, stay bool) (*Plan, error) {
 	if before != nil {
 		target.Key = before.Key
 	}
-	plan := &Plan{Tool: tool, old: before, record: &record{Tool: id, Root: target.Root, Key: target.Key, Time: time.Now().UTC()}}
+	plan := &Plan{Tool: tool, old: before, record: &record{Tool: id, Root: target.Root, Key: target.Key, Time: time.Now().UTC()}, keyed: true}
 	for i, file := range tool.files(c.System) {
-		if stay && before != nil && i < len(before.Files) && before.Files[i].Format == file.format {
-			file.path = before.Files[i].Path
-		}
 		var head []Set
 		if i == 0 {
 			head = tool.head
@@ -173,14 +165,11 @@ func (c *Connections) connect(file file, head []Set, target Target, before *reco
 			if old.Path != file.path {
 				continue
 			}
-			back, kept, err := undo(old)
+			back, _, err := undo(old) // what was changed since becomes what was before
 			if err != nil {
 				return Change{}, err
 			}
 			begun = len(head) > 0 && slices.ContainsFunc(old.Undo, func(w was) bool { return slices.Equal(w.Path, head[0].Path) })
-			if len(kept) > 0 {
-				return Change{}, fmt.Errorf("%s has been changed since it was connected. Undo it, and connect it again", strings.Join(kept, ", "))
-			}
 			e.Existed, e.Before, e.Mode, e.Made = back.After != nil, back.After, old.Mode, old.Made
 			e.After = append(e.After, digest(now))
 		}
@@ -301,6 +290,8 @@ func (c *Connections) Do(plan *Plan) error {
 		if err := c.write(*plan.record); err != nil {
 			return err
 		}
+	}
+	if plan.keyed {
 		c.at("key")
 		if err := c.Keys.Add(plan.Tool.ID, plan.record.Key); err != nil {
 			return errors.Join(err, c.writeBack(plan))
@@ -424,15 +415,15 @@ func (c *Connections) status(tool Tool, root string) Status {
 	return s
 }
 
-// Update points what is connected at another root, and returns the ids of the tools that were brought up to date. The
-// error names those that could not be.
-func (c *Connections) Update(root, model string) (updated []string, err error) {
+// Update points what is connected at another root, and returns the ids of the tools that were brought up to date. What
+// somebody has changed since stays, but for where it points. The error names the tools that could not be updated.
+func (c *Connections) Update(root string) (updated []string, err error) {
 	for _, id := range c.Connected() {
 		r, e := c.read(id)
 		if e != nil || r.Root == root {
 			continue
 		}
-		plan, e := c.plan(id, Target{Root: root, Model: model}, true)
+		plan, e := planMove(*r, root)
 		if e == nil {
 			e = c.Do(plan)
 		}
@@ -443,4 +434,43 @@ func (c *Connections) Update(root, model string) (updated []string, err error) {
 		updated = append(updated, id)
 	}
 	return updated, err
+}
+
+// planMove works out what pointing a connected tool at another root changes in the files where it is connected.
+func planMove(r record, root string) (*Plan, error) {
+	tool, ok := Named(r.Tool)
+	if !ok {
+		return nil, fmt.Errorf("there is no tool %q", r.Tool)
+	}
+	plan := &Plan{Tool: tool, old: &r, record: &record{Tool: r.Tool, Root: root, Key: r.Key, Time: time.Now().UTC()}}
+	for _, e := range r.Files {
+		change, err := moveFile(e, r.Root, root)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", e.Path, err)
+		}
+		plan.Changes = append(plan.Changes, change)
+		plan.record.Files = append(plan.record.Files, change.entry)
+	}
+	return plan, nil
+}
+
+// moveFile works out the change of one file.
+func moveFile(e entry, from, to string) (Change, error) {
+	now, real, _, err := readFile(e.Path)
+	if err != nil {
+		return Change{}, err
+	}
+	e.Real = real // its user may have moved it since
+	change := Change{Path: e.Path, Before: now, After: now}
+	if now != nil {
+		ours := slices.Contains(e.After, digest(now)) // as it was left
+		if change.After, e.Undo, err = move(formats[e.Format], now, e.Undo, from, to); err != nil {
+			return Change{}, err
+		}
+		if ours {
+			e.After = []string{digest(now), digest(change.After)}
+		}
+	}
+	change.entry = e
+	return change, nil
 }

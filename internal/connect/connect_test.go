@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -533,24 +534,24 @@ func TestAConnectionIsTakenBackAlsoWhereItsKeyCanNotBe(t *testing.T) {
 func TestAnUpdateThatFailsLeavesTheOldConnection(t *testing.T) {
 	home := t.TempDir()
 	c := connections(home)
-	c.mustConnect(t, "pi", target)
+	c.mustConnect(t, "vscode", target)
 	before := tree(t, home)
-	beside := filepath.Join(home, ".pi", "agent", ".settings.json.codex-proxy")
+	beside := filepath.Join(home, ".config", "Code", "User", ".chatLanguageModels.json.codex-proxy")
 	c.step = func(step string) {
-		if step == "write" { // the second file can't be written
+		if step == "create" { // the file can't be written
 			os.MkdirAll(filepath.Join(beside, "in the way"), 0o755) //nolint:errcheck // the write tells
 		}
 	}
-	if _, err := c.Update("http://localhost:9901", "gpt-5.6"); err == nil {
+	if _, err := c.Update("http://localhost:9901"); err == nil {
 		t.Fatal("it went well")
 	}
 	c.step = nil
 	os.RemoveAll(beside) //nolint:errcheck // the next line tells
 	same2(t, "after the failure", before, tree(t, home))
-	if r, err := c.read("pi"); err != nil || r.Root != target.Root || c.Keys.(fakeKeys)["pi"] != r.Key {
+	if r, err := c.read("vscode"); err != nil || r.Root != target.Root || c.Keys.(fakeKeys)["vscode"] != r.Key {
 		t.Errorf("it is connected to %v: %v", r, err)
 	}
-	if undo := c.mustUndo(t, "pi"); !undo.Exact {
+	if undo := c.mustUndo(t, "vscode"); !undo.Exact {
 		t.Error("the undo is not exact")
 	}
 }
@@ -562,7 +563,7 @@ func TestAnotherPortUpdatesWhatIsConnectedAndUndoStillGivesTheOldBytes(t *testin
 		lay(t, c, tool, variants["as it is"])
 		before := tree(t, home)
 		c.mustConnect(t, tool.ID, target)
-		updated, err := c.Update("http://localhost:9901", "gpt-5.5")
+		updated, err := c.Update("http://localhost:9901")
 		if err != nil || !slices.Equal(updated, []string{tool.ID}) {
 			t.Fatalf("%s: %v %v", tool.ID, updated, err)
 		}
@@ -574,6 +575,151 @@ func TestAnotherPortUpdatesWhatIsConnectedAndUndoStillGivesTheOldBytes(t *testin
 			t.Errorf("%s: not exact", tool.ID)
 		}
 		same2(t, tool.ID, before, tree(t, home))
+	}
+}
+
+// TestAnotherPortKeepsWhatSomebodyChangedSince: people choose another model in the tool, which writes it to its file, and
+// take keys out. A key that was revoked stays revoked.
+func TestAnotherPortKeepsWhatSomebodyChangedSince(t *testing.T) {
+	for _, tool := range withFile() {
+		for _, name := range []string{"as it is", "mark and CRLF", "empty"} {
+			home := t.TempDir()
+			c := connections(home)
+			lay(t, c, tool, variants[name])
+			c.mustConnect(t, tool.ID, target)
+			c.Keys.Revoke(tool.ID) //nolint:errcheck // of a map
+			for path := range tree(t, home) {
+				raw, err := os.ReadFile(path)
+				if err != nil {
+					continue
+				}
+				if err := os.WriteFile(path, bytes.ReplaceAll(raw, []byte("gpt-5.5"), []byte("gpt-5.6-luna")), 0o640); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want := tree(t, home)
+			for _, port := range []string{"9901", "9902"} {
+				if updated, err := c.Update("http://localhost:" + port); err != nil || !slices.Equal(updated, []string{tool.ID}) {
+					t.Fatalf("%s, %s: %v %v", tool.ID, name, updated, err)
+				}
+				for path, text := range want {
+					want[path] = strings.NewReplacer(":9879", ":"+port, ":9901", ":"+port).Replace(text)
+				}
+				same2(t, tool.ID+", "+name, want, tree(t, home))
+			}
+			if len(c.Keys.(fakeKeys)) != 0 {
+				t.Errorf("%s: its key is good again", tool.ID)
+			}
+			if undo := c.mustUndo(t, tool.ID); undo.Exact || len(undo.Kept) == 0 {
+				t.Errorf("%s, %s: what was kept is not told", tool.ID, name)
+			}
+		}
+	}
+}
+
+// TestAnotherPortChangesOurKeysAlone: what is said elsewhere of the same address, and to which other program, is the
+// user's, and so are keys that are gone.
+func TestAnotherPortChangesOurKeysAlone(t *testing.T) {
+	home := t.TempDir()
+	c := connections(home)
+	path := filepath.Join(home, ".codex", "config.toml")
+	os.Mkdir(filepath.Dir(path), 0o755) //nolint:errcheck // the write tells
+	before := "# http://localhost:9879 is mine\n[model_providers.mine]\nname = \"http://localhost:9879\"\nbase_url = \"http://localhost:9879/v1\" # http://localhost:9879\n"
+	if err := os.WriteFile(path, []byte(before), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.mustConnect(t, "codex", target)
+	raw, _ := os.ReadFile(path)
+	changed := bytes.Replace(raw, []byte("model = \"gpt-5.5\"\n"), nil, 1)
+	changed = append(changed, "# http://localhost:98790\n"...)
+	if err := os.WriteFile(path, changed, 0o600); err != nil || len(changed) > len(raw)+10 {
+		t.Fatal(err, len(changed), len(raw))
+	}
+	if _, err := c.Update("http://localhost:9901"); err != nil {
+		t.Fatal(err)
+	}
+	want, _, _ := strings.Cut(string(changed), "[model_providers.codex-proxy]")
+	now, _ := os.ReadFile(path)
+	if got, ours, _ := strings.Cut(string(now), "[model_providers.codex-proxy]"); got != want || strings.Count(ours, ":9901/v1") != 1 || strings.Contains(ours, ":9879/v1") {
+		t.Errorf("it is\n%s", now)
+	}
+	c.mustUndo(t, "codex")
+	if now, _ := os.ReadFile(path); strings.TrimLeft(string(now), "\n") != before+"# http://localhost:98790\n" {
+		t.Errorf("after the undo it is\n%s", now)
+	}
+}
+
+// TestAMoveThatWasCutOffCanBeUndone: the journal says already where the tool is to point, its files do not.
+func TestAMoveThatWasCutOffCanBeUndone(t *testing.T) {
+	for _, tool := range withFile() {
+		home := t.TempDir()
+		c := connections(home)
+		lay(t, c, tool, variants["as it is"])
+		c.mustConnect(t, tool.ID, target)
+		first := tool.files(c.System)[0]
+		raw, _ := os.ReadFile(first.path)
+		if err := os.WriteFile(first.path, append(raw, "\n"...), 0o640); err != nil { // the old bytes no longer do
+			t.Fatal(err)
+		}
+		r, err := c.read(tool.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, err := planMove(*r, "http://localhost:9901")
+		if err == nil {
+			err = c.write(*plan.record)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if undo := c.mustUndo(t, tool.ID); len(undo.Kept) > 0 {
+			t.Errorf("%s: %v is taken for the user's", tool.ID, undo.Kept)
+		}
+	}
+}
+
+// TestAnUndoLeavesNoEmptyTable: the Codex CLI does not start with a provider that has no name. Remarks stay.
+func TestAnUndoLeavesNoEmptyTable(t *testing.T) {
+	const heading = "[model_providers.codex-proxy]"
+	for _, edit := range [][2]string{
+		{heading, heading + " # mine"},
+		{heading, "# mine\n" + heading},
+		{heading, heading + "\n# mine"},
+		{"\n" + heading, "# mine\n\n# mine too\n\n" + heading + " # and mine"},
+	} {
+		home := t.TempDir()
+		c := connections(home)
+		path := filepath.Join(home, ".codex", "config.toml")
+		c.mustConnect(t, "codex", target)
+		raw, _ := os.ReadFile(path)
+		if err := os.WriteFile(path, bytes.Replace(raw, []byte(edit[0]), []byte(edit[1]), 1), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c.mustUndo(t, "codex")
+		if now, err := os.ReadFile(path); err != nil || bytes.Contains(now, []byte("[")) || bytes.Count(now, []byte("mine")) != strings.Count(edit[1], "mine") {
+			t.Errorf("after %q it is\n%s\n%v", edit[1], now, err)
+		}
+	}
+}
+
+// TestCrushIsConnectedThoughAModelWasChosenInIt: what is chosen in Crush is in a file of its own, and wins.
+func TestCrushIsConnectedThoughAModelWasChosenInIt(t *testing.T) {
+	home := t.TempDir()
+	c := connections(home)
+	path := filepath.Join(home, ".local", "share", "crush", "crush.json")
+	os.MkdirAll(filepath.Dir(path), 0o755) //nolint:errcheck // the write tells
+	before := `{"models":{"large":{"model":"claude-opus","provider":"anthropic","think":true}},"recent_models":{}}`
+	if err := os.WriteFile(path, []byte(before), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.mustConnect(t, "crush", target)
+	raw, _ := os.ReadFile(path)
+	if large, _ := get(decodeJSON(string(raw)), []string{"models", "large"}); !reflect.DeepEqual(large, map[string]any{"provider": "codex-proxy", "model": "gpt-5.5"}) {
+		t.Errorf("its model is %v", large)
+	}
+	c.mustUndo(t, "crush")
+	if raw, _ = os.ReadFile(path); string(raw) != before {
+		t.Errorf("after the undo it is %s", raw)
 	}
 }
 
@@ -598,7 +744,7 @@ func TestAnotherPortKeepsWhatANewFileBeganWith(t *testing.T) {
 		c := connections(home)
 		c.mustConnect(t, tool.ID, target)
 		before := fmt.Sprint(tree(t, home))
-		if _, err := c.Update("http://localhost:9901", target.Model); err != nil {
+		if _, err := c.Update("http://localhost:9901"); err != nil {
 			t.Fatal(err)
 		}
 		if after := fmt.Sprint(tree(t, home)); after != strings.ReplaceAll(before, ":9879", ":9901") {
@@ -617,7 +763,7 @@ func TestAnotherPortKeepsTheBeginningOfAFileThatWasAddedTo(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, port := range []string{"9901", "9902"} {
-		if _, err := c.Update("http://localhost:"+port, target.Model); err != nil {
+		if _, err := c.Update("http://localhost:" + port); err != nil {
 			t.Fatal(err)
 		}
 		raw, _ = os.ReadFile(path)
@@ -690,7 +836,7 @@ func TestAnotherPortStaysWithTheProfile(t *testing.T) {
 	c.mustConnect(t, "claude", target)
 	before := tree(t, home)
 	c.System.Getenv = func(string) string { return "" }
-	if _, err := c.Update("http://localhost:9901", target.Model); err != nil {
+	if _, err := c.Update("http://localhost:9901"); err != nil {
 		t.Fatal(err)
 	}
 	for path, text := range before {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -59,6 +60,15 @@ type was struct {
 	Had  bool   `json:"had,omitempty"`  // there was a value
 	Old  string `json:"old,omitempty"`  // its text, in the file's own words
 	Keep int    `json:"keep,omitempty"` // how many steps of the path were there
+	From string `json:"from,omitempty"` // the value, JSON, before it was last moved; a crash may have left it
+}
+
+// isOurs reports whether a value is the one that was set.
+func (w was) isOurs(value any) bool {
+	return slices.ContainsFunc([]string{w.Value, w.From}, func(text string) bool {
+		var ours any
+		return json.Unmarshal([]byte(text), &ours) == nil && reflect.DeepEqual(value, ours)
+	})
 }
 
 var bom = []byte("\xef\xbb\xbf")
@@ -134,9 +144,7 @@ func revert(f format, src []byte, undo []was) (text []byte, kept []string, err e
 		if !there {
 			continue
 		}
-		var ours any
-		json.Unmarshal([]byte(w.Value), &ours) //nolint:errcheck // apply has read it
-		if !reflect.DeepEqual(now, ours) {
+		if !w.isOurs(now) {
 			kept = append(kept, strings.Join(w.Path, "."))
 			continue
 		}
@@ -158,6 +166,67 @@ func revert(f format, src []byte, undo []was) (text []byte, kept []string, err e
 		return nil, nil, err
 	}
 	return restore(text), kept, nil
+}
+
+// move has the keys that were set say to where they say from, whatever else has become of their values, and returns the
+// new text, and what undoes it. No other byte differs.
+func move(f format, src []byte, undo []was, from, to string) ([]byte, []was, error) {
+	text, restore, err := open(f, src)
+	if err != nil {
+		return nil, nil, err
+	}
+	tree, err := f.decode(text)
+	if err != nil {
+		return nil, nil, err
+	}
+	mention := regexp.MustCompile(regexp.QuoteMeta(from) + `\b`)
+	want, moved := tree, slices.Clone(undo)
+	for i, w := range undo {
+		if now, there := get(tree, w.Path); there {
+			want, _ = put(want, w.Path, swap(now, mention, to)) // it is there
+		}
+		moved[i].From, moved[i].Value = w.Value, mention.ReplaceAllLiteralString(w.Value, to)
+	}
+	others := func(tree any) any { // what the keys do not say
+		for _, w := range undo {
+			if _, there := get(tree, w.Path); there {
+				tree, _ = put(tree, w.Path, nil) // it is there
+			}
+		}
+		return tree
+	}
+	rest := others(tree)
+	for _, at := range slices.Backward(mention.FindAllIndex(text, -1)) {
+		next := splice(text, at[0], at[1], to)
+		if got, err := f.decode(next); err == nil && !reflect.DeepEqual(got, tree) && reflect.DeepEqual(others(got), rest) {
+			text, tree = next, got
+		}
+	}
+	if err := proves(f, text, want); err != nil {
+		return nil, nil, err
+	}
+	return restore(text), moved, nil
+}
+
+// swap returns a tree with to in all its strings where mention matches.
+func swap(tree any, mention *regexp.Regexp, to string) any {
+	switch t := tree.(type) {
+	case string:
+		return mention.ReplaceAllLiteralString(t, to)
+	case map[string]any:
+		out := map[string]any{}
+		for k, v := range t {
+			out[k] = swap(v, mention, to)
+		}
+		return out
+	case []any:
+		out := make([]any, len(t))
+		for i, v := range t {
+			out[i] = swap(v, mention, to)
+		}
+		return out
+	}
+	return tree
 }
 
 // proves reads a text again and compares what it says with what it must say.

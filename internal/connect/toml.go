@@ -283,10 +283,10 @@ func (f tomlFormat) remove(src []byte, path []string, keep int) ([]byte, error) 
 		if s.Heading.IsArray || !slices.Equal(s.Heading.Name, path[:len(path)-1]) || firstMapping(s) != nil {
 			continue
 		}
-		if len(s.Items) > 0 || len(s.Heading.Block) > 0 || s.Heading.Trailer != "" {
-			return src, nil // somebody's remarks are in it
-		}
 		from, end := lineAt(src, s.Heading.Line)
+		if s.Heading.Trailer != "" { // somebody's remark
+			return splice(src, from, from+bytes.IndexByte(src[from:end], '#'), ""), nil
+		}
 		next := nextLine(src, end)
 		if i < len(doc.Sections) || from > 0 {
 			if before := bytes.TrimSuffix(bytes.TrimSuffix(src[:from], []byte("\n")), []byte("\r")); len(before) < from && bytes.HasSuffix(before, []byte("\n")) {

@@ -313,13 +313,17 @@ func Tools() []Tool {
 		},
 		{
 			ID: "crush", Name: "Crush", programs: []string{"crush"},
-			places: func(s System) []string { return []string{filepath.Join(s.Config, "crush")} },
+			places: func(s System) []string { return []string{crushConfig(s), crushData(s)} },
 			files: func(s System) []file {
-				return []file{{filepath.Join(s.Config, "crush", "crush.json"), "json", []Set{
-					{[]string{"providers", provider}, `{"name":"ChatGPT by Codex Proxy","type":"openai-compat","base_url":"{ROOT}/v1","api_key":"{KEY}","models":[{"id":"{MODEL}","name":"{MODEL}","context_window":272000,"default_max_tokens":32000,"can_reason":true,"supports_attachments":true}]}`},
-					{[]string{"models", "large"}, `{"provider":"codex-proxy","model":"{MODEL}"}`},
-					{[]string{"models", "small"}, `{"provider":"codex-proxy","model":"{MODEL}"}`},
-				}}}
+				return []file{
+					{filepath.Join(crushConfig(s), "crush.json"), "json", []Set{
+						{[]string{"providers", provider}, `{"name":"ChatGPT by Codex Proxy","type":"openai-compat","base_url":"{ROOT}/v1","api_key":"{KEY}","models":[{"id":"{MODEL}","name":"{MODEL}","context_window":272000,"default_max_tokens":32000,"can_reason":true,"supports_attachments":true}]}`},
+					}},
+					{filepath.Join(crushData(s), "crush.json"), "json", []Set{
+						{[]string{"models", "large"}, `{"provider":"codex-proxy","model":"{MODEL}"}`},
+						{[]string{"models", "small"}, `{"provider":"codex-proxy","model":"{MODEL}"}`},
+					}},
+				}
 			},
 		},
 	}
@@ -368,6 +372,25 @@ func llmFolder(s System) string {
 		return s.folder("LLM_USER_PATH")
 	}
 	return s.data("io.datasette.llm")
+}
+
+// crushConfig is where Crush's user writes settings.
+func crushConfig(s System) string {
+	if s.Getenv("CRUSH_GLOBAL_CONFIG") != "" {
+		return s.folder("CRUSH_GLOBAL_CONFIG")
+	}
+	return filepath.Join(s.Config, "crush")
+}
+
+// crushData is where Crush writes what is chosen in it, which wins. Source: internal/config/load.go of charmbracelet/crush.
+func crushData(s System) string {
+	if s.Getenv("CRUSH_GLOBAL_DATA") != "" {
+		return s.folder("CRUSH_GLOBAL_DATA")
+	}
+	if s.OS == "windows" && s.Getenv("XDG_DATA_HOME") == "" {
+		return filepath.Join(s.folder("LOCALAPPDATA", "AppData", "Local"), "crush")
+	}
+	return filepath.Join(s.folder("XDG_DATA_HOME", ".local", "share"), "crush")
 }
 
 func gooseFolder(s System) string {
