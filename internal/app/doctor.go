@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -60,7 +62,9 @@ func (a *App) Examine(ctx context.Context, state *State, probe bool, tell func(F
 	e.loopback(s, state != nil)
 	e.signIn(s.SignIn)
 	e.authServer()
-	e.backend(s.SignIn)
+	if e.backend(s.SignIn) {
+		e.models(s.Model)
+	}
 	e.keychain()
 	e.files()
 	e.desktop()
@@ -287,7 +291,8 @@ func through(address string) string {
 	return ""
 }
 
-func (e *examination) backend(s SignInState) {
+// backend reports whether the list of models is the sign-in's.
+func (e *examination) backend(s SignInState) bool {
 	address := e.a.Settings.BackendURL
 	if s.Kind == creds.KindChatGPT {
 		address = e.a.Settings.APIURL
@@ -296,18 +301,32 @@ func (e *examination) backend(s SignInState) {
 		resp, err := e.fetch(address)
 		if err != nil {
 			e.bad("Backend", reachAdvice, "%s is not reached: %s", address, codex.TransportReason(err))
-			return
+			return false
 		}
 		e.good("Backend", "%s answers (%d)%s", address, resp.StatusCode, through(address))
-		return
+		return false
 	}
 	models := e.a.client.Models
 	models.Stale()
 	if err := models.Fetch(e.ctx, e.a.client); err != nil {
 		e.bad("Backend", "Check the network, switch off a VPN, and see the line about the sign-in", "%s gave no list of models (%v)", address, err)
-		return
+		return false
 	}
 	e.good("Backend", "%s answers, %d models%s", address, len(models.All()), through(address))
+	return true
+}
+
+// models tells which settings name a model that the account does not have. standard is the default one.
+func (e *examination) models(standard string) {
+	const advice = "Choose one of /v1/models instead, with the same flag or in Settings"
+	if !e.a.client.Models.Offers(standard) {
+		e.bad("Model", advice, "%s, for requests that name none (--model), is not offered to this account", standard)
+	}
+	for _, alias := range slices.Sorted(maps.Keys(e.a.Settings.ModelAlias)) {
+		if model := e.a.Settings.ModelAlias[alias]; model != "" && !e.a.client.Models.Offers(alias) {
+			e.bad("Model", advice, "%s, for %s (--model-alias), is not offered to this account", model, alias)
+		}
+	}
 }
 
 func (e *examination) keychain() {

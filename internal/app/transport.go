@@ -153,6 +153,9 @@ func (a *App) connect(ctx context.Context) bool {
 	if errors.As(err, &unreached) || errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil || !a.manager.State().Usable {
 		return false
 	}
+	if model := a.client.Models.Default(); err == nil && !a.client.Models.Offers("") {
+		a.log.Warnf("⚠️ Requests that name no model fail: %s, which is set for them, is not offered to this account", model)
+	}
 	a.client.Workspaces(ctx)                         //nolint:errcheck // asked again with the first request
 	a.client.UsageTracker.Fetch(ctx, a.client, true) //nolint:errcheck // the next answer tells
 	return true

@@ -179,7 +179,7 @@ func (c *Client) post(ctx context.Context, token *creds.Token, r *Request, sent 
 			return resp, nil
 		}
 		failure := c.readError(resp)
-		failure.nameModels(sent.model, c.Models)
+		failure.nameModels(r.Model, sent.model, c.Models)
 		c.observe(resp.Header, failure.Type == typeQuota)
 		switch {
 		case failure.Status == http.StatusUnauthorized && !renewed:

@@ -199,8 +199,9 @@ func (e *Error) unreadable() bool {
 	return e.Status == http.StatusBadRequest && (e.Code == "invalid_encrypted_content" || sealed().MatchString(e.Message))
 }
 
-// nameModels makes of the backend's word that a model is not there a 404 that says which are.
-func (e *Error) nameModels(asked string, models *Catalogue) {
+// nameModels makes of the backend's word that a model is not there a 404 that says which are, and who chose it where the
+// caller, who asked for another or for none, did not.
+func (e *Error) nameModels(asked, model string, models *Catalogue) {
 	if e.Code != codeUnknownModel {
 		return
 	}
@@ -209,7 +210,14 @@ func (e *Error) nameModels(asked string, models *Catalogue) {
 		names = append(names, m.ID)
 	}
 	e.Status, e.Type, e.Param = http.StatusNotFound, typeInvalid, "model"
-	e.Message = fmt.Sprintf("ChatGPT does not offer the model %.80q to this account. There are: %s", asked, strings.Join(names, ", "))
+	chosen := ""
+	switch {
+	case asked == "":
+		chosen = ", which the proxy is set to use where none is named"
+	case !strings.Contains(asked, model):
+		chosen = fmt.Sprintf(", which the proxy is set to use for %.80q", asked)
+	}
+	e.Message = fmt.Sprintf("ChatGPT does not offer the model %.80q to this account%s. There are: %s", model, chosen, strings.Join(names, ", "))
 }
 
 // fromPage is an answer that is not the API's: a bot challenge or a gateway's error page.

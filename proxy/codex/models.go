@@ -191,7 +191,7 @@ func (c *Catalogue) Resolve(name, effort string) (id, clamped string) {
 	if rest, ok := strings.CutPrefix(name, "openai/"); ok {
 		name = rest
 	}
-	if !c.offers(name) {
+	if !c.knows(name) {
 		name, effort = c.aliased(name, effort)
 	}
 	m, known := c.Find(name)
@@ -216,8 +216,15 @@ func (c *Catalogue) Resolve(name, effort string) (id, clamped string) {
 // "claude-gpt-5.5", and without an alias the default model.
 var families = []string{"claude", "gemini"}
 
-// offers reports whether name is a model's id, with or without an effort.
-func (c *Catalogue) offers(name string) bool {
+// Offers reports whether the list has what callers name so, by an alias too; an empty name is the default model.
+func (c *Catalogue) Offers(name string) bool {
+	id, _ := c.Resolve(name, "")
+	_, ok := c.Find(id)
+	return ok
+}
+
+// knows reports whether name is a model's id, with or without an effort.
+func (c *Catalogue) knows(name string) bool {
 	if _, ok := c.Find(name); ok {
 		return true
 	}
@@ -242,7 +249,7 @@ func (c *Catalogue) aliased(name, effort string) (target, asked string) {
 // alias follows the longest alias that name is or begins with.
 func (c *Catalogue) alias(name string) string {
 	for _, family := range families {
-		if id, ok := strings.CutPrefix(name, family+"-"); ok && c.Aliases[name] == "" && c.offers(id) {
+		if id, ok := strings.CutPrefix(name, family+"-"); ok && c.Aliases[name] == "" && c.knows(id) {
 			return id
 		}
 	}

@@ -362,3 +362,33 @@ func TestModelAliases(t *testing.T) {
 		t.Errorf("an unknown model: %d %s", status, body)
 	}
 }
+
+// TestAModelThatIsSetAndNotOfferedIsNamed: the caller chose another one, or none, and can't know.
+func TestAModelThatIsSetAndNotOfferedIsNamed(t *testing.T) {
+	b, url := startBackend(t)
+	home, _ := signedIn(t, b)
+	env := append(at(url), "CODEX_PROXY_MODEL=gpt-4-old", "CODEX_PROXY_MODEL_ALIAS=fast=gpt-4-fast,good=gpt-5.5,claude=")
+	p := start(t, home, env)
+	p.imported()
+	for body, want := range map[string]string{
+		`{}`:                       `does not offer the model \"gpt-4-old\" to this account, which the proxy is set to use where none is named. There are: gpt-`,
+		`{"model":"fast"}`:         `does not offer the model \"gpt-4-fast\" to this account, which the proxy is set to use for \"fast\". There are: gpt-`,
+		`{"model":"claude-opus"}`:  `to use for \"claude-opus\". There are: gpt-`,
+		`{"model":"mystery-high"}`: `does not offer the model \"mystery\" to this account. There are: gpt-`,
+	} {
+		body = strings.Replace(body+`,"messages":[{"role":"user","content":"hi"}]}`, "}", "", 1)
+		if status, _, answer := p.post("/v1/chat/completions", strings.Replace(body, "{,", "{", 1)); status != 404 || !strings.Contains(answer, want) {
+			t.Errorf("%s: %d %s", body, status, answer)
+		}
+	}
+	out, code := command(t, home, env, "doctor")
+	for _, want := range []string{"gpt-4-old, for requests that name none (--model), is not", "gpt-4-fast, for fast (--model-alias), is not", "Choose one of /v1/models"} {
+		if code != 1 || !strings.Contains(out, want) {
+			t.Errorf("doctor ends with %d and lacks %q: %s", code, want, out)
+		}
+	}
+	if strings.Contains(out, "good (--model") || strings.Contains(out, "claude (--model") {
+		t.Errorf("doctor names what is well: %s", out)
+	}
+	eventually(t, "a line about the default model", func() bool { return strings.Contains(p.log.String(), "Requests that name no model fail: gpt-4-old") })
+}
