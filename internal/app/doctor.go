@@ -41,7 +41,7 @@ type Finding struct {
 	Advice  string  `json:"advice,omitempty"` // what to do, where something is to be done
 }
 
-const reachAdvice = "Check the network, the proxy settings (HTTPS_PROXY) and, with a proxy that opens TLS, SSL_CERT_FILE"
+const reachAdvice = "Check the network, the network's proxy (--https-proxy, HTTPS_PROXY) and, with a proxy that opens TLS, SSL_CERT_FILE"
 
 // examination looks at everything, one subject after the other.
 type examination struct {
@@ -252,7 +252,7 @@ func (e *examination) authServer() {
 		e.bad("Auth server", reachAdvice, "%s is not reached: %s", e.a.Settings.AuthURL, codex.TransportReason(err))
 		return
 	}
-	e.good("Auth server", "%s answers (%d)%s", e.a.Settings.AuthURL, resp.StatusCode, through(address))
+	e.good("Auth server", "%s answers (%d)%s", e.a.Settings.AuthURL, resp.StatusCode, e.through(address))
 	date, err := http.ParseTime(resp.Header.Get("Date"))
 	if err != nil {
 		return
@@ -279,13 +279,13 @@ func (e *examination) fetch(address string) (*http.Response, error) {
 	return resp, err
 }
 
-// through says which of the system's proxies is used, without its password.
-func through(address string) string {
+// through says which of the network's proxies is used, without its password.
+func (e *examination) through(address string) string {
 	req, err := http.NewRequest(http.MethodGet, address, nil)
 	if err != nil {
 		return ""
 	}
-	if p, err := http.ProxyFromEnvironment(req); err == nil && p != nil {
+	if p, err := e.a.Settings.networkProxy(req); err == nil && p != nil {
 		return ", through the proxy " + p.Host
 	}
 	return ""
@@ -303,7 +303,7 @@ func (e *examination) backend(s SignInState) bool {
 			e.bad("Backend", reachAdvice, "%s is not reached: %s", address, codex.TransportReason(err))
 			return false
 		}
-		e.good("Backend", "%s answers (%d)%s", address, resp.StatusCode, through(address))
+		e.good("Backend", "%s answers (%d)%s", address, resp.StatusCode, e.through(address))
 		return false
 	}
 	models := e.a.client.Models
@@ -312,7 +312,7 @@ func (e *examination) backend(s SignInState) bool {
 		e.bad("Backend", "Check the network, switch off a VPN, and see the line about the sign-in", "%s gave no list of models (%v)", address, err)
 		return false
 	}
-	e.good("Backend", "%s answers, %d models%s", address, len(models.All()), through(address))
+	e.good("Backend", "%s answers, %d models%s", address, len(models.All()), e.through(address))
 	return true
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -79,6 +80,11 @@ func flagName(name string) string {
 // show is a value as the page shows it.
 func (f field) show(v reflect.Value) any {
 	switch {
+	case f.name == "https-proxy":
+		if u, err := url.Parse(v.String()); err == nil {
+			return u.Redacted()
+		}
+		return v.String()
 	case v.Type() == durationType:
 		return v.Interface().(time.Duration).String()
 	case v.Kind() == reflect.Map:
@@ -226,6 +232,7 @@ var labels = map[string]string{
 	"api-key": "API keys that tools must bring", "allow-host": "Other host names", "allow-origin": "Web pages that may use the plan",
 	"same-user": "Refuse other users of this machine", "model": "Default model", "model-alias": "Other names of models", "codex-home": "The Codex CLI's folder",
 	"strict": "Refuse what the backend does not take", "listen": "Address to listen on", "upstream-websocket": "WebSocket to ChatGPT",
+	"https-proxy": "Proxy of your network",
 }
 
 // label is a flag's name for people.

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"io"
 	"path/filepath"
+	"reflect"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/alecthomas/kong"
@@ -257,4 +259,24 @@ func TestAKeyOfThePageOpensTheProxyUntilItIsTakenAway(t *testing.T) {
 	if _, ok := p.keys.Lookup(key); ok || len(p.Snapshot().Keys) != 0 {
 		t.Error("a key that was revoked opens the proxy")
 	}
+}
+
+// TestTheNetworksPasswordIsNotShown: and what is shown in its place is not taken for it.
+func TestTheNetworksPasswordIsNotShown(t *testing.T) {
+	for _, f := range fields() {
+		if f.name != "https-proxy" {
+			continue
+		}
+		s := Settings{HTTPSProxy: "http://me:word@proxy.example.com:3128"}
+		shown := f.show(reflect.ValueOf(s).Field(f.index))
+		if shown != "http://me:"+hidden+"@proxy.example.com:3128" {
+			t.Errorf("it shows %v", shown)
+		}
+		s.HTTPSProxy = shown.(string)
+		if err := s.checkNetworkProxy(); err == nil || !strings.Contains(err.Error(), "type the password") {
+			t.Error(err)
+		}
+		return
+	}
+	t.Error("there is no such setting")
 }

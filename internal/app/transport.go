@@ -13,15 +13,15 @@ import (
 	"time"
 )
 
-// newHTTPClient returns the client for OpenAI's hosts. It follows the system's proxy settings and certificates; a
+// newHTTPClient returns the client for OpenAI's hosts. It follows the settings and the system's certificates; a
 // connection that died while the machine slept is not used again; redirects are not followed, since a sign-in goes
 // with each request. Answers are not limited in time, but see codex.Client.
-func newHTTPClient() *http.Client {
+func newHTTPClient(s *Settings) *http.Client {
 	dialer := net.Dialer{Timeout: 15 * time.Second, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
 	return &http.Client{
 		Transport: &wakefulTransport{
 			now: &http.Transport{
-				Proxy:                 http.ProxyFromEnvironment,
+				Proxy:                 s.networkProxy,
 				DialContext:           dialer.DialContext,
 				TLSHandshakeTimeout:   15 * time.Second,
 				TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(16)},

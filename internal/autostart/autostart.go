@@ -39,7 +39,7 @@ type Entry struct {
 var ErrNoEnv = errors.New("a task of Windows can't be given keys or variables. Set them for your user (setx), or leave them out")
 
 // ErrKeyTyped is Enable's error when Env is not empty: what the desktop starts at login takes arguments only.
-var ErrKeyTyped = errors.New("what starts at login can't be given a key by an argument, which everybody on this machine can see. Set it in Settings on the page (codex-proxy open), or as a variable for your user, such as PROXY_API_KEY, and start Codex Proxy without it")
+var ErrKeyTyped = errors.New("what starts at login can't be given a key or a password by an argument, which everybody on this machine can see. Set it in Settings on the page (codex-proxy open), or as a variable for your user, such as PROXY_API_KEY, and start Codex Proxy without it")
 
 // A file is what a service needs to have written.
 type file struct {
@@ -169,6 +169,8 @@ func (e Entry) plist(name string, keepAlive bool) []byte {
 // InstallService writes the service and starts it, in place of one that was installed before. written are the files that
 // it wrote, also when starting failed.
 func (e Entry) InstallService() (written []string, err error) {
+	e.Env = maps.Clone(e.Env)
+	maps.DeleteFunc(e.Env, setForUser) // it has those anyway
 	s, err := e.service()
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"golang.org/x/sys/windows"
+	"golang.org/x/sys/windows/registry"
 )
 
 // TestWindowsReadsBackWhatItIsGiven: make test-windows runs this under wine.
@@ -34,5 +35,27 @@ func TestTheProgramWithTheIconStartsAtLogin(t *testing.T) {
 	_, line, err := Entry{Program: filepath.Join(folder, "codex-proxy.exe"), System: "windows"}.Login()
 	if err != nil || string(line) != windows.ComposeCommandLine([]string{filepath.Join(folder, "codex-proxy-tray.exe")}) {
 		t.Errorf("%s %v", line, err)
+	}
+}
+
+// TestAVariableOfTheUserNeedNotBeGiven: Windows gives it to a task, which takes none of its own.
+func TestAVariableOfTheUserNeedNotBeGiven(t *testing.T) {
+	key, _, err := registry.CreateKey(registry.CURRENT_USER, "Environment", registry.SET_VALUE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer key.Close()
+	const name = "CODEX_PROXY_TEST_VARIABLE"
+	if err := key.SetStringValue(name, "9880"); err != nil {
+		t.Fatal(err)
+	}
+	defer key.DeleteValue(name) //nolint:errcheck // of a machine for tests
+	for value, want := range map[string]bool{"9880": true, "9881": false} {
+		if setForUser(name, value) != want {
+			t.Errorf("%s: %v", value, !want)
+		}
+	}
+	if setForUser(name+"_2", "") {
+		t.Error("one that is not set is")
 	}
 }

@@ -33,3 +33,14 @@ func writeRun(line string) error {
 	}
 	return key.SetStringValue(Name, line)
 }
+
+// setForUser reports whether Windows gives a variable of this value to all programs of the user.
+func setForUser(name, value string) bool {
+	key, err := registry.OpenKey(registry.CURRENT_USER, "Environment", registry.QUERY_VALUE)
+	if err != nil {
+		return false
+	}
+	defer key.Close()
+	set, _, err := key.GetStringValue(name)
+	return err == nil && set == value
+}

@@ -93,7 +93,7 @@ func listed(paths []string) string {
 }
 
 // secretFlags are not for arguments, which everybody on the machine can see.
-var secretFlags = []string{"--api-key", "--admin-api-key", "--access-token"}
+var secretFlags = []string{"--api-key", "--admin-api-key", "--access-token", "--https-proxy"}
 
 // forService is what was typed, and the variables that the service needs: those that were set here, and the keys.
 func (c *console) forService() (args []string, env map[string]string) {
@@ -101,6 +101,11 @@ func (c *console) forService() (args []string, env map[string]string) {
 	for _, flag := range c.parser.Model.Flags {
 		if len(flag.Envs) > 0 && c.settings.From[flag.Name] == app.FromEnv {
 			env[flag.Envs[0]] = fromAnywhere("--"+flag.Name, os.Getenv(flag.Envs[0]))
+		}
+	}
+	for _, name := range app.NetworkVariables {
+		if value := os.Getenv(name); value != "" {
+			env[name] = value
 		}
 	}
 	args, keys := c.typed()
