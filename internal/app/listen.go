@@ -29,8 +29,17 @@ func (a *App) start(port int, keep func(Saved)) error {
 	return a.powerOn(port, keep)
 }
 
+// errEnding is for who starts the proxy of a program that was told to quit.
+var errEnding = errors.New("Codex Proxy is ending. Start it again with: codex-proxy")
+
+// ending reports whether the program was told to quit, and waits for answers and for what the sign-in is doing.
+func (a *App) ending() bool { return a.lifetime != nil && a.lifetime.Err() != nil }
+
 // powerOn is called with power held.
 func (a *App) powerOn(port int, keep func(Saved)) error {
+	if a.ending() {
+		return errEnding
+	}
 	a.endPause()
 	if err := a.listen(port); err != nil {
 		return err

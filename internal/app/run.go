@@ -87,7 +87,9 @@ func (a *App) Run(ctx context.Context) error {
 	})
 	collectOften() // not before: its floor makes the first collection due, which cost the start 4 ms of 44
 	<-ctx.Done()
+	a.power.Lock() // who is starting the proxy gets done first, and who comes later is refused
 	a.endPause()
+	a.power.Unlock()
 	a.log.Info("👋 Stopping: answers under way have a few seconds to end")
 	a.page.Disconnect() // its streams would hold up the stop
 	a.service.Stop()

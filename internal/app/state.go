@@ -45,6 +45,8 @@ type ProxyState struct {
 	PausedUntil time.Time `json:"paused_until,omitzero"`
 	// Stopped means that the program runs, and that the user has stopped the proxy.
 	Stopped bool `json:"stopped,omitempty"`
+	// Ending means that the program was told to quit, and lets the answers under way end.
+	Ending bool `json:"ending,omitempty"`
 	// Silent means that the program PID runs and does not say how its proxy is; status finds that out.
 	Silent bool `json:"silent,omitempty"`
 }
@@ -101,8 +103,9 @@ func (a *App) State() State {
 		out.Failed = &failed
 	}
 	a.mu.Unlock()
-	out.Proxy.Stopped = a.page != nil && out.Proxy.Problem == "" && out.Proxy.PausedUntil.IsZero()
-	if addr := a.service.Addr(); addr != "" && !a.stopping.Load() {
+	out.Proxy.Ending = a.ending()
+	out.Proxy.Stopped = a.page != nil && !out.Proxy.Ending && out.Proxy.Problem == "" && out.Proxy.PausedUntil.IsZero()
+	if addr := a.service.Addr(); addr != "" && !a.stopping.Load() && !out.Proxy.Ending {
 		out.Proxy = ProxyState{Running: true, URL: "http://" + display(addr) + "/v1", PID: os.Getpid()}
 	}
 	if from := a.Settings.From["port"]; a.service.WantedPort() != DefaultPort && from != FromFlag && from != FromEnv {

@@ -16,6 +16,7 @@ import (
 	"gopkg.in/natefinch/lumberjack.v2"
 
 	"codex-proxy/internal/app"
+	"codex-proxy/internal/control"
 	"codex-proxy/tray"
 )
 
@@ -252,7 +253,8 @@ func logFile() io.Writer {
 const startPatience = 5 * time.Second
 
 // alone makes sure that one program shows the icon for a sign-in. When another one does, that one shows itself, and
-// shown is true. Else entered must be called once this program is on the list of those that run.
+// shown is true; one that was told to quit is waited for. Else entered must be called once this program is on the list
+// of those that run.
 func (c *console) alone(a *app.App) (entered func(), shown bool, err error) {
 	if c.settings.Demo {
 		return func() {}, false, nil
@@ -269,6 +271,15 @@ func (c *console) alone(a *app.App) (entered func(), shown bool, err error) {
 	var s app.State
 	if err := other.Call(c.ctx, startPatience, "show", nil, &s); err != nil {
 		return nil, false, fmt.Errorf("another Codex Proxy (process %d) holds this sign-in but does not answer. End it and start again", other.PID)
+	}
+	if s.Proxy.Ending {
+		c.printf("The Codex Proxy that was told to quit is still ending. This one starts then.\n")
+		ctx, cancel := context.WithTimeout(c.ctx, endPatience)
+		defer cancel()
+		if err := ended(ctx, func(p control.Program) bool { return p.PID == other.PID }); err != nil {
+			return nil, false, err
+		}
+		return c.alone(a)
 	}
 	c.printf("Codex Proxy runs already. `codex-proxy quit` ends it.\n\n")
 	writeState(c.process.Out, s, time.Now())

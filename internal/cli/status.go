@@ -91,6 +91,8 @@ func writeState(w io.Writer, s app.State, now time.Time) {
 		line("Proxy", "running at %s", s.Proxy.URL)
 	case s.Proxy.Silent:
 		line("Proxy", "does not answer (process %d)", s.Proxy.PID)
+	case s.Proxy.Ending:
+		line("Proxy", "ending")
 	case s.Proxy.Problem != "":
 		line("Proxy", "not running: %s", s.Proxy.Problem)
 	case !s.Proxy.PausedUntil.IsZero():

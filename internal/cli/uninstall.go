@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"codex-proxy/creds"
 	"codex-proxy/internal/app"
+	"codex-proxy/internal/control"
 )
 
 // uninstallCommand takes away what the program has put into the user's home. The program itself is the package's.
@@ -97,14 +99,19 @@ func (c *console) endAll() (done string, err error) {
 		}
 		done = "The running proxy has ended"
 	}
-	for len(app.Programs()) > 0 {
+	return done, ended(ctx, func(control.Program) bool { return true })
+}
+
+// ended waits until none of the running programs is one of these.
+func ended(ctx context.Context, these func(control.Program) bool) error {
+	for slices.ContainsFunc(app.Programs(), these) {
 		select {
 		case <-ctx.Done():
-			return "", errors.New("the running Codex Proxy takes long to end: an answer or a refresh is under way")
+			return errors.New("the running Codex Proxy takes long to end: an answer or a refresh is under way")
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	return done, nil
+	return nil
 }
 
 // usesKeychain reports whether a key of ours may be in the keychain. Else that is not asked: it might ask the user.

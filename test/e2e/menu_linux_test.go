@@ -462,6 +462,35 @@ func TestAStoppedProgramDelaysASecondStartByFiveSecondsAtMost(t *testing.T) {
 	}
 }
 
+// TestWhoStartsItAgainWhileItEndsHasItRunning: an answer under way keeps a program for some seconds after Quit.
+func TestWhoStartsItAgainWhileItEndsHasItRunning(t *testing.T) {
+	d := startDesktop(t)
+	d.startPanel()
+	eye := d.connect()
+	b, url := startBackend(t)
+	home, _ := signedIn(t, b)
+	p := d.startMenu(home, at(url))
+	p.imported()
+	under, err := http.Post(p.url+"/v1/chat/completions", "application/json", strings.NewReader(`{"stream":true,"messages":[{"role":"user","content":"[[text 600 100]]"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer under.Body.Close()
+	d.click(eye, "Quit Codex Proxy")
+	eventually(t, "it ends", func() bool { return strings.Contains(p.log.String(), "Stopping") })
+	if out, code := command(t, home, at(url), "start"); code != 1 || !strings.Contains(out, "is ending") {
+		t.Errorf("the command start: %d %s", code, out)
+	}
+	if out, _ := command(t, home, at(url), "status"); !strings.Contains(out, "Proxy      ending") {
+		t.Errorf("the command status: %s", out)
+	}
+	again := d.startMenu(home, at(url))
+	if again.exited() || !p.exited() {
+		t.Error("the second one does not take the place of the first")
+	}
+	eventually(t, "it has its icon", func() bool { return d.has(eye, "Running at") })
+}
+
 func TestTroubleIsToldOnceAndMendedByAClick(t *testing.T) {
 	d := startDesktop(t)
 	d.startPanel()
