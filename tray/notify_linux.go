@@ -53,6 +53,7 @@ func NewDesktop(ctx context.Context) *Desktop {
 	for _, member := range []string{"ActionInvoked", "NotificationClosed"} {
 		conn.AddMatchSignal(dbus.WithMatchInterface(notifications), dbus.WithMatchMember(member)) //nolint:errcheck // then clicks do nothing
 	}
+	conn.AddMatchSignal(dbus.WithMatchInterface("org.freedesktop.DBus"), dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, notifications)) //nolint:errcheck // then it is taken for the same one
 	s := &service{conn: conn, icon: iconData(assets.PNG("running")), ids: map[string]uint32{}, doing: map[uint32]Action{}}
 	go func() {
 		defer close(d.ended)
@@ -107,8 +108,13 @@ func (d *Desktop) Notify(n Notice) { d.order(func(s *service) { s.notify(n) }) }
 // Withdraw closes the notification about a problem that has ended.
 func (d *Desktop) Withdraw(problem string) { d.order(func(s *service) { s.withdraw(problem) }) }
 
-// answer is the action of the notification that was clicked.
+// answer is the action of the notification that was clicked. Once a service has gone, the next one gives the numbers of
+// ours to other programs.
 func (s *service) answer(signal *dbus.Signal) Action {
+	if signal.Name == "org.freedesktop.DBus.NameOwnerChanged" && len(signal.Body) == 3 && signal.Body[1] != "" {
+		clear(s.ids)
+		clear(s.doing)
+	}
 	if len(signal.Body) != 2 {
 		return ""
 	}

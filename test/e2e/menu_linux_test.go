@@ -390,6 +390,46 @@ func TestWhatIsToldGoesWithTheProgram(t *testing.T) {
 	}
 }
 
+// TestARestartedNotificationServiceNumbersAnew: what had a number of ours is another program's notification then.
+func TestARestartedNotificationServiceNumbersAnew(t *testing.T) {
+	d := startDesktop(t)
+	d.startPanel()
+	service := d.startNotifications()
+	eye := d.connect()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	_, port, _ := net.SplitHostPort(taken.Addr().String())
+	_, url := startBackend(t)
+	trouble := "Port " + port + " is used by e2e.test"
+	p := launch(t, t.TempDir(), append(at(url), "DBUS_SESSION_BUS_ADDRESS="+d.address), "--port", port)
+	eventually(t, "the taken port is told", func() bool { return len(d.told(trouble)) == 1 })
+	eventually(t, "that nobody is signed in is told", func() bool { return len(d.told("Nobody is signed in")) == 1 })
+	service.Close()
+	service = d.startNotifications()
+	// As services do that tell every program.
+	if err := service.Emit("/org/freedesktop/Notifications", "org.freedesktop.Notifications.ActionInvoked", d.told(trouble)[0].id, "default"); err != nil {
+		t.Fatal(err)
+	}
+	d.click(eye, "About Codex Proxy dev")
+	eventually(t, "what comes later is told", func() bool { return len(d.told("Codex Proxy")) == 1 })
+	if !d.has(eye, trouble) {
+		t.Error("a click on another program's notification took the other port")
+	}
+	taken.Close()
+	d.click(eye, "Start the proxy")
+	eventually(t, "it runs", func() bool { return d.has(eye, "Stop the proxy") })
+	p.cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it ends or the test does
+	eventually(t, "it ends", p.exited)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed != 0 {
+		t.Errorf("%d notifications were taken away", d.closed)
+	}
+}
+
 // TestWhatIsOnAtTheStartHasATick: a tool that is connected, before the menu is there.
 func TestWhatIsOnAtTheStartHasATick(t *testing.T) {
 	d := startDesktop(t)
