@@ -30,8 +30,8 @@ func Menu(s State, now time.Time) []Item {
 		{ID: "status", Title: statusLine(s, now), Action: Open("overview")},
 		action("mend", mend.Action, mend.Button, s, busyWord(mend.Action)).hide(mend.Action == ""),
 		{ID: "asked", Title: "A page at " + s.AskedOrigin + " wants to use your plan", Action: Open("settings"), Hidden: s.AskedOrigin == ""},
-		action("allow", AllowOrigin, "Allow it", s, "Allowing…").hide(s.AskedOrigin == ""),
-		action("deny", DenyOrigin, "Don't allow it", s, "Refusing…").hide(s.AskedOrigin == ""),
+		action("allow", AllowPrefix+Action(s.AskedOrigin), "Allow it", s, "Allowing…").hide(s.AskedOrigin == ""),
+		action("deny", DenyPrefix+Action(s.AskedOrigin), "Don't allow it", s, "Refusing…").hide(s.AskedOrigin == ""),
 		{ID: "open", Title: "Open Codex Proxy…", Action: Open("overview")},
 		{ID: "-1", Separator: true},
 

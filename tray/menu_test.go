@@ -172,6 +172,8 @@ func TestEachProblemIsToldOnce(t *testing.T) {
 	importedRefreshing.SignIn = Refreshing
 	importedBlocked := imported // its port belongs to another program: tools must not be pointed there
 	importedBlocked.Running, importedBlocked.Trouble = false, "Port 1 is used by x"
+	asked, another := good(), good()
+	asked.AskedOrigin, another.AskedOrigin = "http://localhost:3000", "http://localhost:4000"
 	var n Notices
 	for step, test := range []struct {
 		state State
@@ -202,6 +204,8 @@ func TestEachProblemIsToldOnce(t *testing.T) {
 		{nearly, 70, "nearly 5-hour", ""},
 		{full, 71, "limit", "nearly 5-hour"},
 		{good(), 72, "", "limit"},
+		{asked, 73, "origin http://localhost:3000", ""},
+		{another, 74, "origin http://localhost:4000", "origin http://localhost:3000"}, // the first one was answered
 	} {
 		tell, ended := n.Next(test.state, now.Add(test.at*time.Minute))
 		var told []string

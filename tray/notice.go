@@ -85,7 +85,7 @@ func notices(s State, now time.Time) []Notice {
 		out = append(out, Notice{"no browser", "No browser could be opened", "Open this address to sign in: " + p.Address, CopySignInLink, "Copy the link", false})
 	}
 	if s.AskedOrigin != "" && !slices.Contains(s.Mute, "pages") {
-		out = append(out, Notice{"origin", "A page wants to use your plan", "A page at " + s.AskedOrigin + " asks for answers. Allow it only if you know it.", AllowOrigin, "Allow", false})
+		out = append(out, Notice{"origin " + s.AskedOrigin, "A page wants to use your plan", "A page at " + s.AskedOrigin + " asks for answers. Allow it only if you know it.", AllowPrefix + Action(s.AskedOrigin), "Allow", false})
 	}
 	return out
 }

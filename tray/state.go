@@ -28,7 +28,8 @@ type Cause string
 // Action is something that a click does.
 type Action string
 
-// The actions. ConnectPrefix is followed by the id of a tool, OpenPrefix by a section of the page.
+// The actions. ConnectPrefix is followed by the id of a tool, OpenPrefix by a section of the page, AllowPrefix and
+// DenyPrefix by the origin that the user was asked about.
 const (
 	Start          Action = "start"
 	Stop           Action = "stop"
@@ -45,8 +46,6 @@ const (
 	SignOut        Action = "sign out"
 	CopyBaseURL    Action = "copy base URL"
 	CopyModel      Action = "copy model"
-	AllowOrigin    Action = "allow origin"
-	DenyOrigin     Action = "deny origin"
 	StartAtLogin   Action = "start at login"
 	ShowMeter      Action = "show meter"
 	OpenLog        Action = "open log"
@@ -56,6 +55,8 @@ const (
 
 	ConnectPrefix Action = "connect "
 	OpenPrefix    Action = "open "
+	AllowPrefix   Action = "allow "
+	DenyPrefix    Action = "deny "
 )
 
 // Open is the action that opens the page at a section: "overview", "activity", "usage", "tools", "sign-in", "settings"

@@ -108,6 +108,12 @@ func (m *Menu) Do(ctx context.Context, action tray.Action) (string, error) {
 	if section, ok := strings.CutPrefix(string(action), string(tray.OpenPrefix)); ok {
 		return "", a.OpenPage(section)
 	}
+	if origin, ok := strings.CutPrefix(string(action), string(tray.AllowPrefix)); ok {
+		return "", a.AllowOrigin(origin, true)
+	}
+	if origin, ok := strings.CutPrefix(string(action), string(tray.DenyPrefix)); ok {
+		return "", a.AllowOrigin(origin, false)
+	}
 	switch action {
 	case tray.Start:
 		return "", a.Start(0)
@@ -141,10 +147,6 @@ func (m *Menu) Do(ctx context.Context, action tray.Action) (string, error) {
 		return "The base URL is copied. Any text will do as the API key", m.copy(a.State().Target().Fill("{ROOT}/v1"), "tools")
 	case tray.CopyModel:
 		return "The model's id is copied", m.copy(a.State().Target().Fill("{MODEL}"), "tools")
-	case tray.AllowOrigin, tray.DenyOrigin:
-		if origin := a.State().Asked; origin != "" {
-			return "", a.AllowOrigin(origin, action == tray.AllowOrigin)
-		}
 	case tray.SignOut:
 		_, err := a.SignOut(ctx)
 		return "", err

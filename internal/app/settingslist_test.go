@@ -5,14 +5,17 @@ import (
 	"io"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
 
 	"codex-proxy/internal/autostart"
 	"codex-proxy/internal/page"
+	"codex-proxy/tray"
 )
 
 // open returns a program as the page sees it, in a home of its own. Nothing runs.
@@ -229,6 +232,33 @@ func TestAPageIsAskedAboutOnceAndTheAnswerIsKept(t *testing.T) {
 	}
 	if n := len(p.origins.waiting); n > waitingMost {
 		t.Errorf("%d wait", n)
+	}
+}
+
+// TestAnAnswerIsForThePageThatWasShown: the next one may be asked about meanwhile.
+func TestAnAnswerIsForThePageThatWasShown(t *testing.T) {
+	p := open(t)
+	for _, port := range []string{"3000", "4000", "5000"} {
+		p.pageAsked("http://localhost:" + port)
+	}
+	shown := func(id string) tray.Action {
+		for _, it := range tray.Menu(p.App.State().tray(time.Now()), time.Now()) {
+			if it.ID == id {
+				return it.Action
+			}
+		}
+		return ""
+	}
+	m := &Menu{app: p.App}
+	allow, deny := shown("allow"), shown("deny")
+	if err := p.AllowOrigin("http://localhost:3000", false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Do(t.Context(), deny); err != nil || p.App.State().Asked != "http://localhost:4000" {
+		t.Errorf("%v, asked about %q", err, p.App.State().Asked)
+	}
+	if _, err := m.Do(t.Context(), allow); err != nil || !slices.Equal(p.origins.allowed(), []string{"http://localhost:3000"}) {
+		t.Errorf("%v, allowed: %v", err, p.origins.allowed())
 	}
 }
 
