@@ -60,11 +60,12 @@ func (o *origins) decide(origin string, allow bool) (allowed, denied []string) {
 	return slices.Clone(o.allow), slices.Clone(o.deny)
 }
 
-// replace sets which origins are allowed.
+// replace sets which origins are allowed: the user has decided about them.
 func (o *origins) replace(allow []string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.allow = slices.Clone(allow)
+	o.waiting = slices.DeleteFunc(o.waiting, func(s string) bool { return slices.Contains(allow, s) })
 }
 
 // each lists the origins: what waits for an answer first.

@@ -227,6 +227,10 @@ func TestAPageIsAskedAboutOnceAndTheAnswerIsKept(t *testing.T) {
 	if p.App.State().Asked != "" || err != nil || len(saved.DeniedOrigins()) != 1 || len(saved["allow-origin"].([]any)) != 1 {
 		t.Errorf("%v %v", saved, err)
 	}
+	p.pageAsked("http://localhost:5000")
+	if _, err := p.set("allow-origin", json.RawMessage(`["http://localhost:5000"]`), false); err != nil || p.App.State().Asked != "" {
+		t.Errorf("%v, still asked about %q, which Settings allow", err, p.App.State().Asked)
+	}
 	for i := range 100 { // pages that make up ports don't fill the memory
 		p.pageAsked("http://localhost:" + strconv.Itoa(10000+i))
 	}
