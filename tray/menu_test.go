@@ -2,6 +2,7 @@ package tray
 
 import (
 	"bytes"
+	"cmp"
 	"flag"
 	"fmt"
 	"image/color"
@@ -116,7 +117,7 @@ func TestTheMenuOfEachState(t *testing.T) {
 		got := fmt.Sprintf("icon: %s\ntooltip: %s\n\n%s", IconFor(s, now), Tooltip(s, now), text(Menu(s, now), ""))
 		tell, _ := new(Notices).Next(s, now)
 		for _, n := range tell {
-			got += fmt.Sprintf("\nnotification: %s | %s | %s -> %s\n", n.Title, n.Body, n.Button, n.Action)
+			got += fmt.Sprintf("\nnotification: %s | %s | %s -> %s\n", n.Title, n.Body, n.Button, cmp.Or(n.Press, n.Action))
 		}
 		path := filepath.Join("testdata", "menu", strings.ReplaceAll(name, " ", "-")+".txt")
 		if *update {
@@ -218,6 +219,16 @@ func TestEachProblemIsToldOnce(t *testing.T) {
 		if strings.Join(told, " ") != test.tell || strings.Join(ended, " ") != test.ended {
 			t.Errorf("step %d: told %v, ended %v; want %q, %q", step, told, ended, test.tell, test.ended)
 		}
+	}
+}
+
+// TestOnlyTheButtonLetsAPageIn: who clicks a notification away has not said yes.
+func TestOnlyTheButtonLetsAPageIn(t *testing.T) {
+	s := good()
+	s.AskedOrigin = "http://localhost:3000"
+	tell, _ := new(Notices).Next(s, now)
+	if len(tell) != 1 || tell[0].Action != Open("settings") || tell[0].Press != AllowPrefix+"http://localhost:3000" {
+		t.Errorf("told: %+v", tell)
 	}
 }
 

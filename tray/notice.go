@@ -13,6 +13,7 @@ type Notice struct {
 	Action  Action // what a click does
 	Button  string // empty for a notice that has no button
 	Quiet   bool   // good news: it may pass by itself
+	Press   Action // what the button does, where that is not what a click does
 }
 
 // Notices decides what to tell: once a problem, not again before it has ended, and never for a retry that worked.
@@ -46,7 +47,7 @@ func (n *Notices) Next(s State, now time.Time) (tell []Notice, ended []string) {
 	}
 	if s.Imported && s.SignIn == SignedIn && s.Running && !n.imported { // where it listens is known
 		n.imported = true
-		tell = append(tell, Notice{"", "Signed in as " + s.Email, "Imported from the Codex CLI. Point your tools at " + s.Root + "/v1.", Open("overview"), "", true})
+		tell = append(tell, Notice{Title: "Signed in as " + s.Email, Body: "Imported from the Codex CLI. Point your tools at " + s.Root + "/v1.", Action: Open("overview"), Quiet: true})
 	}
 	slices.Sort(ended)
 	return tell, ended
@@ -73,19 +74,22 @@ func notices(s State, now time.Time) []Notice {
 		if (slices.Contains(s.Mute, "limits") && (t.Key == "limit" || isNearly(t.Key))) || (slices.Contains(s.Mute, "sign-in") && aboutSignIn(t.Key)) {
 			continue
 		}
-		out = append(out, Notice{t.Key, t.Title, t.Detail, t.Action, t.Button, false})
+		out = append(out, Notice{Problem: t.Key, Title: t.Title, Body: t.Detail, Action: t.Action, Button: t.Button})
 	}
 	if s.PlanNotice != "" {
-		out = append(out, Notice{"plan", "You're using your ChatGPT plan", s.PlanNotice, Open("usage"), "", true})
+		out = append(out, Notice{Problem: "plan", Title: "You're using your ChatGPT plan", Body: s.PlanNotice, Action: Open("usage"), Quiet: true})
 	}
 	if p := s.SigningIn; p != nil && p.Code != "" {
-		out = append(out, Notice{"code", "Type " + p.Code, "Open " + p.Address + " on any device and type this code. It is good until " + at(p.Expires, now) + ".", Open("sign-in"), "Show", true})
+		out = append(out, Notice{Problem: "code", Title: "Type " + p.Code, Body: "Open " + p.Address + " on any device and type this code. It is good until " + at(p.Expires, now) + ".", Action: Open("sign-in"), Button: "Show", Quiet: true})
 	}
 	if p := s.SigningIn; p != nil && p.NoBrowser {
-		out = append(out, Notice{"no browser", "No browser could be opened", "Open this address to sign in: " + p.Address, CopySignInLink, "Copy the link", false})
+		out = append(out, Notice{Problem: "no browser", Title: "No browser could be opened", Body: "Open this address to sign in: " + p.Address, Action: CopySignInLink, Button: "Copy the link"})
 	}
 	if s.AskedOrigin != "" && !slices.Contains(s.Mute, "pages") {
-		out = append(out, Notice{"origin " + s.AskedOrigin, "A page wants to use your plan", "A page at " + s.AskedOrigin + " asks for answers. Allow it only if you know it.", AllowPrefix + Action(s.AskedOrigin), "Allow", false})
+		out = append(out, Notice{
+			Problem: "origin " + s.AskedOrigin, Title: "A page wants to use your plan", Body: "A page at " + s.AskedOrigin + " asks for answers. Allow it only if you know it.",
+			Action: Open("settings"), Button: "Allow", Press: AllowPrefix + Action(s.AskedOrigin),
+		})
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package tray
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"image"
 	"image/draw"
@@ -37,7 +38,7 @@ type service struct {
 	conn  *dbus.Conn
 	icon  dbus.Variant
 	ids   map[string]uint32 // problem -> notification
-	doing map[uint32]Action
+	doing map[uint32]Notice // those that can be clicked
 }
 
 // NewDesktop returns a Notifier that works until ctx ends.
@@ -54,7 +55,7 @@ func NewDesktop(ctx context.Context) *Desktop {
 		conn.AddMatchSignal(dbus.WithMatchInterface(notifications), dbus.WithMatchMember(member)) //nolint:errcheck // then clicks do nothing
 	}
 	conn.AddMatchSignal(dbus.WithMatchInterface("org.freedesktop.DBus"), dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, notifications)) //nolint:errcheck // then it is taken for the same one
-	s := &service{conn: conn, icon: iconData(assets.PNG("running")), ids: map[string]uint32{}, doing: map[uint32]Action{}}
+	s := &service{conn: conn, icon: iconData(assets.PNG("running")), ids: map[string]uint32{}, doing: map[uint32]Notice{}}
 	go func() {
 		defer close(d.ended)
 		defer conn.Close()
@@ -119,12 +120,15 @@ func (s *service) answer(signal *dbus.Signal) Action {
 		return ""
 	}
 	id, _ := signal.Body[0].(uint32)
-	a := s.doing[id]
+	n := s.doing[id]
 	delete(s.doing, id)
-	if signal.Name != notifications+".ActionInvoked" {
+	switch {
+	case signal.Name != notifications+".ActionInvoked":
 		return ""
+	case signal.Body[1] == "do":
+		return cmp.Or(n.Press, n.Action)
 	}
-	return a
+	return n.Action
 }
 
 func (s *service) call(method string, args ...any) *dbus.Call {
@@ -158,7 +162,7 @@ func (s *service) notify(n Notice) {
 		s.ids[n.Problem] = id
 	}
 	if n.Action != "" {
-		s.doing[id] = n.Action
+		s.doing[id] = n
 	}
 }
 

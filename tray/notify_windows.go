@@ -1,6 +1,7 @@
 package tray
 
 import (
+	"cmp"
 	"context"
 	"encoding/xml"
 	"os"
@@ -107,7 +108,7 @@ func toast(n Notice, icon string) string {
 		t.Binding.Picture = &picture{"appLogoOverride", icon}
 	}
 	if n.Button != "" {
-		t.Buttons = []button{{"foreground", n.Button, string(n.Action)}}
+		t.Buttons = []button{{"foreground", n.Button, string(cmp.Or(n.Press, n.Action))}}
 	}
 	t.Audio.Silent = true
 	raw, err := xml.Marshal(t)
