@@ -232,6 +232,17 @@ func TestOnlyTheButtonLetsAPageIn(t *testing.T) {
 	}
 }
 
+// TestASecondStartIsNoAlarmWhileAllIsWell: it shows where the program is.
+func TestASecondStartIsNoAlarmWhileAllIsWell(t *testing.T) {
+	for name, change := range states {
+		s := good()
+		change(&s)
+		if n := Shown(s, now); n.Quiet == (IconFor(s, now) == IconAttention) {
+			t.Errorf("%s: told quietly is %v", name, n.Quiet)
+		}
+	}
+}
+
 func TestARefreshThatFailsIsToldAfter15MinutesOrShortlyBeforeTheEnd(t *testing.T) {
 	for _, test := range []struct {
 		failing, left time.Duration

@@ -16,6 +16,14 @@ type Notice struct {
 	Press   Action // what the button does, where that is not what a click does
 }
 
+// icon is the picture beside the notification.
+func (n Notice) icon() Icon {
+	if n.Quiet {
+		return IconRunning
+	}
+	return IconAttention
+}
+
 // Notices decides what to tell: once a problem, not again before it has ended, and never for a retry that worked.
 // The zero value has told nothing. One goroutine uses it.
 type Notices struct {
@@ -98,7 +106,7 @@ func isNearly(key string) bool { return len(key) > 7 && key[:7] == "nearly " }
 
 // Shown is what a second start makes the first one say.
 func Shown(s State, now time.Time) Notice {
-	n := Notice{Title: "Codex Proxy runs already", Body: statusLine(s, now) + ".", Action: Open("overview")}
+	n := Notice{Title: "Codex Proxy runs already", Body: statusLine(s, now) + ".", Action: Open("overview"), Quiet: IconFor(s, now) != IconAttention}
 	if account := accountLine(s, now); account != "" {
 		n.Body += " " + account + "."
 	}

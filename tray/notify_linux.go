@@ -36,7 +36,6 @@ type Desktop struct {
 // service is the notification service, as Desktop's goroutine sees it.
 type service struct {
 	conn  *dbus.Conn
-	icon  dbus.Variant
 	ids   map[string]uint32 // problem -> notification
 	doing map[uint32]Notice // those that can be clicked
 }
@@ -55,7 +54,7 @@ func NewDesktop(ctx context.Context) *Desktop {
 		conn.AddMatchSignal(dbus.WithMatchInterface(notifications), dbus.WithMatchMember(member)) //nolint:errcheck // then clicks do nothing
 	}
 	conn.AddMatchSignal(dbus.WithMatchInterface("org.freedesktop.DBus"), dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, notifications)) //nolint:errcheck // then it is taken for the same one
-	s := &service{conn: conn, icon: iconData(assets.PNG("running")), ids: map[string]uint32{}, doing: map[uint32]Notice{}}
+	s := &service{conn: conn, ids: map[string]uint32{}, doing: map[uint32]Notice{}}
 	go func() {
 		defer close(d.ended)
 		defer conn.Close()
@@ -152,7 +151,7 @@ func (s *service) notify(n Notice) {
 	hints := map[string]dbus.Variant{
 		"urgency":       dbus.MakeVariant(urgency),
 		"desktop-entry": dbus.MakeVariant("codex-proxy"),
-		"image-data":    s.icon,
+		"image-data":    iconData(assets.PNG(string(n.icon()))),
 	}
 	var id uint32
 	if s.call("Notify", "Codex Proxy", s.ids[n.Problem], "codex-proxy", n.Title, n.Body, actions, hints, int32(-1)).Store(&id) != nil {

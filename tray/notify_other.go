@@ -25,7 +25,7 @@ func NewDesktop(ctx context.Context) *Desktop {
 			case <-ctx.Done():
 				return
 			case n := <-d.orders:
-				beeep.Notify(n.Title, n.Body, assets.PNG("running")) //nolint:errcheck // it is in the menu, the log and status
+				beeep.Notify(n.Title, n.Body, assets.PNG(string(n.icon()))) //nolint:errcheck // it is in the menu, the log and status
 			}
 		}
 	}()

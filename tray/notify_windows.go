@@ -40,11 +40,7 @@ func NewDesktop(ctx context.Context) *Desktop {
 
 func (d *Desktop) run(ctx context.Context) {
 	defer func() { recover() }() //nolint:errcheck // the system's notifications failed: it is in the menu, the log and status
-	icon := filepath.Join(os.TempDir(), "codex-proxy-notification.png")
-	if os.WriteFile(icon, assets.PNG("running"), 0o600) != nil {
-		icon = ""
-	}
-	introduce(icon)
+	introduce(picture(IconRunning))
 	wintoast.SetActivationCallback(func(_, args string, _ []wintoast.UserData) {
 		select {
 		case d.clicked <- Action(args):
@@ -56,9 +52,18 @@ func (d *Desktop) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case n := <-d.orders:
-			wintoast.Push(toast(n, icon)) //nolint:errcheck // see run
+			wintoast.Push(toast(n, picture(n.icon()))) //nolint:errcheck // see run
 		}
 	}
+}
+
+// picture is a file with an icon, as the system takes it; empty when there can be none.
+func picture(icon Icon) string {
+	path := filepath.Join(os.TempDir(), "codex-proxy-notification-"+string(icon)+".png")
+	if os.WriteFile(path, assets.PNG(string(icon)), 0o600) != nil {
+		return ""
+	}
+	return path
 }
 
 // introduce gives the process its AppUserModelID, and tells the system its name and icon.

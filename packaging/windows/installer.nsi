@@ -133,7 +133,7 @@ Section Uninstall
   Delete "$SMPROGRAMS\Codex Proxy.lnk"
   RMDir "$INSTDIR"
   DeleteRegKey HKCU "${APPS}"
-  Delete "$TEMP\codex-proxy-notification.png"
+  Delete "$TEMP\codex-proxy-notification*.png"
   DeleteRegKey HKCU "Software\Classes\AppUserModelId\CodexProxy.CodexProxy"
   DeleteRegKey HKCU "Software\Classes\CLSID\{6E8B7B0C-3C1B-4D6D-9E0A-0C7A4E4E0B51}"
 SectionEnd

@@ -40,6 +40,7 @@ type notice struct {
 	id          uint32
 	title, body string
 	actions     []string
+	picture     string
 }
 
 func startDesktop(t *testing.T) *desktop {
@@ -103,7 +104,7 @@ func (d *desktop) startPanel() *dbus.Conn {
 
 type notifications struct{ *desktop }
 
-func (n notifications) Notify(_ string, replaces uint32, _, title, body string, actions []string, _ map[string]dbus.Variant, _ int32) (uint32, *dbus.Error) {
+func (n notifications) Notify(_ string, replaces uint32, _, title, body string, actions []string, hints map[string]dbus.Variant, _ int32) (uint32, *dbus.Error) {
 	if n.hang != nil {
 		<-n.hang
 	}
@@ -113,7 +114,7 @@ func (n notifications) Notify(_ string, replaces uint32, _, title, body string, 
 	if id == 0 {
 		id = uint32(len(n.notices) + 1)
 	}
-	n.notices = append(n.notices, notice{id, title, body, actions})
+	n.notices = append(n.notices, notice{id, title, body, actions, fmt.Sprint(hints["image-data"])})
 	return id, nil
 }
 
@@ -577,6 +578,9 @@ func TestTroubleIsToldOnceAndMendedByAClick(t *testing.T) {
 	b.AllowRefresh()
 	d.click(eye, "Re-import from Codex CLI")
 	eventually(t, "it is signed in again", func() bool { return d.has(eye, "renews itself") })
+	if d.told("Signed in as")[0].picture == d.told("Sign in again")[0].picture {
+		t.Error("a trouble is told with the green light")
+	}
 	p.cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it ends or the test does
 	eventually(t, "SIGTERM ends it", p.exited)
 }
