@@ -120,14 +120,16 @@ func (s *service) answer(signal *dbus.Signal) Action {
 	}
 	id, _ := signal.Body[0].(uint32)
 	n := s.doing[id]
-	delete(s.doing, id)
-	switch {
-	case signal.Name != notifications+".ActionInvoked":
-		return ""
-	case signal.Body[1] == "do":
-		return cmp.Or(n.Press, n.Action)
+	switch signal.Name {
+	case notifications + ".NotificationClosed":
+		delete(s.doing, id)
+	case notifications + ".ActionInvoked": // it may stay there, to be clicked again
+		if signal.Body[1] == "do" {
+			return cmp.Or(n.Press, n.Action)
+		}
+		return n.Action
 	}
-	return n.Action
+	return ""
 }
 
 func (s *service) call(method string, args ...any) *dbus.Call {

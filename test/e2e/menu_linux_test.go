@@ -41,6 +41,7 @@ type notice struct {
 	title, body string
 	actions     []string
 	picture     string
+	sender      dbus.Sender
 }
 
 func startDesktop(t *testing.T) *desktop {
@@ -104,7 +105,7 @@ func (d *desktop) startPanel() *dbus.Conn {
 
 type notifications struct{ *desktop }
 
-func (n notifications) Notify(_ string, replaces uint32, _, title, body string, actions []string, hints map[string]dbus.Variant, _ int32) (uint32, *dbus.Error) {
+func (n notifications) Notify(sender dbus.Sender, _ string, replaces uint32, _, title, body string, actions []string, hints map[string]dbus.Variant, _ int32) (uint32, *dbus.Error) {
 	if n.hang != nil {
 		<-n.hang
 	}
@@ -114,7 +115,7 @@ func (n notifications) Notify(_ string, replaces uint32, _, title, body string, 
 	if id == 0 {
 		id = uint32(len(n.notices) + 1)
 	}
-	n.notices = append(n.notices, notice{id, title, body, actions, fmt.Sprint(hints["image-data"])})
+	n.notices = append(n.notices, notice{id, title, body, actions, fmt.Sprint(hints["image-data"]), sender})
 	return id, nil
 }
 
@@ -388,6 +389,40 @@ func TestWhatIsToldGoesWithTheProgram(t *testing.T) {
 	defer d.mu.Unlock()
 	if d.closed != 1 {
 		t.Errorf("%d notifications were taken away", d.closed)
+	}
+}
+
+// TestANotificationCanBeClickedForAsLongAsItIsShown: some services leave it there after a click.
+func TestANotificationCanBeClickedForAsLongAsItIsShown(t *testing.T) {
+	d := startDesktop(t)
+	d.startPanel()
+	service := d.startNotifications()
+	b, url := startBackend(t)
+	b.SetUsage(92)
+	home, _ := signedIn(t, b)
+	opened := filepath.Join(home, "opened")
+	p := d.startMenu(home, append(at(url), "PATH="+fakeBrowser(t, "echo >>"+opened)+":"+os.Getenv("PATH")))
+	p.imported()
+	eventually(t, "the limit is told", func() bool { return len(d.told("92% of the 5-hour limit")) == 1 })
+	id, sender := d.told("92% of the 5-hour limit")[0].id, d.told("92% of the 5-hour limit")[0].sender
+	signal := func(name string, what any) {
+		err := service.Send(&dbus.Message{Type: dbus.TypeSignal, Headers: map[dbus.HeaderField]dbus.Variant{ // to the program alone, as some services do
+			dbus.FieldDestination: dbus.MakeVariant(string(sender)), dbus.FieldPath: dbus.MakeVariant(dbus.ObjectPath("/org/freedesktop/Notifications")),
+			dbus.FieldInterface: dbus.MakeVariant("org.freedesktop.Notifications"), dbus.FieldMember: dbus.MakeVariant(name),
+			dbus.FieldSignature: dbus.MakeVariant(dbus.SignatureOf(id, what)),
+		}, Body: []any{id, what}}, nil).Err
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	times := func() int { raw, _ := os.ReadFile(opened); return len(raw) }
+	for range 2 {
+		before := times()
+		eventually(t, "the page is opened", func() bool {
+			signal("ActivationToken", "token")
+			signal("ActionInvoked", "do") // again, while the page is being opened: that is no click
+			return times() > before
+		})
 	}
 }
 
