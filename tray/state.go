@@ -48,8 +48,8 @@ const (
 	CopyModel      Action = "copy model"
 	StartAtLogin   Action = "start at login"
 	ShowMeter      Action = "show meter"
-	OpenLog        Action = "open log"
-	Update         Action = "update" // shows where a newer version is
+	OpenLog        Action = "show log" // not one of OpenPrefix
+	Update         Action = "update"   // shows where a newer version is
 	About          Action = "about"
 	Quit           Action = "quit"
 

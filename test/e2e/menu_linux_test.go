@@ -348,6 +348,18 @@ func fakeBrowser(t *testing.T, script string) (path string) {
 	return path
 }
 
+func TestTheMenuOpensTheLog(t *testing.T) {
+	d := startDesktop(t)
+	d.startPanel()
+	eye := d.connect()
+	b, url := startBackend(t)
+	home, _ := signedIn(t, b)
+	opened := filepath.Join(home, "opened")
+	d.startMenu(home, append(at(url), "PATH="+fakeBrowser(t, `cat "$1" >`+opened)+":"+os.Getenv("PATH"))).imported()
+	d.click(eye, "Open log")
+	eventually(t, "the log is opened", func() bool { raw, _ := os.ReadFile(opened); return strings.Contains(string(raw), "First launch") })
+}
+
 func TestASignInFromTheMenuCanBeCancelledAndFoundAgain(t *testing.T) {
 	d := startDesktop(t)
 	d.startPanel()
