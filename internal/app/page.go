@@ -485,7 +485,7 @@ func (a *App) onRequest(r proxy.Record) {
 	a.history.Add(history.Record{
 		Time: r.Time, Client: r.Client, Route: r.Route, Dialect: r.Dialect, Model: r.Model, Effort: r.Effort, Status: r.Status,
 		FirstWord: r.FirstToken, Duration: r.Duration, InputTokens: r.Input, CachedTokens: r.Cached, OutputTokens: r.Output,
-		ReasoningTokens: r.Reasoning, Dropped: r.Dropped, Code: r.Code, Error: r.Error, Transport: string(r.Transport), Turns: turns,
+		ReasoningTokens: r.Reasoning, Dropped: r.Dropped, Code: r.Code, Error: r.Error, Transport: string(r.Transport), Turns: turns, Gone: r.Gone,
 	})
 }
 

@@ -47,6 +47,19 @@ func TestARequestUnderWayIsShownWithTheModelThatIsAsked(t *testing.T) {
 	}
 }
 
+func TestTheHistoryKnowsWhichAnswersWereCancelled(t *testing.T) {
+	p := open(t)
+	p.history = history.Open(filepath.Join(t.TempDir(), "history.db"), history.Options{})
+	defer p.history.Close()
+	p.onRequest(proxy.Record{Start: proxy.Start{ID: 1, Time: time.Now(), Dialect: "openai"}, Status: 200, Gone: true})
+	if err := p.history.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := p.history.Requests(t.Context(), history.Filter{}, 2); err != nil || len(found) != 1 || !found[0].Gone {
+		t.Errorf("kept are %+v (%v)", found, err)
+	}
+}
+
 // TestAHistoryThatCantBeKeptIsSaidOnceAndAtOnce: open pages are told of it.
 func TestAHistoryThatCantBeKeptIsSaidOnceAndAtOnce(t *testing.T) {
 	home := t.TempDir()

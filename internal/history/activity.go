@@ -76,7 +76,7 @@ func (s *Store) Requests(ctx context.Context, f Filter, most int) ([]Record, err
 
 func (s *Store) each(ctx context.Context, f Filter, most int, yield func(*Record) error) error {
 	where, args := f.where()
-	rows, err := s.query(ctx, "SELECT id, time, client, route, dialect, model, effort, status, first_word, duration, input, cached, output, reasoning, dropped, code, error, transport, turns FROM requests"+where+" ORDER BY id DESC LIMIT ?", append(args, most)...)
+	rows, err := s.query(ctx, "SELECT id, time, client, route, dialect, model, effort, status, first_word, duration, input, cached, output, reasoning, dropped, code, error, transport, turns, gone FROM requests"+where+" ORDER BY id DESC LIMIT ?", append(args, most)...)
 	if rows == nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (s *Store) each(ctx context.Context, f Filter, most int, yield func(*Record
 		var at, first, took int64
 		var dropped string
 		if err := rows.Scan(&r.ID, &at, &r.Client, &r.Route, &r.Dialect, &r.Model, &r.Effort, &r.Status, &first, &took,
-			&r.InputTokens, &r.CachedTokens, &r.OutputTokens, &r.ReasoningTokens, &dropped, &r.Code, &r.Error, &r.Transport, &r.Turns); err != nil {
+			&r.InputTokens, &r.CachedTokens, &r.OutputTokens, &r.ReasoningTokens, &dropped, &r.Code, &r.Error, &r.Transport, &r.Turns, &r.Gone); err != nil {
 			return err
 		}
 		r.Time, r.FirstWord, r.Duration = time.UnixMilli(at), time.Duration(first)*time.Millisecond, time.Duration(took)*time.Millisecond
@@ -158,8 +158,9 @@ func (r *Record) MarshalJSON() ([]byte, error) {
 		Error     string    `json:"error,omitempty"`
 		Transport string    `json:"transport,omitempty"`
 		Turns     int       `json:"turns,omitempty"`
+		Gone      bool      `json:"gone,omitempty"`
 	}{r.ID, r.Time, r.Client, r.Route, r.Dialect, r.Model, r.Effort, r.Status, r.FirstWord.Milliseconds(), r.Duration.Milliseconds(),
-		r.InputTokens, r.CachedTokens, r.OutputTokens, r.ReasoningTokens, r.Dropped, r.Code, r.Error, r.Transport, r.Turns})
+		r.InputTokens, r.CachedTokens, r.OutputTokens, r.ReasoningTokens, r.Dropped, r.Code, r.Error, r.Transport, r.Turns, r.Gone})
 }
 
 // Format is how something is written out.
@@ -197,7 +198,7 @@ func (s *Store) Export(ctx context.Context, w io.Writer, format Format, f Filter
 	}
 	out := csv.NewWriter(w)
 	if err := out.Write([]string{"id", "time", "client", "route", "dialect", "model", "effort", "status", "first_token_ms", "duration_ms",
-		"input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "dropped", "error_code", "error", "transport", "turns"}); err != nil {
+		"input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "dropped", "error_code", "error", "transport", "turns", "gone"}); err != nil {
 		return err
 	}
 	number := func(n int64) string { return strconv.FormatInt(n, 10) }
@@ -205,7 +206,7 @@ func (s *Store) Export(ctx context.Context, w io.Writer, format Format, f Filter
 		return out.Write([]string{number(r.ID), r.Time.Format(time.RFC3339Nano), cell(r.Client), cell(r.Route), cell(r.Dialect), cell(r.Model), cell(r.Effort),
 			strconv.Itoa(r.Status), number(r.FirstWord.Milliseconds()), number(r.Duration.Milliseconds()),
 			number(r.InputTokens), number(r.CachedTokens), number(r.OutputTokens), number(r.ReasoningTokens),
-			cell(strings.Join(r.Dropped, ", ")), cell(r.Code), cell(r.Error), cell(r.Transport), strconv.Itoa(r.Turns)})
+			cell(strings.Join(r.Dropped, ", ")), cell(r.Code), cell(r.Error), cell(r.Transport), strconv.Itoa(r.Turns), strconv.FormatBool(r.Gone)})
 	}); err != nil {
 		return err
 	}

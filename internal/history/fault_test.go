@@ -189,6 +189,23 @@ func TestAnOlderFileIsBroughtForward(t *testing.T) {
 	}
 }
 
+// TestAFileOfTheFirstVersionKeepsItsRows: what it doesn't tell is not so.
+func TestAFileOfTheFirstVersionKeepsItsRows(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "history.db")
+	s := Open(path, Options{migrations: migrations[:1]})
+	if _, err := s.w.db.Exec("INSERT INTO requests VALUES (1, ?, 'Zed', '', '', '', '', 200, 0, 0, 0, 0, 0, 0, '', '', '', '', 0)", sample.Time.UnixMilli()); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	s = Open(path, Options{})
+	defer s.Close()
+	s.Add(sample)
+	flush(t, s)
+	if found := requests(t, s, Filter{}); len(found) != 2 || !found[0].Gone || found[1].Gone || found[1].Client != "Zed" {
+		t.Errorf("found %+v", found)
+	}
+}
+
 const killedEnv = "CODEX_PROXY_HISTORY_TO_KILL"
 
 // beKilled adds records as fast as they come, and says of each when it was added.

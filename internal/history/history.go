@@ -38,6 +38,7 @@ type Record struct {
 	Error     string   // its sentence
 	Transport string   // "POST" or "WebSocket"
 	Turns     int      // of a WebSocket; else zero or one
+	Gone      bool     // the caller left, or cancelled the answer, before its end
 }
 
 // Failed reports whether the caller got an error.

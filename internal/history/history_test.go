@@ -50,7 +50,7 @@ var sample = Record{
 	Time: time.Now().Add(-time.Minute).Truncate(time.Millisecond), Client: "Claude Code", Route: "/v1/messages", Dialect: "anthropic", Model: "gpt-5.5", Effort: "high",
 	Status: 200, FirstWord: 900 * time.Millisecond, Duration: 12 * time.Second,
 	InputTokens: 31_402, CachedTokens: 30_000, OutputTokens: 412, ReasoningTokens: 100,
-	Dropped: []string{"temperature", "top_p"}, Code: "", Error: "", Transport: "POST", Turns: 1,
+	Dropped: []string{"temperature", "top_p"}, Code: "", Error: "", Transport: "POST", Turns: 1, Gone: true,
 }
 
 func TestARecordIsReadBackAsItWas(t *testing.T) {
@@ -205,7 +205,7 @@ func TestAnExportHasEachRequestAndRunsNothingInASpreadsheet(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows, err := csv.NewReader(&raw).ReadAll()
-	if err != nil || len(rows) != 301 || rows[300][0] != "1" || rows[1][2] != `'=HYPERLINK("x")` {
+	if err != nil || len(rows) != 301 || rows[300][0] != "1" || rows[1][2] != `'=HYPERLINK("x")` || rows[1][19] != "true" {
 		t.Fatalf("%d rows, %v", len(rows), err)
 	}
 	raw.Reset()
@@ -213,7 +213,7 @@ func TestAnExportHasEachRequestAndRunsNothingInASpreadsheet(t *testing.T) {
 		t.Fatal(err)
 	}
 	var list []map[string]any
-	if err := json.Unmarshal(raw.Bytes(), &list); err != nil || len(list) != 200 || list[0]["client"] != `=HYPERLINK("x")` || list[0]["output_tokens"] != 299.0 {
+	if err := json.Unmarshal(raw.Bytes(), &list); err != nil || len(list) != 200 || list[0]["client"] != `=HYPERLINK("x")` || list[0]["output_tokens"] != 299.0 || list[0]["gone"] != true {
 		t.Fatalf("%d records, %v: %v", len(list), err, list[0])
 	}
 	raw.Reset()

@@ -41,6 +41,7 @@ var migrations = []string{
 		name TEXT NOT NULL, time INTEGER NOT NULL, used REAL NOT NULL, resets INTEGER NOT NULL,
 		PRIMARY KEY (name, time)
 	) WITHOUT ROWID;`,
+	`ALTER TABLE requests ADD COLUMN gone INTEGER NOT NULL DEFAULT 0`,
 }
 
 var (

@@ -225,7 +225,7 @@ func worthKeeping(before, sample Window) bool {
 }
 
 func insert(tx *sql.Tx, batch []Record) (newest int64, err error) {
-	row, err := tx.Prepare("INSERT INTO requests (time, client, route, dialect, model, effort, status, first_word, duration, input, cached, output, reasoning, dropped, code, error, transport, turns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+	row, err := tx.Prepare("INSERT INTO requests (time, client, route, dialect, model, effort, status, first_word, duration, input, cached, output, reasoning, dropped, code, error, transport, turns, gone) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
 	if err != nil {
 		return 0, err
 	}
@@ -244,7 +244,7 @@ func insert(tx *sql.Tx, batch []Record) (newest int64, err error) {
 	for i := range batch {
 		r := &batch[i]
 		result, err := row.Exec(r.Time.UnixMilli(), r.Client, r.Route, r.Dialect, r.Model, r.Effort, r.Status, r.FirstWord.Milliseconds(), r.Duration.Milliseconds(),
-			r.InputTokens, r.CachedTokens, r.OutputTokens, r.ReasoningTokens, clip(strings.Join(r.Dropped, ", "), longestError), r.Code, r.Error, r.Transport, r.Turns)
+			r.InputTokens, r.CachedTokens, r.OutputTokens, r.ReasoningTokens, clip(strings.Join(r.Dropped, ", "), longestError), r.Code, r.Error, r.Transport, r.Turns, r.Gone)
 		if err != nil {
 			return 0, err
 		}

@@ -449,8 +449,14 @@ func TestAnAnswerIsWatchedLive(t *testing.T) {
 	c.shows(".requests", "31,402")
 	f.history.Add(history.Record{Time: time.Now(), Client: "OpenAI Python", Route: "/v1/chat/completions", Model: "gpt-5.5"})
 	c.shows(".requests .row", "– left before it was answered")
+	f.history.Add(history.Record{Time: time.Now(), Client: "Cline", Route: "/v1/chat/completions", Model: "gpt-5.5", Status: 200, FirstWord: time.Second, Gone: true})
+	c.shows(".requests .row", "200 cancelled by the tool")
+	c.eval("document.querySelector('.requests .row').click()", nil)
+	c.shows("dialog", "200, cancelled by the tool")
+	c.run(chromedp.KeyEvent("\x1b"))
 	c.section("overview", "Running at")
 	c.shows(".now", "left before it was answered")
+	c.shows(".now", "cancelled by the tool")
 }
 
 // clock is the text of the n-th row's time.

@@ -163,14 +163,15 @@ const Answering = ({ r, i }) => (
   </tr>
 );
 
-export const left = 'left before it was answered'; // what a tool did whose request has no status
+// given is how a tool gave its request up, if it did.
+export const given = (r) => (!r.status ? 'left before it was answered' : r.gone && 'cancelled by the tool');
 
 const failed = (r) => r.status >= 400 || r.error_code;
 
 // said is what a row tells besides the status: why it failed, or what else is worth knowing.
 function said(r) {
   if (failed(r)) return r.error || r.error_code?.replaceAll('_', ' ') || '';
-  return [!r.status && left, r.turns > 1 && `${r.turns} turns`, r.dropped?.length > 0 && `left out ${r.dropped.join(', ')}`].filter(Boolean).join(', ');
+  return [given(r), r.turns > 1 && `${r.turns} turns`, r.dropped?.length > 0 && `left out ${r.dropped.join(', ')}`].filter(Boolean).join(', ');
 }
 
 const Row = ({ r, i, open }) => (
@@ -199,7 +200,7 @@ const Details = ({ request: r, onClose }) => (
       ['Over', r.transport && (r.transport === 'WebSocket' ? `WebSocket, ${plural(r.turns || 1, 'turn')}` : 'HTTP')],
       ['Model', r.model],
       ['Effort', r.effort],
-      ['Status', r.status || left],
+      ['Status', [r.status, given(r)].filter(Boolean).join(', ')],
       ['Error', r.error_code && <code>{r.error_code}</code>],
     ]} />
     <h3>Time</h3>

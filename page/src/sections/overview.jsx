@@ -4,7 +4,7 @@ import { ago, at, brief, capital, clock, clockWithSeconds, count, isToday, model
 import { drawn, nearest, Plot, steps } from '../plot.jsx';
 import { useMinute, useRequests } from '../state.js';
 import { Card, Copy, Do, Empty, Facts, Page } from '../ui.jsx';
-import { left } from './activity.jsx';
+import { given } from './activity.jsx';
 import { FirstStart } from './first-start.jsx';
 import { PendingSignIn } from './sign-in.jsx';
 
@@ -218,7 +218,7 @@ function Now({ active }) {
               <tr key={r.id}>
                 <td>{clockWithSeconds(r.time)}</td><td>{r.client || 'unknown'}</td><td class="wide">{model(r)}</td>
                 <td class={r.status >= 400 || r.error_code ? 'bad clip' : 'clip'} title={r.error}>
-                  {r.status >= 400 || r.error_code ? r.error || `${r.status} ${r.error_code ?? ''}` : r.status ? `first word ${seconds(r.first_token_ms)}` : left}
+                  {r.status >= 400 || r.error_code ? r.error || `${r.status} ${r.error_code ?? ''}` : given(r) || `first word ${seconds(r.first_token_ms)}`}
                 </td>
                 <td class="n wide">{r.input_tokens > 0 && `${brief(r.input_tokens)} in, ${brief(r.output_tokens)} out`}</td>
               </tr>
