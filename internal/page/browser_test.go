@@ -1022,6 +1022,9 @@ func TestThePageComesBackWhenTheProgramDoes(t *testing.T) {
 	f.page.mu.Unlock()
 	f.page.Disconnect()
 	c.shows("main .alert", "does not answer")
+	c.shows("h1", "Was running at")
+	c.lacks("main", "answering")
+	c.lacks("button", "Stop")
 	c.screenshot("lost-light-1100")
 	c.accessible("a lost connection")
 	f.page.mu.Lock()
@@ -1029,6 +1032,8 @@ func TestThePageComesBackWhenTheProgramDoes(t *testing.T) {
 	f.page.mu.Unlock()
 	c.eval("document.querySelectorAll('main .alert button').forEach((b) => b.click())", nil) // unless it was back before
 	c.lacks("main", "does not answer")
+	c.shows("h1", "Running at")
+	c.shows(".now", "answering")
 	// A program that has started anew doesn't know the browser.
 	f.page.sessions.mu.Lock()
 	clear(f.page.sessions.open)

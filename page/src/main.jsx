@@ -73,8 +73,9 @@ function App() {
       </main>
     );
   }
+  const lost = connection === 'lost';
   if (!snapshot) {
-    if (connection === 'lost') return <main class="closed"><h1>Codex Proxy does not answer</h1><Lost /></main>;
+    if (lost) return <main class="closed"><h1>Codex Proxy does not answer</h1><Lost /></main>;
     return <div class="app"><nav aria-label="Sections"><p class="brand"><span class="dot" />Codex Proxy</p></nav><main aria-busy="true" /></div>; // as the shell has it
   }
   return (
@@ -91,13 +92,13 @@ function App() {
         <p class="version">{snapshot.version}{snapshot.demo && ' · demo'}{snapshot.update && <><br />{snapshot.update}</>}</p>
       </nav>
       <main key={id}>
-        {connection === 'lost' && (
+        {lost && (
           <div class="card alert warn" role="alert">
             <div><b>Codex Proxy does not answer</b><Lost /></div>
             <button type="button" onClick={reconnect}>Try now</button>
           </div>
         )}
-        <Section snapshot={snapshot} />
+        <Section snapshot={lost ? { ...snapshot, lost, active: [] } : snapshot} />
       </main>
       <div class={`notice ${notice?.bad ? 'bad' : ''} ${notice ? 'shown' : ''}`} role={notice?.bad ? 'alert' : 'status'}>
         {notice && <><span>{notice.text}</span><button type="button" class="quiet" aria-label="Close" onClick={() => tell(null)}><Icon name="close" /></button></>}

@@ -15,11 +15,12 @@ const stopping = {
 };
 
 export const headline = (s) => {
-  if (s.running) return <>Running at <span class="address">{s.root}/v1</span></>;
+  if (s.running) return <>{s.lost ? 'Was running at' : 'Running at'} <span class="address">{s.root}/v1</span></>;
   return s.paused_until ? `Paused until ${clock(s.paused_until)}` : 'Stopped';
 };
 
 export const lead = (s) => {
+  if (s.lost) return 'What is below is how it was.';
   if (!s.running) return <>Your tools get no answer until you start it: here, in the menu, or with <code>codex-proxy start</code>.</>;
   if (s.sign_in.status === 'signed-out' || (s.problem && !s.problem.mild)) return 'Your tools get an error at the moment.';
   return s.demo ? 'This is the demo: answers come from a built-in stand-in.' : 'Your tools can use your plan.';
@@ -37,7 +38,7 @@ export function Overview({ snapshot: s }) {
       <Page
         title={headline(s)}
         lead={lead(s)}
-        actions={
+        actions={!s.lost &&
           <>
             {s.running && <Copy text={base} what="The address">Copy address</Copy>}
             {s.running ? <Do action="stop" confirm={stopping}>Stop</Do> : <Start snapshot={s} />}
