@@ -1156,10 +1156,16 @@ func TestAPageThatComesBackShowsWhatCameMeanwhile(t *testing.T) {
 	c.lacks(".notice", "Is it running?")
 
 	c.section("doctor", "Doctor")
+	f.app.mu.Lock()
+	f.app.actions[ActionDoctor] = func(json.RawMessage) (any, error) { return nil, errOffline }
+	f.app.mu.Unlock()
+	c.click("Look again")
+	c.shows(".notice", "The auth server is not reached")
 	lose()
 	c.section("usage", "Usage")
 	back()
 	c.until("document.querySelectorAll('canvas').length >= 4")
+	c.shows(".notice", "The auth server is not reached") // nobody has read it yet
 }
 
 func TestAnOpenPageLoadsTheNewVersionOfAProgramThatWasUpdated(t *testing.T) {

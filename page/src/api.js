@@ -12,6 +12,8 @@ if (given) {
 
 const headers = () => ({ 'X-Page-Token': localStorage.getItem(key) ?? '' });
 
+export const unreachable = 'The program does not answer. Is it running?';
+
 // Closed means that this browser has not been let in, or no longer is.
 export class Closed extends Error {}
 
@@ -32,7 +34,7 @@ async function send(path, options) {
     response = await fetch(path, { ...options, headers: { ...headers(), ...options?.headers } });
   } catch (e) {
     if (e.name === 'AbortError') throw e;
-    throw new Error('The program does not answer. Is it running?');
+    throw new Error(unreachable);
   }
   return answer(response);
 }

@@ -1,7 +1,7 @@
 // What the page knows, in one place, and the hooks by which its parts look at it.
 
 import { useEffect, useState } from 'preact/hooks';
-import { act, listen } from './api.js';
+import { act, listen, unreachable } from './api.js';
 
 let snapshot = null;
 let connection = 'opening'; // "open", "lost" or "closed"
@@ -31,7 +31,7 @@ export const reconnect = listen(
   },
   (next) => {
     if (connection === next) return;
-    if (connection === 'lost' && notice?.bad) tell(null); // that it does not answer
+    if (connection === 'lost' && notice?.text === unreachable) tell(null);
     connection = next;
     changed();
   },
