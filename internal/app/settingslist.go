@@ -131,7 +131,9 @@ func (f field) secret() bool { return strings.HasSuffix(f.name, "api-key") }
 
 // settingsList is all that can be set, with what the settings file says of it.
 func (p *pageApp) settingsList(saved Saved) []page.Setting {
-	v := reflect.ValueOf(&p.Settings).Elem()
+	next := p.next(saved)
+	next.Check() //nolint:errcheck // it brings what is spelled in another way to one form; what is wrong is refused at the start
+	now, then := reflect.ValueOf(&p.Settings).Elem(), reflect.ValueOf(&next).Elem()
 	out := []page.Setting{}
 	if entry := p.life.Login; entry != nil {
 		one := page.Setting{Name: startAtLogin, Label: "Start at login", Help: "Start with the icon when you log in to this machine.", Group: "General", Kind: "switch", Value: entry.Enabled(), Default: false, Source: page.FromDefault}
@@ -147,23 +149,14 @@ func (p *pageApp) settingsList(saved Saved) []page.Setting {
 		}
 		one := page.Setting{
 			Name: f.name, Label: label(f.name), Help: help(f.tag), Group: group, Kind: f.kind, Choices: f.choices,
-			Value: f.show(v.Field(f.index)), Default: f.usual(v.Field(f.index).Type()), Flag: "--" + f.name, Env: f.tag.Get("env"), Restart: f.restart,
-			Source: map[Source]string{FromFlag: page.FromFlag, FromEnv: page.FromEnvironment, FromFile: page.FromFile}[p.Settings.From[f.name]],
+			Value: f.show(now.Field(f.index)), Default: f.usual(now.Field(f.index).Type()), Flag: "--" + f.name, Env: f.tag.Get("env"), Restart: f.restart,
+			Source: map[Source]string{FromFlag: page.FromFlag, FromEnv: page.FromEnvironment, FromFile: page.FromFile}[next.From[f.name]],
 		}
 		if one.Source == "" {
 			one.Source = page.FromDefault
 		}
-		if wanted, ok := saved[f.name]; ok && one.Source != page.FromFlag && one.Source != page.FromEnvironment {
-			one.Source = page.FromFile
-			var scratch Settings
-			if kept, ok := p.kept(f, wanted, reflect.ValueOf(&scratch).Elem().Field(f.index)); ok && f.restart && fmt.Sprint(kept) != fmt.Sprint(one.Value) {
-				one.Value, one.Waiting = kept, true
-			}
-		} else if one.Source == page.FromFile { // it was brought back to its default since the start
-			one.Source = page.FromDefault
-			if f.restart {
-				one.Waiting, one.Value = fmt.Sprint(one.Value) != fmt.Sprint(one.Default), one.Default
-			}
+		if value := f.show(then.Field(f.index)); f.restart && fmt.Sprint(value) != fmt.Sprint(one.Value) {
+			one.Value, one.Waiting = value, true
 		}
 		switch f.name {
 		case "port":
@@ -176,15 +169,15 @@ func (p *pageApp) settingsList(saved Saved) []page.Setting {
 			one.Value = append([]string{}, p.App.State().Mute...)
 		}
 		if f.secret() {
-			one.Secret, one.Value = true, !v.Field(f.index).IsZero()
+			one.Secret, one.Value = true, !now.Field(f.index).IsZero()
 		}
 		out = append(out, one)
 	}
 	return out
 }
 
-// kept reads a value of the settings file into target, and returns it as the page shows it.
-func (p *pageApp) kept(f field, wanted any, target reflect.Value) (shown any, ok bool) {
+// kept reads a value of the settings file into target. What can't be read is not used.
+func (p *pageApp) kept(f field, wanted any, target reflect.Value) {
 	raw, err := json.Marshal(wanted)
 	if pairs, isMap := wanted.(map[string]any); isMap {
 		list := []string{}
@@ -194,13 +187,9 @@ func (p *pageApp) kept(f field, wanted any, target reflect.Value) (shown any, ok
 		slices.Sort(list)
 		raw, err = json.Marshal(list)
 	}
-	if err != nil {
-		return nil, false
+	if err == nil {
+		parseSetting(f, target, raw, false) //nolint:errcheck // see above
 	}
-	if _, err := parseSetting(f, target, raw, false); err != nil {
-		return nil, false
-	}
-	return f.show(target), true
 }
 
 // next is what the settings are after a restart.
@@ -215,7 +204,7 @@ func (p *pageApp) next(saved Saved) Settings {
 		}
 		target := reflect.ValueOf(&next).Elem().Field(f.index)
 		if wanted, ok := saved[f.name]; ok {
-			p.kept(f, wanted, target) // what can't be read is not used
+			p.kept(f, wanted, target)
 			next.From[f.name] = FromFile
 		} else if from == FromFile {
 			parseSetting(f, target, nil, true) //nolint:errcheck // defaults can be read

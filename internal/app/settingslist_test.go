@@ -131,6 +131,36 @@ func TestASettingIsCheckedKeptAndBroughtBack(t *testing.T) {
 	}
 }
 
+// What is spelled in another way than the program has it does not wait for a restart that changes nothing.
+func TestNothingWaitsAfterARestart(t *testing.T) {
+	p := open(t)
+	for name, value := range map[string]string{"codex-home": `"~/other"`, "creds-path": `"~/auth.json"`, "listen": `"[::1]"`, "auth-url": `"https://auth.example.com/"`, "idle-timeout": `"90m"`} {
+		if _, err := p.set(name, json.RawMessage(value), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waiting := func() (out []string) {
+		saved, _ := ReadSaved()
+		for _, s := range p.settingsList(saved) {
+			if s.Waiting {
+				out = append(out, s.Name)
+			}
+		}
+		return out
+	}
+	if got := waiting(); len(got) != 5 {
+		t.Errorf("%v wait", got)
+	}
+	saved, _ := ReadSaved()
+	p.Settings = p.next(saved)
+	if err := p.Settings.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if got := waiting(); len(got) > 0 {
+		t.Errorf("after a restart %v wait", got)
+	}
+}
+
 // What waits for a restart is checked together: the program must start with it.
 func TestChangesThatWaitAreCheckedTogether(t *testing.T) {
 	p := open(t)
