@@ -67,6 +67,15 @@ func (c *chrome) open(f *fixture) {
 	c.run(chromedp.Navigate(f.page.Open(f.root)), chromedp.WaitVisible("nav a", chromedp.ByQuery))
 }
 
+// openPage opens the page in a window of the usual size.
+func openPage(t *testing.T, f *fixture) *chrome {
+	t.Helper()
+	c := openChrome(t)
+	c.look(1100, 900, "light")
+	c.open(f)
+	return c
+}
+
 // section goes to a section and waits until it is drawn.
 func (c *chrome) section(id, title string) {
 	c.t.Helper()
@@ -146,13 +155,8 @@ func (c *chrome) accessible(where string) {
 var themes = []string{"light", "dark"}
 
 func TestEverySectionIsGoodToSeeAndToHear(t *testing.T) {
-	f := start(t)
-	if err := history.FillDemo(f.history, time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	c := openChrome(t)
-	c.look(1100, 900, "light")
-	c.open(f)
+	f := startWithDemo(t)
+	c := openPage(t, f)
 	for _, s := range []struct{ id, title, ready string }{
 		{"overview", "Running at", "document.querySelector('canvas') && document.querySelectorAll('.now tbody tr').length > 4"},
 		{"activity", "Activity", "document.querySelectorAll('.requests tbody tr').length > 10"},
@@ -180,19 +184,14 @@ func TestEverySectionIsGoodToSeeAndToHear(t *testing.T) {
 }
 
 func TestTheTroubleAndItsButtonComeFirst(t *testing.T) {
-	f := start(t)
-	if err := history.FillDemo(f.history, time.Now()); err != nil {
-		t.Fatal(err)
-	}
+	f := startWithDemo(t)
 	f.app.update(func(s *Snapshot) {
 		s.SignIn.Status, s.SignIn.NextAttempt, s.Active = Failing, time.Now().Add(4*time.Minute), nil
 		s.Problem = &Problem{Title: "The refresh fails", Detail: "The auth server is not reached since 17:58. Requests are answered until the token ends, in 3 hours.", Action: ActionRefresh, Label: "Refresh now", Mild: true}
 		s.Origins = append(s.Origins, Origin{"http://localhost:3000", "asks"})
 	})
 	f.app.actions[ActionRefresh] = func(json.RawMessage) (any, error) { return nil, errOffline }
-	c := openChrome(t)
-	c.look(1100, 900, "light")
-	c.open(f)
+	c := openPage(t, f)
 	c.shows("main > .card:first-child", "The refresh fails")
 	c.screenshot("trouble-light-1100")
 	c.accessible("trouble")
@@ -255,9 +254,7 @@ func TestStoppingIsAskedAboutAndToldInTheWordsOfTheMenu(t *testing.T) {
 		f.app.update(func(s *Snapshot) { s.Running, s.Paused = true, time.Time{} })
 		return Saved{}, nil
 	}
-	c := openChrome(t)
-	c.look(1100, 900, "light")
-	c.open(f)
+	c := openPage(t, f)
 	c.click("Stop")
 	c.shows("dialog", "codex-proxy start")
 	c.screenshot("stop-light-1100")
@@ -297,9 +294,7 @@ func TestAFirstStartSaysWhatEverybodyHears(t *testing.T) {
 		s.Origins = []Origin{{"http://localhost:5173", "asks"}}
 		s.Notes = []string{"There is something worth knowing."}
 	})
-	c := openChrome(t)
-	c.look(1100, 900, "light")
-	c.open(f)
+	c := openPage(t, f)
 	c.shows("h1", "Three steps")
 	c.shows(".alert", "http://localhost:5173 wants to use your plan")
 	c.shows(".alert", "worth knowing")
@@ -321,9 +316,7 @@ func TestAFirstStartGoesFromNothingToATestedTool(t *testing.T) {
 		}
 		s.Problem = &Problem{Title: "Nobody is signed in", Action: ActionSignIn, Label: "Sign in…"}
 	})
-	c := openChrome(t)
-	c.look(1100, 900, "light")
-	c.open(f)
+	c := openPage(t, f)
 	c.shows("h1", "Three steps")
 	for _, theme := range themes {
 		for _, width := range []int{360, 1100, 2560} {
@@ -402,9 +395,7 @@ func TestAFirstStartGoesFromNothingToATestedTool(t *testing.T) {
 func TestAnAnswerIsWatchedLive(t *testing.T) {
 	f := start(t)
 	f.app.update(func(s *Snapshot) { s.Active = nil })
-	c := openChrome(t)
-	c.look(1100, 900, "light")
-	c.open(f)
+	c := openPage(t, f)
 	c.section("activity", "Activity")
 	c.shows("main", "No requests yet")
 	f.app.update(func(s *Snapshot) {
@@ -467,13 +458,8 @@ func clock(c *chrome, n int) (text string) {
 }
 
 func TestTheHistoryIsDeletedFromThePage(t *testing.T) {
-	f := start(t)
-	if err := history.FillDemo(f.history, time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	c := openChrome(t)
-	c.look(1100, 900, "light")
-	c.open(f)
+	f := startWithDemo(t)
+	c := openPage(t, f)
 	c.section("usage", "Usage")
 	c.until("document.querySelectorAll('canvas').length === 5")
 	for _, step := range []string{"Days", "Weeks", "By model"} {
@@ -506,12 +492,8 @@ func TestThePlanIsDrawnFromItsFirstSample(t *testing.T) {
 	f := start(t)
 	f.history.Add(history.Record{Time: time.Now(), Client: "Zed", Route: "/v1/responses", Model: "gpt-5.5", Status: 200})
 	f.history.AddWindows([]history.Window{{Time: time.Now(), Name: "weekly", Used: 61, ResetsAt: time.Now().Add(48 * time.Hour)}})
-	if err := f.history.Flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	c := openChrome(t)
-	c.look(1100, 900, "light")
-	c.open(f)
+	f.flush(t)
+	c := openPage(t, f)
 	c.section("usage", "Usage")
 	for _, step := range []string{"Hours", "Days", "Weeks"} {
 		c.click(step)
@@ -531,9 +513,7 @@ func TestWhatWasUsedIsDrawnInAnotherZoneOfTime(t *testing.T) {
 	for hours := range 30 {
 		f.history.Add(history.Record{Time: time.Now().Add(-time.Duration(hours) * time.Hour), Client: "Zed", Route: "/v1/responses", Model: "gpt-5.5", Status: 200, InputTokens: 5000, OutputTokens: 100})
 	}
-	if err := f.history.Flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	f.flush(t)
 	c := openChrome(t)
 	c.look(1100, 900, "light")
 	for _, zone := range []string{"Asia/Kolkata", "America/New_York", "Pacific/Auckland"} {
@@ -561,12 +541,8 @@ func TestWhatIsOlderThanAPlotIsNotDrawnInIt(t *testing.T) {
 	for _, age := range []time.Duration{40 * time.Hour, time.Hour} {
 		f.history.Add(history.Record{Time: time.Now().Add(-age), Client: "Zed", Route: "/v1/responses", Model: "gpt-5.5", Status: 200, InputTokens: 5000, OutputTokens: 100})
 	}
-	if err := f.history.Flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	c := openChrome(t)
-	c.look(1100, 900, "light")
-	c.open(f)
+	f.flush(t)
+	c := openPage(t, f)
 	c.section("usage", "Usage")
 	first := `(() => {
 		const over = document.querySelectorAll('.u-over')[1], box = over.getBoundingClientRect();
@@ -585,12 +561,8 @@ func TestAProgramWithoutANameIsDrawnOnce(t *testing.T) {
 	for i, client := range []string{"", "Claude Code", "Codex CLI", "Zed", "Continue", "Cline", "OpenAI Python"} {
 		f.history.Add(history.Record{Time: time.Now(), Client: client, Route: "/v1/responses", Model: "gpt-5.5", Status: 200, InputTokens: int64(7000 - 1000*i), OutputTokens: 100})
 	}
-	if err := f.history.Flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	c := openChrome(t)
-	c.look(1100, 900, "light")
-	c.open(f)
+	f.flush(t)
+	c := openPage(t, f)
 	c.section("usage", "Usage")
 	c.until("document.querySelectorAll('canvas').length >= 4")
 	c.until(`(() => {
@@ -627,9 +599,7 @@ func TestASettingIsChangedAndOneFromAFlagIsNot(t *testing.T) {
 		})
 		return Saved{Message: "Saved."}, nil
 	}
-	c := openChrome(t)
-	c.look(1100, 900, "light")
-	c.open(f)
+	c := openPage(t, f)
 	c.section("settings", "Settings")
 	typed := func(selector, text string) {
 		c.run(chromedp.Focus(selector, chromedp.ByQuery), chromedp.Evaluate(fmt.Sprintf("document.querySelector(%q).select()", selector), nil), chromedp.KeyEvent(text+"\r"))
@@ -726,9 +696,7 @@ func TestAKeyIsMadeToldOnceAndTakenAway(t *testing.T) {
 		f.app.update(func(s *Snapshot) { s.Keys = s.Keys[:2] })
 		return Message{}, nil
 	}
-	c := openChrome(t)
-	c.look(1100, 900, "light")
-	c.open(f)
+	c := openPage(t, f)
 	c.section("settings", "Settings")
 	c.shows("main", "good for /chat/completions only")
 	c.run(chromedp.SendKeys(`[aria-label="Name of the new key"]`, "laptop", chromedp.ByQuery))
@@ -747,13 +715,8 @@ func TestAKeyIsMadeToldOnceAndTakenAway(t *testing.T) {
 }
 
 func TestThePageIsUsedByTheKeyboardAlone(t *testing.T) {
-	f := start(t)
-	if err := history.FillDemo(f.history, time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	c := openChrome(t)
-	c.look(1100, 900, "light")
-	c.open(f)
+	f := startWithDemo(t)
+	c := openPage(t, f)
 	tab := func() { c.run(chromedp.KeyEvent("\t")) }
 	var focused string
 	seen := map[string]bool{}
@@ -799,9 +762,7 @@ func TestTheFocusStaysWithTheButton(t *testing.T) {
 		return Preview{Files: []FileChange{{Path: "~/.codex/config.toml", Diff: "@@ -1 +1 @@\n+a\n"}}}, nil
 	}
 	f.app.actions[ActionTest] = func(json.RawMessage) (any, error) { return TestResult{OK: true, Status: 200}, nil }
-	c := openChrome(t)
-	c.look(1100, 900, "light")
-	c.open(f)
+	c := openPage(t, f)
 	c.section("tools", "Tools")
 	c.click("Connect Codex CLI")
 	c.shows("dialog", "config.toml")
@@ -823,9 +784,7 @@ func TestAFailedRequestIsSeenAtEveryWidth(t *testing.T) {
 	f.history.Add(history.Record{Time: time.Now(), Client: "Zed", Route: "/v1/responses", Model: "a-model-with-a-" + strings.Repeat("very-", 20) + "long-name", Status: 200})
 	f.history.Add(history.Record{Time: time.Now(), Client: "Zed", Route: "/v1/chat/completions", Model: "gpt-5.5-codex", Effort: "medium", Status: 200, Code: "stream_ended", Error: sentence})
 	f.history.Add(history.Record{Time: time.Now(), Client: "OpenAI Python", Route: "/v1/chat/completions", Model: "gpt-5.5", Status: 200, Dropped: []string{"temperature", "top_p", "frequency_penalty"}})
-	if err := f.history.Flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	f.flush(t)
 	c := openChrome(t)
 	c.open(f)
 	c.section("activity", "Activity")
@@ -879,9 +838,7 @@ func TestAFailedRequestIsSeenAtEveryWidth(t *testing.T) {
 func TestTheNewestRequestsHaveRoomInTheOverview(t *testing.T) {
 	f := start(t)
 	f.history.Add(history.Record{Time: time.Now(), Client: "OpenAI Python", Model: "gpt-5.5-codex", Effort: "medium", Status: 200, FirstWord: 12300 * time.Millisecond, Duration: 20 * time.Second, InputTokens: 152_553, OutputTokens: 1438})
-	if err := f.history.Flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	f.flush(t)
 	c := openChrome(t)
 	c.open(f)
 	for _, width := range []int{761, 900, 1100, 2560} {
@@ -900,15 +857,11 @@ func TestTenThousandRowsAreDrawnAFewAtATime(t *testing.T) {
 	for i := range 10_000 {
 		f.history.Add(history.Record{Time: time.Now().Add(time.Duration(i-10_000) * time.Second), Client: "Claude Code", Model: "gpt-5.5", Status: 200, Duration: time.Second, InputTokens: int64(i)})
 		if i%500 == 499 {
-			if err := f.history.Flush(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			f.flush(t)
 		}
 	}
 	f.app.update(func(s *Snapshot) { s.Active = nil })
-	c := openChrome(t)
-	c.look(1100, 900, "light")
-	c.open(f)
+	c := openPage(t, f)
 	c.section("activity", "Activity")
 	c.until("document.querySelectorAll('.requests .row').length > 10")
 	var result struct {
@@ -969,13 +922,8 @@ const (
 )
 
 func TestTheFirstPaintIsInItsBudget(t *testing.T) {
-	f := start(t)
-	if err := history.FillDemo(f.history, time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	c := openChrome(t)
-	c.look(1100, 900, "light")
-	c.open(f)
+	f := startWithDemo(t)
+	c := openPage(t, f)
 	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		w.Write([]byte("<!doctype html><title>plain</title><nav><a href=/>plain</a></nav>")) //nolint:errcheck // a test's answer
@@ -1014,9 +962,7 @@ func TestTheFirstPaintIsInItsBudget(t *testing.T) {
 
 func TestThePageComesBackWhenTheProgramDoes(t *testing.T) {
 	f := start(t)
-	c := openChrome(t)
-	c.look(1100, 900, "light")
-	c.open(f)
+	c := openPage(t, f)
 	f.page.mu.Lock()
 	f.page.closed = true // as while it listens anew
 	f.page.mu.Unlock()
@@ -1046,13 +992,8 @@ func TestThePageComesBackWhenTheProgramDoes(t *testing.T) {
 
 // With the system's few colors, what is told by a color alone is told by one of those.
 func TestForcedColorsLeaveWhatIsSet(t *testing.T) {
-	f := start(t)
-	if err := history.FillDemo(f.history, time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	c := openChrome(t)
-	c.look(1100, 900, "light")
-	c.open(f)
+	f := startWithDemo(t)
+	c := openPage(t, f)
 	c.run(emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "forced-colors", Value: "active"}}))
 	for _, part := range []struct{ section, title, what string }{
 		{"settings", "Settings", "#set-strict"}, {"settings", "Settings", "#set-login"}, {"usage", "Usage", ".legend i"}, {"overview", "Running at", ".meter"}, {"overview", "Running at", ".brand .dot"},
@@ -1107,14 +1048,10 @@ func TestAPageThatComesBackShowsWhatCameMeanwhile(t *testing.T) {
 	add := func(client string) {
 		t.Helper()
 		f.history.Add(history.Record{Time: time.Now(), Client: client, Route: "/v1/responses", Model: "gpt-5.5", Status: 200, InputTokens: 100})
-		if err := f.history.Flush(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		f.flush(t)
 	}
 	add("Zed")
-	c := openChrome(t)
-	c.look(1100, 900, "light")
-	c.open(f)
+	c := openPage(t, f)
 	lose := func() {
 		t.Helper()
 		c.eval("window.before ??= fetch; window.fetch = () => Promise.reject(new TypeError()); null", nil)
@@ -1136,9 +1073,7 @@ func TestAPageThatComesBackShowsWhatCameMeanwhile(t *testing.T) {
 	lose()
 	for range 1200 { // more than are loaded at once
 		f.history.Add(history.Record{Time: time.Now(), Client: "Codex CLI", Route: "/v1/responses", Model: "gpt-5.5", Status: 200})
-		if err := f.history.Flush(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		f.flush(t)
 	}
 	back()
 	c.shows(".requests .row", "Codex CLI")
@@ -1196,9 +1131,7 @@ func TestAnOpenPageLoadsTheNewVersionOfAProgramThatWasUpdated(t *testing.T) {
 func TestOthersGetNothingInARealBrowser(t *testing.T) {
 	f := start(t)
 	f.history.Add(history.Record{Time: time.Now(), Client: "secret-client", Status: 200})
-	if err := f.history.Flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	f.flush(t)
 	var stolen []string
 	evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c := r.Header.Get("Cookie"); c != "" {

@@ -178,4 +178,22 @@ func start(t *testing.T) *fixture {
 	return f
 }
 
+// startWithDemo has a week of requests.
+func startWithDemo(t *testing.T) *fixture {
+	t.Helper()
+	f := start(t)
+	if err := history.FillDemo(f.history, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// flush waits until what was added to the history can be read.
+func (f *fixture) flush(t *testing.T) {
+	t.Helper()
+	if err := f.history.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 var errOffline = errors.New("The auth server is not reached. Check the network; it is tried again by itself.") //nolint:staticcheck // a sentence for the user
