@@ -82,8 +82,7 @@ export async function run(action, args) {
   try {
     const result = await act(action, args);
     if (result.open) location.assign(result.open);
-    if (notice?.bad) tell(null);
-    if (result.message) tell(result.message);
+    tell(result.message);
     return result;
   } catch (e) {
     tell(e.message, true);
