@@ -200,7 +200,10 @@ func (p *pageApp) addOwn(out *page.Snapshot, s State) {
 		}
 		out.Pending = &pending
 	}
-	out.Busy, out.Doctor, out.SignIn.Workspaces = slices.Clone(p.busy), p.doctor, p.workspaces
+	out.Busy, out.Doctor, out.SignIn.Workspaces = slices.Clone(p.busy), p.doctor, slices.Clone(p.workspaces)
+	for i, w := range out.SignIn.Workspaces {
+		out.SignIn.Workspaces[i].Selected = w.ID == s.SignIn.AccountID
+	}
 	out.Tested = p.tested
 	for _, r := range p.active {
 		out.Active = append(out.Active, r)
@@ -401,10 +404,9 @@ func (p *pageApp) askWorkspaces(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	chosen := p.App.State().SignIn.AccountID
 	out := make([]page.Workspace, len(list))
 	for i, w := range list {
-		out[i] = page.Workspace{ID: w.ID, Name: w.Name, Plan: w.Plan, Selected: w.ID == chosen}
+		out[i] = page.Workspace{ID: w.ID, Name: w.Name, Plan: w.Plan}
 	}
 	p.mu.Lock()
 	p.workspaces = out

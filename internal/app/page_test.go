@@ -47,6 +47,19 @@ func TestARequestUnderWayIsShownWithTheModelThatIsAsked(t *testing.T) {
 	}
 }
 
+// TestTheWorkspaceIsTheOneThatIsUsed: it may have been chosen in the menu, or by a command.
+func TestTheWorkspaceIsTheOneThatIsUsed(t *testing.T) {
+	p := open(t)
+	p.workspaces = []page.Workspace{{ID: "personal"}, {ID: "team"}}
+	var s State
+	s.SignIn.AccountID = "team"
+	var out page.Snapshot
+	p.addOwn(&out, s)
+	if w := out.SignIn.Workspaces; len(w) != 2 || w[0].Selected || !w[1].Selected {
+		t.Errorf("the page shows %+v", w)
+	}
+}
+
 func TestTheHistoryKnowsWhichAnswersWereCancelled(t *testing.T) {
 	p := open(t)
 	p.history = history.Open(filepath.Join(t.TempDir(), "history.db"), history.Options{})
