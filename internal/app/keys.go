@@ -49,12 +49,16 @@ func (a *App) MakeKey(name string, routes ...string) (string, error) {
 			return "", errors.New("there is a key of that name already. Revoke it first, or choose another name")
 		}
 	}
+	defer a.show()
 	key := keys.New("key")
 	return key, a.keys.Add(name, key, routes...)
 }
 
 // RevokeKey takes a key away; the running proxy refuses it within a second.
-func (a *App) RevokeKey(name string) error { return a.keys.Revoke(name) }
+func (a *App) RevokeKey(name string) error {
+	defer a.show()
+	return a.keys.Revoke(name)
+}
 
 // keyRequired reports whether callers must bring a key.
 func (a *App) keyRequired() bool { return len(a.Settings.APIKey) > 0 || a.Settings.RequireKey }

@@ -58,9 +58,14 @@ func (a *App) PlanUndo(id string) (*connect.Plan, error) { return a.tools().Plan
 // DoPlan carries out what was planned, and has it shown, by other running programs, too.
 func (a *App) DoPlan(plan *connect.Plan) error {
 	err := a.tools().Do(plan)
+	a.show()
+	return err
+}
+
+// show has what was changed shown, by other running programs, too.
+func (a *App) show() {
 	a.changed(false)
 	TellOthers(context.Background(), "look", time.Second) //nolint:errcheck // they look by themselves a little later
-	return err
 }
 
 // ConnectedTools lists the ids of the tools that are connected.

@@ -322,6 +322,7 @@ func (s *autostartCommand) Run(c *console) error {
 	}
 	entry := app.LoginEntry(args)
 	entry.Env = keys
+	defer app.TellOthers(c.ctx, "look", time.Second) //nolint:errcheck // a running program shows it later
 	if s.What == "on" {
 		if err := entry.Enable(); err != nil {
 			return err

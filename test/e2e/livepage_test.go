@@ -387,6 +387,19 @@ func TestAUserGoesThroughThePage(t *testing.T) {
 }
 
 // TestAnotherUserOfTheMachineGetsNothing, not even with the code of a link: that stays good for the user it was made for.
+func TestWhatACommandChangesIsShownOnAnOpenPage(t *testing.T) {
+	p, _ := startSignedIn(t)
+	b := openPage(t, p)
+	b.section("settings")
+	b.shows("No keys yet")
+	for _, step := range []struct{ command, shown string }{{"add", "laptop"}, {"revoke", "No keys yet"}} {
+		if out, code := command(t, p.home, at(p.backend), "keys", step.command, "laptop"); code != 0 {
+			t.Fatal(out)
+		}
+		b.shows(step.shown)
+	}
+}
+
 func TestAnotherUserOfTheMachineGetsNothing(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can be another user")
