@@ -19,6 +19,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gofrs/flock"
 
@@ -144,7 +145,7 @@ func (s *Store) List() []Key {
 
 // Add makes key known under a name, good for routes or, without any, for all; a key of that name is replaced.
 func (s *Store) Add(name, key string, routes ...string) error {
-	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' }) || len(name) > 60 {
+	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' }) || utf8.RuneCountInString(name) > 60 {
 		return errors.New("a key needs a name of at most 60 letters")
 	}
 	sum := sha256.Sum256([]byte(key))

@@ -28,6 +28,12 @@ func TestAKeyIsKnownByItsNameUntilItIsRevoked(t *testing.T) {
 	if name, ok := s.Lookup(key); name != "claude" || !ok {
 		t.Errorf("%q %v", name, ok)
 	}
+	if err := s.Add(strings.Repeat("名", 60), New("key")); err != nil {
+		t.Errorf("a name of 60 letters: %v", err)
+	}
+	if s.Add(strings.Repeat("名", 61), New("key")) == nil {
+		t.Error("a name of 61 letters is taken")
+	}
 	for _, wrong := range []string{"", key[:len(key)-1], key + "x", "cp-claude-", strings.ToUpper(key)} {
 		if _, ok := s.Lookup(wrong); ok {
 			t.Errorf("%q is known", wrong)
