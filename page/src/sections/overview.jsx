@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { get } from '../api.js';
-import { ago, at, brief, capital, clock, clockWithSeconds, count, isToday, model, percent, plural, seconds } from '../format.js';
+import { ago, at, brief, capital, clock, clockWithSeconds, count, day, isToday, model, percent, plural, seconds } from '../format.js';
 import { drawn, nearest, Plot, steps } from '../plot.jsx';
 import { useMinute, useRequests } from '../state.js';
 import { Card, Copy, Do, Empty, Facts, Page } from '../ui.jsx';
@@ -158,7 +158,7 @@ function LastDay() {
     for (const r of rows) values[nearest(times, r.time)] += f(r);
     return values;
   };
-  const day = usage.total;
+  const all = usage.total;
   const today = usage.rows.filter((r) => isToday(r.time)).reduce((sum, r) => {
     for (const k of ['requests', 'errors', 'input_tokens', 'cached_tokens', 'output_tokens']) sum[k] += r[k];
     return sum;
@@ -172,7 +172,7 @@ function LastDay() {
         <li><b>{brief(today.output_tokens)}</b> tokens out</li>
         <li class={today.errors ? 'bad' : ''}><b>{count(today.errors)}</b> {today.errors === 1 ? 'error' : 'errors'}</li>
       </ul>
-      {day.requests > 0 && (
+      {all.requests > 0 && (
         <>
           <h3>Tokens by hour, last 24 hours</h3>
           <Plot
@@ -187,13 +187,16 @@ function LastDay() {
               { name: 'in, new', values: column((r) => r.input_tokens - r.cached_tokens) },
               { name: 'out', values: column((r) => r.output_tokens) },
             ]}
-            text={`Tokens by hour over the last 24 hours: ${plural(day.requests, 'request')}, ${brief(day.input_tokens)} in, ${percent(day.cached_tokens, day.input_tokens)} cached, ${brief(day.output_tokens)} out.`}
+            text={`Tokens by hour over the last 24 hours: ${plural(all.requests, 'request')}, ${brief(all.input_tokens)} in, ${percent(all.cached_tokens, all.input_tokens)} cached, ${brief(all.output_tokens)} out.`}
           />
         </>
       )}
     </Card>
   );
 }
+
+// when is the time of what is of today, and the day of what is not.
+const when = (t) => (isToday(t) ? clockWithSeconds(t) : day(t).slice(4));
 
 function Now({ active }) {
   const last = useLive(() => get('requests', { most: 5 }), []);
@@ -210,14 +213,14 @@ function Now({ active }) {
           <tbody>
             {active.slice(0, 4).map((r) => (
               <tr key={r.id}>
-                <td>{clockWithSeconds(r.since)}</td><td>{r.client}</td><td class="wide">{r.model}</td>
+                <td>{when(r.since)}</td><td>{r.client}</td><td class="wide">{r.model}</td>
                 <td class="live">answering</td>
                 <td class="wide" />
               </tr>
             ))}
             {rows.map((r) => (
               <tr key={r.id}>
-                <td>{clockWithSeconds(r.time)}</td><td>{r.client || 'unknown'}</td><td class="wide">{model(r)}</td>
+                <td>{when(r.time)}</td><td>{r.client || 'unknown'}</td><td class="wide">{model(r)}</td>
                 <td class={r.status >= 400 || r.error_code ? 'bad clip' : 'clip'} title={r.error}>
                   {r.status >= 400 || r.error_code ? r.error || `${r.status} ${r.error_code ?? ''}` : given(r) || `first word ${seconds(r.first_token_ms)}`}
                 </td>
