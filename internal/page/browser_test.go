@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -494,16 +495,26 @@ func TestThePlanIsDrawnFromItsFirstSample(t *testing.T) {
 	f.history.AddWindows([]history.Window{{Time: time.Now(), Name: "weekly", Used: 61, ResetsAt: time.Now().Add(48 * time.Hour)}})
 	f.flush(t)
 	c := openPage(t, f)
+	c.eval(`(() => { // each canvas notes its labels
+		const canvas = CanvasRenderingContext2D.prototype, { clearRect, fillText } = canvas;
+		canvas.clearRect = function (...a) { this.canvas.labels = []; clearRect.apply(this, a) };
+		canvas.fillText = function (text, ...a) { this.canvas.labels?.push(text); fillText.call(this, text, ...a) };
+	})()`, nil)
 	c.section("usage", "Usage")
-	for _, step := range []string{"Hours", "Days", "Weeks"} {
+	for step, span := range map[string]string{"Hours": "48 hours", "Days": "30 days", "Weeks": "26 weeks"} {
 		c.click(step)
-		c.until(fmt.Sprintf("document.querySelectorAll('canvas').length === 5 && [...document.querySelectorAll('[aria-pressed=true]')].some((b) => b.innerText === %q)", step))
+		c.until(fmt.Sprintf("document.querySelectorAll('canvas').length === 5 && [...document.querySelectorAll('.canvas')].at(-1).ariaLabel.includes(%q)", span))
 		c.until(`(() => {
 			const canvas = [...document.querySelectorAll('canvas')].at(-1), { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
 			let colored = 0;
 			for (let i = 0; i < data.length; i += 4) if (data[i + 3] > 200 && Math.abs(data[i] - data[i + 2]) > 60) colored++;
 			return colored > 5;
 		})()`)
+		var labels []string
+		c.eval("[...document.querySelectorAll('canvas')].at(-1).labels", &labels)
+		if slices.Sort(labels); len(labels) < 6 || len(slices.Compact(slices.Clone(labels))) < len(labels) {
+			t.Errorf("%s: the labels are %q", step, labels)
+		}
 	}
 }
 

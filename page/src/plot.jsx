@@ -77,7 +77,7 @@ export function Plot({ times, series, bars, step, text, value, most, height = 18
               const date = new Date(t * 1000);
               if (latest.current.dates || (date.getHours() === 0 && date.getMinutes() === 0)) return day(date);
               return clock(date);
-            }),
+            }).map((text, i, all) => (text === all[i - 1] ? null : text)), // said once, however close the ticks are
             incrs: step >= 86_400_000 ? [1, 2, 7, 14, 28, 56, 91, 182, 364].map((days) => days * 86_400) : undefined,
           },
           {
