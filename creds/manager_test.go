@@ -223,6 +223,28 @@ func TestSleepAndWakeRefresh(t *testing.T) {
 	})
 }
 
+// TestASignInThatCantBeReadIsToldOnce: it is looked at every few seconds, and by each request.
+func TestASignInThatCantBeReadIsToldOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.write(w.path(), []byte("damaged"))
+		m := w.manager(NewFileStore(w.path()))
+		stop := run(t, m)
+		for range 10 {
+			if _, err := m.Token(t.Context()); !errors.Is(err, ErrCorrupt) {
+				t.Error(err)
+			}
+			time.Sleep(time.Minute)
+		}
+		stop()
+		if told := w.told(); strings.Count(told, "damaged") > 1 {
+			t.Errorf("it is told again and again:\n%s", told)
+		}
+		w.own(time.Hour)
+		defer run(t, m)()
+		eventually(t, "it is there again", func() bool { return m.State().Usable })
+	})
+}
+
 func TestManyCallersShareOneRefresh(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.own(-time.Minute)

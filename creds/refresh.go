@@ -402,6 +402,7 @@ func (m *Manager) failed(err error) error {
 		m.cfg.Tell(Step{StepFailure, fmt.Sprintf("%s (%v)", t.problem, err)})
 		return m.refusal()
 	}
+	known := o.sign.IsZero() && m.now.Load().problem == t.problem // it is looked again every few seconds
 	m.happened(eventFailed)
 	m.trouble(t, err)
 	var re *RefreshError
@@ -413,7 +414,9 @@ func (m *Manager) failed(err error) error {
 		}
 	}
 	m.backOff(least)
-	m.cfg.Tell(Step{StepWarning, fmt.Sprintf("%s. It is tried again by itself, in %s", t.problem, duration(o.next.Sub(m.time())))})
+	if !known {
+		m.cfg.Tell(Step{StepWarning, fmt.Sprintf("%s. It is tried again by itself, in %s", t.problem, duration(o.next.Sub(m.time())))})
+	}
 	return m.refusal()
 }
 
