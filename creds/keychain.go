@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/zalando/go-keyring"
@@ -35,14 +36,16 @@ type KeychainStore struct {
 	key     locked[*seal.Key]                            // nil until it was read
 	refused locked[refusal]                              // the keychain's last
 	ask     func(ctx context.Context, create bool) error // readKey, but in tests
+	open    func() bool                                  // keychainOpen, but in tests
 }
 
 // refusal is a keychain that did not give the key. A locked one asks the user each time: it is not asked again before
-// after, unless a person does.
+// after, unless a person does, or somebody has unlocked it.
 type refusal struct {
-	err   error
-	after time.Time
-	wait  time.Duration
+	err    error
+	after  time.Time
+	wait   time.Duration
+	locked bool
 }
 
 const (
@@ -53,7 +56,7 @@ const (
 // NewKeychainStore returns the store whose encrypted file is at path.
 func NewKeychainStore(path string) *KeychainStore {
 	s := &KeychainStore{}
-	s.ask = s.readKey
+	s.ask, s.open = s.readKey, keychainOpen
 	s.FileStore = newFileStore(path, filepath.Base(path)+".lock", "keychain (encrypted in %s)", fileCodec{
 		decode: func(raw []byte) (Credentials, error) {
 			plain, err := s.key.get().Open(raw)
@@ -109,13 +112,14 @@ func (s *KeychainStore) unlock(ctx context.Context, create bool) error {
 		return nil
 	}
 	last := s.refused.get()
-	if last.err != nil && time.Now().Before(last.after) && !askedByUser(ctx) {
+	wait := time.Now().Before(last.after) || len(hanging) > 0 // its question is on the screen still
+	if last.err != nil && wait && !askedByUser(ctx) && !(last.locked && s.open()) {
 		return last.err
 	}
 	err := s.ask(ctx, create)
 	if err != nil && !errors.Is(err, ErrMissing) {
 		wait := min(max(2*last.wait, keychainFirstWait), keychainMostWait)
-		s.refused.set(refusal{err, time.Now().Add(wait), wait})
+		s.refused.set(refusal{err, time.Now().Add(wait), wait, !s.open()})
 	}
 	return err
 }
@@ -140,7 +144,10 @@ func (s *KeychainStore) readKey(ctx context.Context, create bool) error {
 		}
 	}
 	if err != nil {
-		return &StoreError{Kind: ErrUnreadable, Where: "keychain", Cause: err, Hint: "Unlock the keychain and start again, or use --creds-store=xdg"}
+		if strings.HasPrefix(err.Error(), "failed to unlock") { // go-keyring's, with a path of D-Bus
+			err = errors.New("it is locked")
+		}
+		return &StoreError{Kind: ErrUnreadable, Where: "keychain", Cause: err, Hint: "Unlock the keychain, and it is read by itself; or use --creds-store=xdg"}
 	}
 	key, err := base64.StdEncoding.DecodeString(value)
 	if err != nil || len(key) != seal.KeySize {

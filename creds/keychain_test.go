@@ -46,7 +46,7 @@ func TestALockedKeychainIsAskedLessAndLessOften(t *testing.T) {
 		s := NewKeychainStore(t.TempDir() + "/auth.enc")
 		locked := &StoreError{Kind: ErrUnreadable, Where: "keychain", Cause: errors.New("locked")}
 		asked := 0
-		s.ask = func(context.Context, bool) error { asked++; return locked }
+		s.ask, s.open = func(context.Context, bool) error { asked++; return locked }, func() bool { return false }
 		for range 360 { // an hour
 			if err := s.unlock(t.Context(), false); !errors.Is(err, ErrUnreadable) {
 				t.Fatal(err)
@@ -60,6 +60,63 @@ func TestALockedKeychainIsAskedLessAndLessOften(t *testing.T) {
 		s.unlock(byUser(t.Context()), false) //nolint:errcheck // counted
 		if asked != before+1 {
 			t.Error("a person's wish is not passed on")
+		}
+	})
+}
+
+// TestAKeychainThatWasUnlockedIsAskedAtOnce: it is the user's, and others may unlock it. One that is open and refuses is
+// not asked more often for that.
+func TestAKeychainThatWasUnlockedIsAskedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewKeychainStore(t.TempDir() + "/auth.enc")
+		open, asked := false, 0
+		s.ask = func(context.Context, bool) error { asked++; return &StoreError{Kind: ErrUnreadable, Where: "keychain"} }
+		s.open = func() bool { return open }
+		look := func() { s.unlock(t.Context(), false) } //nolint:errcheck // counted
+		look()
+		look()
+		if asked != 1 {
+			t.Fatalf("asked %d times while it was locked", asked)
+		}
+		open = true
+		look()
+		if asked != 2 {
+			t.Error("not asked when it was unlocked")
+		}
+		for range 5 {
+			look()
+		}
+		if asked != 2 {
+			t.Errorf("asked %d times though it refuses", asked)
+		}
+	})
+}
+
+// TestAQuestionThatStandsOnTheScreenIsNotAskedAgain, unless by a person.
+func TestAQuestionThatStandsOnTheScreenIsNotAskedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewKeychainStore(t.TempDir() + "/auth.enc")
+		answer, asked := make(chan struct{}), 0
+		s.open = func() bool { return false }
+		s.ask = func(ctx context.Context, _ bool) error {
+			asked++
+			_, err := withTimeout(ctx, func() (string, error) { <-answer; return "", nil })
+			return err
+		}
+		for range 60 {
+			if err := s.unlock(t.Context(), false); err == nil {
+				t.Fatal("no error")
+			}
+			time.Sleep(10 * time.Second)
+		}
+		if asked != 1 {
+			t.Errorf("asked %d times", asked)
+		}
+		close(answer)
+		synctest.Wait()
+		time.Sleep(keychainMostWait)
+		if err := s.unlock(t.Context(), false); err != nil || asked != 2 {
+			t.Errorf("afterwards: %v, asked %d times", err, asked)
 		}
 	})
 }

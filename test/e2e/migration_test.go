@@ -204,6 +204,57 @@ func TestKeychain(t *testing.T) {
 	})
 }
 
+// TestALockedKeychain is asked for the key of a sign-in: the proxy listens meanwhile, says what is wrong once, and serves
+// as soon as the keychain is unlocked, by whomever.
+func TestALockedKeychain(t *testing.T) {
+	env := startKeyring(t)
+	b, url := startBackend(t)
+	home, _ := signedIn(t, b)
+	env = append(at(url), env...)
+	if out, code := command(t, home, env, "import", "--creds-store", "keychain"); code != 0 {
+		t.Fatal(out)
+	}
+	keychain := "/org/freedesktop/secrets/collection/login"
+	bus, err := dbus.Connect(os.Getenv("DBUS_SESSION_BUS_ADDRESS"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { bus.Close() })
+	service := bus.Object("org.freedesktop.secrets", "/org/freedesktop/secrets")
+	if err := service.Call("org.freedesktop.Secret.Service.Lock", 0, []dbus.ObjectPath{dbus.ObjectPath(keychain)}).Err; err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, home, env, "--creds-store", "keychain")
+	eventually(t, "it says what is wrong", func() bool {
+		return strings.Contains(p.log.String(), "can't be read (it is locked). Unlock the keychain")
+	})
+	for range 5 {
+		if status, _, body := p.post("/v1/chat/completions", chat("hello")); status != 401 || !strings.Contains(body, "Unlock the keychain") {
+			t.Fatalf("%d %s", status, body)
+		}
+	}
+	if n := strings.Count(p.log.String(), "(it is locked)"); n > 2 {
+		t.Errorf("it is said %d times", n)
+	}
+	session := dbus.ObjectPath("")
+	if err := service.Call("org.freedesktop.Secret.Service.OpenSession", 0, "plain", dbus.MakeVariant("")).Store(new(dbus.Variant), &session); err != nil {
+		t.Fatal(err)
+	}
+	password := struct {
+		Session     dbus.ObjectPath
+		Parameters  []byte
+		Value       []byte
+		ContentType string
+	}{session, []byte{}, []byte("\n"), "text/plain"}
+	if err := service.Call("org.gnome.keyring.InternalUnsupportedGuiltRiddenInterface.UnlockWithMasterPassword", 0, dbus.ObjectPath(keychain), password).Err; err != nil {
+		t.Fatal(err)
+	}
+	within(t, 20*time.Second, "it serves again", func() bool {
+		status, _, _ := p.post("/v1/chat/completions", chat("hello"))
+		return status == 200
+	})
+}
+
 // sealed encrypts text as the Codex CLI does.
 func sealed(t *testing.T, passphrase, text string) []byte {
 	t.Helper()
