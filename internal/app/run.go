@@ -47,7 +47,13 @@ func (a *App) Run(ctx context.Context) error {
 	if err := a.KeysProblem(); err != nil {
 		a.log.Warnf("⚠️ No named API key is good: %v", err)
 	}
-	opened := a.manager.Open(ctx)
+	opened := make(chan error, 1)
+	opening, done := context.WithTimeout(ctx, signInPatience)
+	go func() {
+		defer done()
+		opened <- a.manager.Open(ctx)
+	}()
+	<-opening.Done()
 	saved, _ := ReadSaved() // that it can't be read is one of the warnings
 	if a.Settings.Demo || !a.program.Icon || !saved.Stopped() {
 		if err := a.listen(0); err != nil && !a.program.Icon {
@@ -79,7 +85,9 @@ func (a *App) Run(ctx context.Context) error {
 		wait.Go(func() { a.watchReleases(ctx) })
 	}
 	wait.Go(func() {
-		a.firstSteps(ctx, opened)
+		if err := <-opened; ctx.Err() == nil {
+			a.firstSteps(ctx, err)
+		}
 		a.manager.Ready()
 		a.changed(false)
 		wait.Go(func() { a.keepConnected(ctx, lookEvery) })
@@ -97,6 +105,9 @@ func (a *App) Run(ctx context.Context) error {
 	wait.Wait()
 	return nil
 }
+
+// signInPatience is for how long the start waits for what is stored: a keychain may be asking its user.
+const signInPatience = time.Second
 
 func (a *App) about() control.About {
 	return control.About{PID: os.Getpid(), Version: a.program.Version, Store: a.manager.State().Store, Demo: a.Settings.Demo, Icon: a.program.Icon, Started: time.Now()}

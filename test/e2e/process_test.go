@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/godbus/dbus/v5"
 )
 
 // TestABrowserThatStaysInTheForegroundDoesNotHoldTheSignIn: some xdg-open return only when the browser ends.
@@ -29,6 +31,45 @@ func TestABrowserThatStaysInTheForegroundDoesNotHoldTheSignIn(t *testing.T) {
 	if out, code := p.end(); code != 0 || !strings.Contains(out, "✅ Signed in") {
 		t.Errorf("%d %s", code, out)
 	}
+}
+
+// TestAKeychainThatDoesNotAnswerHoldsUpNothing but the sign-in: its question may stand on the screen for long.
+func TestAKeychainThatDoesNotAnswerHoldsUpNothing(t *testing.T) {
+	env := startKeyring(t)
+	b, url := startBackend(t)
+	home, _ := signedIn(t, b)
+	env = append(at(url), env...)
+	if out, code := command(t, home, env, "import", "--creds-store", "keychain"); code != 0 {
+		t.Fatal(out)
+	}
+	halt := keyringProcess(t)
+	if err := halt.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { halt.Signal(syscall.SIGCONT) }) //nolint:errcheck // it may have ended
+	start(t, home, env, "--creds-store", "keychain")   // it listens
+	if out, _ := command(t, home, append(env, "CODEX_PROXY_CREDS_STORE=xdg"), "status"); !strings.Contains(out, "What runs has another sign-in") {
+		t.Errorf("commands don't find it: %s", out)
+	}
+}
+
+// keyringProcess is the keyring that startKeyring started.
+func keyringProcess(t *testing.T) *os.Process {
+	t.Helper()
+	bus, err := dbus.Connect(os.Getenv("DBUS_SESSION_BUS_ADDRESS"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bus.Close()
+	var pid uint32
+	if err := bus.BusObject().Call("org.freedesktop.DBus.GetConnectionUnixProcessID", 0, "org.freedesktop.secrets").Store(&pid); err != nil {
+		t.Fatal(err)
+	}
+	process, err := os.FindProcess(int(pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return process
 }
 
 // TestShellsOwnENVDoesNotPreventTheStart: POSIX sh reads a file that the variable ENV names.
