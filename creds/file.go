@@ -257,6 +257,9 @@ func (s *FileStore) unfinished(current Credentials) (Credentials, bool) {
 func (s *FileStore) Save(_ context.Context, c Credentials) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.checkLink(); err != nil {
+		return err
+	}
 	previous, _, _ := atomicfile.Read(s.path, fileMost)
 	doc, err := s.codec.encode(c, previous)
 	if err != nil {
@@ -314,8 +317,8 @@ func (s *FileStore) Reserve(context.Context) error {
 	if err := s.checkFolder(); err != nil {
 		return err
 	}
-	if err := atomicfile.NoLink(s.path); err != nil {
-		return &StoreError{Kind: ErrReadOnly, Where: s.path, Cause: atomicfile.ErrLink, Hint: "Put the file itself there, or name the link's target with --creds-path"}
+	if err := s.checkLink(); err != nil {
+		return err
 	}
 	if err := s.finish(); err != nil {
 		return s.cantWrite(err)
@@ -335,6 +338,14 @@ func (s *FileStore) Reserve(context.Context) error {
 	}
 	s.reserved = f
 	return nil
+}
+
+// checkLink keeps a link from being replaced by a file: what it leads to would keep the old sign-in.
+func (s *FileStore) checkLink() error {
+	if atomicfile.NoLink(s.path) == nil {
+		return nil
+	}
+	return &StoreError{Kind: ErrReadOnly, Where: s.path, Cause: atomicfile.ErrLink, Hint: "Put the file itself there, or name the link's target with --creds-path"}
 }
 
 // finish renames the second file if an earlier process wrote it and died before it could.

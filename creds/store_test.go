@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"codex-proxy/internal/atomicfile"
 	"codex-proxy/internal/fakebackend"
 )
 
@@ -78,6 +79,14 @@ func TestALinkIsNotWrittenThrough(t *testing.T) {
 	}
 	if err := s.Reserve(t.Context()); !errors.Is(err, ErrReadOnly) {
 		t.Errorf("before writing: %v", err)
+	}
+	for _, c := range []Credentials{FromTokens("a", "r", "", ""), {}} { // {}: signed out
+		if err := s.Save(t.Context(), c); !errors.Is(err, ErrReadOnly) {
+			t.Errorf("writing: %v", err)
+		}
+	}
+	if err := atomicfile.NoLink(link); err == nil {
+		t.Error("a file stands in the link's place")
 	}
 }
 
