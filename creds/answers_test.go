@@ -128,23 +128,35 @@ func TestWhoLostTheTokenIsNotBlamedOnOthers(t *testing.T) {
 	})
 }
 
-// TestTheAuthServersPauseIsKept: and told.
+// TestTheAuthServersPauseIsKept: and told. It may be a date, of a clock that differs from this machine's.
 func TestTheAuthServersPauseIsKept(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		w.own(50 * time.Minute)
-		sent := 0
-		w.http.set(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
-			sent++
-			rw.Header().Set("Retry-After", "600")
-			rw.WriteHeader(429)
-		}))
-		m := w.manager(NewFileStore(w.path()))
-		defer run(t, m)()
-		time.Sleep(9 * time.Minute)
-		if next := time.Until(m.State().NextAttempt); sent != 1 || next < 30*time.Second {
-			t.Errorf("sent %d times, again in %s", sent, next)
-		}
-	})
+	const ahead = time.Hour
+	date := func(after time.Duration) string {
+		return time.Now().Add(ahead + after).UTC().Format(http.TimeFormat)
+	}
+	for name, pause := range map[string]func(http.Header){
+		"seconds": func(h http.Header) { h.Set("Retry-After", "600") },
+		"a date":  func(h http.Header) { h.Set("Date", date(0)); h.Set("Retry-After", date(10*time.Minute)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				w.own(50*time.Minute + ahead)
+				sent := 0
+				w.http.set(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+					sent++
+					pause(rw.Header())
+					rw.WriteHeader(429)
+				}))
+				m := w.manager(NewFileStore(w.path()))
+				defer run(t, m)()
+				m.Refresh(t.Context()) //nolint:errcheck // it is refused
+				time.Sleep(9 * time.Minute)
+				if next := m.State().NextAttempt.Sub(m.now.Load().clock.at(time.Now())); sent != 1 || next < 30*time.Second {
+					t.Errorf("sent %d times, again in %s", sent, next)
+				}
+			})
+		})
+	}
 }
 
 func TestWhatIsNotAFileDoesNotHangTheStart(t *testing.T) {

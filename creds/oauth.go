@@ -103,9 +103,7 @@ func (r *Refresher) Refresh(ctx context.Context, c Credentials) (n Credentials, 
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20)) // after an error, what came may hold the token
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		e := refused(resp.StatusCode, raw)
-		if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
-			e.RetryAfter = time.Duration(min(seconds, 3600)) * time.Second
-		}
+		e.RetryAfter = retryAfter(resp.Header.Get("Retry-After"), server)
 		return c, server, e
 	}
 	access, refresh := text(raw, "access_token"), text(raw, "refresh_token")
@@ -137,6 +135,17 @@ func (r *Refresher) Refresh(ctx context.Context, c Credentials) (n Credentials, 
 		}
 	}
 	return n.describe(), server, nil
+}
+
+// retryAfter reads the header, in seconds or as a date of the server's; an hour at most. Source: RFC 9110, 10.2.3.
+func retryAfter(value string, server time.Time) time.Duration {
+	wait := time.Duration(0)
+	if seconds, err := strconv.Atoi(value); err == nil {
+		wait = time.Duration(min(seconds, 3600)) * time.Second
+	} else if until, err := http.ParseTime(value); err == nil && !server.IsZero() {
+		wait = until.Sub(server)
+	}
+	return max(0, min(wait, time.Hour))
 }
 
 func (r *Refresher) now() time.Time {
