@@ -340,6 +340,17 @@ func (s *FileStore) Reserve(context.Context) error {
 	return nil
 }
 
+// Unreserve gives up what Reserve has reserved.
+func (s *FileStore) Unreserve() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reserved != nil {
+		s.reserved.Close()
+		os.Remove(s.second()) //nolint:errcheck // the next Reserve does
+		s.reserved = nil
+	}
+}
+
 // checkLink keeps a link from being replaced by a file: what it leads to would keep the old sign-in.
 func (s *FileStore) checkLink() error {
 	if atomicfile.NoLink(s.path) == nil {
@@ -416,8 +427,8 @@ func (s *FileStore) Lock(ctx context.Context) (release func(), err error) {
 		return func() { s.lock.Unlock() }, nil
 	case ctx.Err() != nil:
 		return nil, ErrBusy
-	default:
-		return nil, s.cantWrite(err)
+	default: // the lock file is another user's, or the file system has no locks
+		return nil, &StoreError{Kind: ErrNotWritten, Where: s.lock.Path(), Cause: atomicfile.Explain(err), Hint: "Make it a file that your user can write and lock, or name another place with --creds-path"}
 	}
 }
 

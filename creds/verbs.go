@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // Accepts returns nil when a sign-in of this kind can be stored here, and otherwise the error that Adopt would return:
@@ -14,6 +15,28 @@ func (m *Manager) Accepts(kind Kind) error {
 		return &StoreError{Kind: ErrReadOnly, Where: store.Name(), Cause: errors.New("the Codex CLI's file can't hold a \"Sign in with ChatGPT\"")}
 	}
 	return m.writable()
+}
+
+// CanStore returns nil when a sign-in can be stored at this moment, and otherwise the *StoreError that Adopt would return:
+// ask before the user signs in, where the sign-in would be lost with the program. Another program that changes the
+// sign-in at this moment is nothing in the way.
+func (m *Manager) CanStore(ctx context.Context) error {
+	return m.change(byUser(ctx), func(ctx context.Context) error {
+		soon, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		release, err := m.cfg.Store.Lock(soon)
+		if errors.Is(err, ErrBusy) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		defer release()
+		err = m.cfg.Store.Reserve(ctx)
+		if s, ok := m.cfg.Store.(interface{ Unreserve() }); ok {
+			s.Unreserve()
+		}
+		return err
+	})
 }
 
 // Adopt stores c, a sign-in that was made just now, and uses it from now on. When it can't be stored at this moment it

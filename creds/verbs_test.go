@@ -1,6 +1,7 @@
 package creds
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -590,6 +591,39 @@ func TestNothingIsSentAnyMoreOnceTheProgramEnds(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestWhetherASignInCanBeStoredIsAskedWithoutATrace: before the user makes one.
+func TestWhetherASignInCanBeStoredIsAskedWithoutATrace(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.own(time.Hour)
+		store := NewFileStore(w.path())
+		m := w.manager(store)
+		before, _ := os.ReadFile(w.path())
+		if err := m.CanStore(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if files, _ := os.ReadDir(filepath.Dir(w.path())); len(files) != 2 { // the sign-in and the lock
+			t.Errorf("left behind: %v", files)
+		}
+		if after, _ := os.ReadFile(w.path()); !bytes.Equal(after, before) {
+			t.Error("what is stored has changed")
+		}
+		release, err := NewFileStore(w.path()).Lock(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.CanStore(t.Context()); err != nil {
+			t.Errorf("while another program is at work: %v", err)
+		}
+		release()
+		if err := os.Chmod(filepath.Dir(w.path()), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.CanStore(t.Context()); !errors.Is(err, ErrUnreadable) {
+			t.Errorf("in a folder of everybody's: %v", err)
+		}
+	})
 }
 
 // TestASignInThatCanNotBeLockedIsUsedAllTheSame: it was made just now, and can't be made again by itself.

@@ -68,10 +68,26 @@ func (a *App) SignIn(ctx context.Context, o SignInOptions) error {
 		return err
 	}
 	if err := a.manager.Adopt(ctx, c); err != nil {
-		return fmt.Errorf("signed in, but it could not be stored: %w", err)
+		return fmt.Errorf("signed in, but it could not be stored: %w", withAdvice(err))
 	}
 	a.spread(ctx)
 	return nil
+}
+
+// CanStore says why a sign-in could not be stored at this moment; nil when it could. A command, which ends, asks before
+// the user signs in.
+func (a *App) CanStore(ctx context.Context) error { return withAdvice(a.manager.CanStore(ctx)) }
+
+// withAdvice adds what to do to the error of a store that does not say it.
+func withAdvice(err error) error {
+	var store *creds.StoreError
+	switch {
+	case errors.Is(err, creds.ErrBusy):
+		return fmt.Errorf("%w. It may be waiting for OpenAI's answer; try again in a minute", err)
+	case errors.As(err, &store) && store.Hint == "" && errors.Is(err, creds.ErrNotWritten):
+		return fmt.Errorf("%w. Make room on the disk, or make its folder writable, and try again", err)
+	}
+	return err
 }
 
 // spread has the other running programs take over what this one stored.
@@ -235,7 +251,7 @@ func (a *App) SignOut(ctx context.Context) (SignedOut, error) {
 	case errors.As(err, &nobody):
 		return out, errors.New("nobody is signed in. Nothing was changed")
 	case err != nil:
-		return out, err
+		return out, withAdvice(err)
 	}
 	a.spread(ctx)
 	return out, nil
@@ -292,7 +308,7 @@ func (a *App) Import(ctx context.Context, o ImportOptions) error {
 		}
 	}
 	if err := a.manager.Import(ctx, found); err != nil {
-		return err
+		return withAdvice(err)
 	}
 	a.spread(ctx)
 	if s := a.manager.State(); s.Cause != creds.CauseNone && s.Cause != creds.CauseClock {
@@ -350,7 +366,7 @@ func (a *App) Transfer(ctx context.Context, give func(context.Context, creds.Cre
 		return err
 	}
 	if err := a.manager.Transfer(ctx, give); err != nil {
-		return err
+		return withAdvice(err)
 	}
 	a.spread(ctx)
 	return nil
@@ -374,7 +390,7 @@ func (a *App) SelectWorkspace(ctx context.Context, id string) (codex.Workspace, 
 	for _, w := range list {
 		if w.ID == id {
 			if err := a.manager.SelectWorkspace(ctx, id); err != nil {
-				return w, err
+				return w, withAdvice(err)
 			}
 			a.spread(ctx)
 			return w, nil

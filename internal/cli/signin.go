@@ -36,6 +36,9 @@ func (l *loginCommand) Run(c *console) error {
 	if err := a.CanKeep(way); err != nil {
 		return err
 	}
+	if err := a.CanStore(c.ctx); err != nil {
+		return err
+	}
 	if way == app.ByChatGPT && !l.Yes {
 		c.printf("%s\nThe Codex sign-in (`codex-proxy login`) has none of these limits.\n", app.ChatGPTWarning)
 		if !c.ask("Sign in with ChatGPT all the same?") {

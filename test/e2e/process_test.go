@@ -72,6 +72,31 @@ func keyringProcess(t *testing.T) *os.Process {
 	return process
 }
 
+// TestNobodySignsInWhereItCantBeStored: the command would end, and the sign-in with it.
+func TestNobodySignsInWhereItCantBeStored(t *testing.T) {
+	for want, spoil := range map[string]func(t *testing.T, config string){
+		"auth.json: this store can't be written (it is a symbolic link). Put the file itself there": func(t *testing.T, config string) {
+			writeFile(t, filepath.Join(config, "elsewhere"), nil)
+			if err := os.Symlink("elsewhere", filepath.Join(config, "auth.json")); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"auth.json.lock: it could not be written (is a directory). Make it a file that your user can write": func(t *testing.T, config string) {
+			writeFile(t, filepath.Join(config, "auth.json.lock", "x"), nil)
+		},
+		"Make room on the disk, or make its folder writable, and try again": func(t *testing.T, config string) {
+			writeFile(t, filepath.Join(config, ".auth.json.codex-proxy.new", "x"), nil)
+		},
+	} {
+		_, url := startBackend(t)
+		home := t.TempDir()
+		spoil(t, filepath.Join(home, ".config", "codex-proxy"))
+		if out, code := command(t, home, at(url), "login", "--device"); code != 1 || strings.Contains(out, "/codex/device") || !strings.Contains(out, want) {
+			t.Errorf("%d %s", code, out)
+		}
+	}
+}
+
 // TestShellsOwnENVDoesNotPreventTheStart: POSIX sh reads a file that the variable ENV names.
 func TestShellsOwnENVDoesNotPreventTheStart(t *testing.T) {
 	home := t.TempDir()
