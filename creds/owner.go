@@ -13,6 +13,7 @@ const (
 	// server, gives up after 100 seconds. Source: https://developers.cloudflare.com/fundamentals/reference/connection-limits
 	answerTimeout = 105 * time.Second
 	callTimeout   = 30 * time.Second                            // of other calls, and how long the end of the program is held up for an answer
+	saidAfter     = 2 * time.Second                             // a person who waits for a lock hears of it
 	lockTimeout   = answerTimeout + 15*time.Second              // another program's refresh may be under way
 	changeLimit   = lockTimeout + 2*answerTimeout + callTimeout // a change may read, call twice and save
 )
@@ -116,7 +117,14 @@ func (m *Manager) turn(lock func(context.Context) (release func(), err error)) (
 	wait, cancel := context.WithTimeout(m.owner.asker, lockTimeout)
 	defer cancel()
 	defer context.AfterFunc(m.life, cancel)()
-	release, err = lock(wait)
+	soon, end := context.WithTimeout(wait, saidAfter)
+	defer end()
+	if release, err = lock(soon); errors.Is(err, ErrBusy) && wait.Err() == nil {
+		if askedByUser(m.owner.asker) {
+			m.cfg.Tell(Step{StepCheck, "Waiting for another program that is changing the sign-in, for " + duration(lockTimeout) + " at most"})
+		}
+		release, err = lock(wait)
+	}
 	switch {
 	case err == nil:
 		return release, nil

@@ -96,7 +96,7 @@ var (
 	ErrSignedOut  = errors.New("signed out")
 	ErrReadOnly   = errors.New("this store can't be written")
 	ErrNotWritten = errors.New("it could not be written")
-	ErrBusy       = errors.New("another program has locked it")
+	ErrBusy       = errors.New("another program has locked the sign-in")
 )
 
 // errNoFolder is the cause of ErrMissing where the whole folder is gone, such as on a disk that was taken out.

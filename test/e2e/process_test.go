@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
+	"github.com/gofrs/flock"
 )
 
 // TestABrowserThatStaysInTheForegroundDoesNotHoldTheSignIn: some xdg-open return only when the browser ends.
@@ -94,6 +95,25 @@ func TestNobodySignsInWhereItCantBeStored(t *testing.T) {
 		if out, code := command(t, home, at(url), "login", "--device"); code != 1 || strings.Contains(out, "/codex/device") || !strings.Contains(out, want) {
 			t.Errorf("%d %s", code, out)
 		}
+	}
+}
+
+// TestACommandThatWaitsForAnotherProgramSaysSo: a refresh may take two minutes.
+func TestACommandThatWaitsForAnotherProgramSaysSo(t *testing.T) {
+	b, url := startBackend(t)
+	home, _ := signedIn(t, b)
+	if out, code := command(t, home, at(url), "import"); code != 0 {
+		t.Fatal(out)
+	}
+	other := flock.New(filepath.Join(home, ".config", "codex-proxy", "auth.json.lock"))
+	if err := other.Lock(); err != nil {
+		t.Fatal(err)
+	}
+	p := launch(t, home, at(url), "logout")
+	eventually(t, "it says why it waits", func() bool { return strings.Contains(p.log.String(), "Waiting for another program") })
+	other.Unlock() //nolint:errcheck // the command waits on else
+	if out, code := p.end(); code != 0 || !strings.Contains(out, "✅ Signed out") {
+		t.Errorf("%d %s", code, out)
 	}
 }
 
