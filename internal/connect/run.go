@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -74,7 +75,22 @@ func Start(id string, target Target, args []string, s System) (*Command, error) 
 	for _, variable := range l.env {
 		c.Env = append(c.Env, strings.ReplaceAll(variable, "{FILE}", c.temporary))
 	}
+	c.Env = append(c.Env, pastNetworkProxy(s)...)
 	return c, nil
+}
+
+// pastNetworkProxy has a tool reach this machine without the proxy of the network, which some send even that to. What is
+// reached without it already stays so, by whichever of the two names it was said.
+func pastNetworkProxy(s System) (env []string) {
+	const near = "localhost,127.0.0.1,::1"
+	for _, names := range [][2]string{{"NO_PROXY", "no_proxy"}, {"no_proxy", "NO_PROXY"}} {
+		if already := cmp.Or(s.Getenv(names[0]), s.Getenv(names[1])); already != "" {
+			env = append(env, names[0]+"="+already+","+near)
+		} else {
+			env = append(env, names[0]+"="+near)
+		}
+	}
+	return env
 }
 
 func launchClaude(t Target) launch {
