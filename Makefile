@@ -84,7 +84,7 @@ build-windows: ## build/codex-proxy.exe for the console, build/codex-proxy-tray.
 
 test-windows: build-windows ## the Windows programs under wine
 	go build -o build/stand-in ./internal/standin
-	GOOS=windows GOARCH=amd64 go test -c -o build/autostart.test.exe ./internal/autostart
+	for p in autostart systemproxy; do GOOS=windows GOARCH=amd64 go test -c -o build/$$p.test.exe ./internal/$$p || exit; done
 	test/windows/run
 
 worker: ## build the Cloudflare Worker

@@ -25,6 +25,7 @@ import (
 	"codex-proxy/internal/history"
 	"codex-proxy/internal/keys"
 	"codex-proxy/internal/page"
+	"codex-proxy/internal/systemproxy"
 	"codex-proxy/internal/update"
 	"codex-proxy/proxy"
 	"codex-proxy/proxy/codex"
@@ -51,22 +52,23 @@ type App struct {
 	// nobody to be told. Set before use.
 	Waiting func(most time.Duration)
 
-	program  Program
-	log      *logrus.Logger
-	manager  *creds.Manager
-	importer *creds.Importer
-	service  *proxy.Service
-	rest     *rest
-	client   *codex.Client
-	http     *http.Client
-	identity codex.Identity
-	imports  bool // the store takes what the Codex CLI has
-	history  *history.Store
-	keys     *keys.Store
-	page     *page.Page
-	view     *pageApp
-	life     Life            // what Prepare was given
-	lifetime context.Context // of Run
+	program     Program
+	log         *logrus.Logger
+	manager     *creds.Manager
+	importer    *creds.Importer
+	service     *proxy.Service
+	rest        *rest
+	client      *codex.Client
+	http        *http.Client
+	systemProxy systemproxy.Resolver
+	identity    codex.Identity
+	imports     bool // the store takes what the Codex CLI has
+	history     *history.Store
+	keys        *keys.Store
+	page        *page.Page
+	view        *pageApp
+	life        Life            // what Prepare was given
+	lifetime    context.Context // of Run
 
 	planClient atomic.Pointer[string] // the registration that answered last; see answered
 	planNotice atomic.Bool            // PlanNotice was said for it by this program

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"codex-proxy/creds"
+	"codex-proxy/internal/systemproxy"
+	"codex-proxy/proxy"
 	"codex-proxy/proxy/codex"
 	"codex-proxy/tray"
 )
@@ -248,6 +250,11 @@ func ago(t, now time.Time) string {
 func (e *examination) authServer() {
 	address := e.a.Settings.AuthURL + "/.well-known/openid-configuration"
 	resp, err := e.fetch(address)
+	if u, bad := url.Parse(address); bad == nil && !proxy.Loopback(u.Hostname()) {
+		if _, why := e.a.systemProxy.For(u); errors.Is(why, systemproxy.ErrScript) {
+			e.note("Network", "a script chooses this system's proxy, and Codex Proxy does not run it. Set --https-proxy where OpenAI is not reached without")
+		}
+	}
 	if err != nil {
 		e.bad("Auth server", reachAdvice, "%s is not reached: %s", e.a.Settings.AuthURL, codex.TransportReason(err))
 		return
@@ -285,7 +292,7 @@ func (e *examination) through(address string) string {
 	if err != nil {
 		return ""
 	}
-	if p, err := e.a.Settings.networkProxy(req); err == nil && p != nil {
+	if p, err := e.a.networkProxy(req); err == nil && p != nil {
 		return ", through the proxy " + p.Host
 	}
 	return ""

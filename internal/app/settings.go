@@ -3,7 +3,6 @@ package app
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"path/filepath"
@@ -56,7 +55,7 @@ type Settings struct {
 
 	BackendURL string `env:"CODEX_PROXY_BACKEND_URL" default:"https://chatgpt.com/backend-api" placeholder:"URL" group:"OpenAI" help:"Where ChatGPT's backend is (${env})."`
 	APIURL     string `env:"CODEX_PROXY_API_URL" name:"api-url" default:"https://api.openai.com/v1" placeholder:"URL" group:"OpenAI" help:"Where OpenAI's public API is (${env})."`
-	HTTPSProxy string `env:"HTTPS_PROXY" name:"https-proxy" placeholder:"URL" group:"OpenAI" help:"Reach OpenAI through this network's proxy, such as http://proxy.example.com:3128 or socks5://127.0.0.1:1080; a name and a password may stand before the host (${env})."`
+	HTTPSProxy string `env:"HTTPS_PROXY" name:"https-proxy" placeholder:"URL" group:"OpenAI" help:"Reach OpenAI through this network's proxy, such as http://proxy.example.com:3128 or socks5://127.0.0.1:1080; a name and a password may stand before the host. By default the one that this desktop's browsers use; direct for none (${env})."`
 	AuthURL    string `env:"CODEX_PROXY_AUTH_URL" default:"https://auth.openai.com" placeholder:"URL" group:"OpenAI" help:"Where OpenAI's auth server is (${env})."`
 
 	// DeniedOrigins are pages of this machine that the user does not want to be asked about.
@@ -150,34 +149,25 @@ func (s *Settings) Check() error {
 	return nil
 }
 
+// directly is what --https-proxy says for no proxy.
+const directly = "direct"
+
 // hidden is what url.URL.Redacted puts in the place of a password.
 const hidden = "xxxxx"
 
 // checkNetworkProxy refuses an address that no request could be sent by. The variable is left to net/http.
 func (s *Settings) checkNetworkProxy() error {
-	if s.HTTPSProxy == "" || s.From["https-proxy"] == FromEnv {
+	if s.HTTPSProxy == "" || s.HTTPSProxy == directly || s.From["https-proxy"] == FromEnv {
 		return nil
 	}
 	u, err := url.Parse(s.HTTPSProxy)
 	if err != nil || u.Hostname() == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
-		return errors.New("--https-proxy must be an address like http://host:3128 or socks5://host:1080")
+		return errors.New("--https-proxy must be an address like http://host:3128 or socks5://host:1080, or the word direct for none")
 	}
 	if password, _ := u.User.Password(); password == hidden {
 		return errors.New("--https-proxy: type the password, too. What stands in its place is only shown")
 	}
 	return nil
-}
-
-// networkProxy says by which of the network's proxies a request goes; nil for none. What was set here wins over the
-// variables HTTPS_PROXY and NO_PROXY. This machine is always reached without one.
-func (s *Settings) networkProxy(r *http.Request) (*url.URL, error) {
-	switch from := s.From["https-proxy"]; {
-	case from != FromFlag && from != FromFile || s.HTTPSProxy == "":
-		return http.ProxyFromEnvironment(r)
-	case proxy.Loopback(r.URL.Hostname()):
-		return nil, nil
-	}
-	return url.Parse(s.HTTPSProxy)
 }
 
 // NetworkVariables are read by Go itself: how the network is reached, and whom to trust there. HTTPS_PROXY is a setting,

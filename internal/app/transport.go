@@ -8,20 +8,23 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"sync"
 	"time"
+
+	"codex-proxy/proxy"
 )
 
-// newHTTPClient returns the client for OpenAI's hosts. It follows the settings and the system's certificates; a
+// newHTTPClient returns the client for OpenAI's hosts. It follows throughProxy and the system's certificates; a
 // connection that died while the machine slept is not used again; redirects are not followed, since a sign-in goes
 // with each request. Answers are not limited in time, but see codex.Client.
-func newHTTPClient(s *Settings) *http.Client {
+func newHTTPClient(throughProxy func(*http.Request) (*url.URL, error)) *http.Client {
 	dialer := net.Dialer{Timeout: 15 * time.Second, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
 	return &http.Client{
 		Transport: &wakefulTransport{
 			now: &http.Transport{
-				Proxy:                 s.networkProxy,
+				Proxy:                 throughProxy,
 				DialContext:           dialer.DialContext,
 				TLSHandshakeTimeout:   15 * time.Second,
 				TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(16)},
@@ -39,6 +42,25 @@ func newHTTPClient(s *Settings) *http.Client {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// networkProxy says by which of the network's proxies a request goes, nil for none: the one that was set here, else what
+// the variables say, else what the desktop's browsers use. This machine is reached without one.
+func (a *App) networkProxy(r *http.Request) (*url.URL, error) {
+	from, set := a.Settings.From["https-proxy"], a.Settings.HTTPSProxy
+	switch {
+	case proxy.Loopback(r.URL.Hostname()):
+		return nil, nil
+	case set != "" && (from == FromFlag || from == FromFile):
+		if set == directly {
+			return nil, nil
+		}
+		return url.Parse(set)
+	case slices.ContainsFunc([]string{"HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"}, func(name string) bool { return os.Getenv(name) != "" }):
+		return http.ProxyFromEnvironment(r)
+	}
+	through, _ := a.systemProxy.For(r.URL) //nolint:errcheck // the doctor tells
+	return through, nil
 }
 
 const (

@@ -96,7 +96,7 @@ func TestDeadConnectionsAreNotUsedAgain(t *testing.T) {
 	})
 	server.StartTLS()
 	defer server.Close()
-	client := newHTTPClient(&Settings{})
+	client := newHTTPClient(http.ProxyFromEnvironment)
 	transport := trusting(client, server)
 	m := newMachine(transport)
 	kept := int32(1)
@@ -161,7 +161,7 @@ func TestDeadConnectionsAreNotUsedAgain(t *testing.T) {
 }
 
 func TestSleepIsSeenByTheTimeOfDay(t *testing.T) {
-	if now := newHTTPClient(&Settings{}).Transport.(*wakefulTransport).clock(); now != now.Round(0) || time.Since(now).Abs() > time.Minute {
+	if now := newHTTPClient(http.ProxyFromEnvironment).Transport.(*wakefulTransport).clock(); now != now.Round(0) || time.Since(now).Abs() > time.Minute {
 		t.Error("it is measured by a clock that stands still while the machine sleeps: ", now)
 	}
 }
@@ -390,7 +390,7 @@ func onPipes(t *testing.T, h http.HandlerFunc, test func(*testing.T, *http.Clien
 		h2.SetUnencryptedHTTP2(true)
 		server := &http.Server{Protocols: h2, Handler: h}
 		go server.Serve(p) //nolint:errcheck // it ends with the pipes
-		client := newHTTPClient(&Settings{})
+		client := newHTTPClient(http.ProxyFromEnvironment)
 		transport := client.Transport.(*wakefulTransport)
 		transport.addresses = func() string { return "" }
 		transport.now.DialContext, transport.now.Protocols = p.dial, h2

@@ -4,19 +4,25 @@ package e2e
 
 import (
 	"bufio"
+	"context"
+	"encoding/base64"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"codex-proxy/internal/fakebackend"
 )
 
 // networkProxy is a proxy that everything behind it is reached by, whatever its name; to is where that really is. It
-// asks for a name and a password.
-func networkProxy(t *testing.T, to string) (address string, asked *atomic.Int32) {
+// lets in who brings pass, "name:password", or everybody.
+func networkProxy(t *testing.T, to, pass string) (address string, asked *atomic.Int32) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -34,7 +40,7 @@ func networkProxy(t *testing.T, to string) (address string, asked *atomic.Int32)
 				defer conn.Close()
 				in := bufio.NewReader(conn)
 				r, err := http.ReadRequest(in)
-				if err != nil || r.Method != http.MethodConnect || r.Header.Get("Proxy-Authorization") != "Basic bWU6c2VjcmV0LXdvcmQ=" {
+				if err != nil || r.Method != http.MethodConnect || pass != "" && r.Header.Get("Proxy-Authorization") != "Basic "+base64.StdEncoding.EncodeToString([]byte(pass)) {
 					io.WriteString(conn, "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n") //nolint:errcheck // the test notices
 					return
 				}
@@ -50,7 +56,21 @@ func networkProxy(t *testing.T, to string) (address string, asked *atomic.Int32)
 			}()
 		}
 	}()
-	return "http://me:secret-word@" + l.Addr().String(), asked
+	return l.Addr().String(), asked
+}
+
+// behind is the stand-in, and the environment by which it is reached under a name that leads nowhere but through a proxy
+// that reaches to.
+func behind(t *testing.T) (b *fakebackend.Backend, env []string, to string) {
+	t.Helper()
+	b, env = tlsBackend(t)
+	for i, variable := range env {
+		name, url, _ := strings.Cut(variable, "=https://")
+		if host, path, _ := strings.Cut(url, "/"); url != "" {
+			to, env[i] = host, name+"=https://example.com"+strings.TrimSuffix("/"+path, "/")
+		}
+	}
+	return b, env, to
 }
 
 // TestTheProxyOfTheNetworkIsUsed: requests, refreshes and the doctor's go by it, wherever it is set. The names that are
@@ -67,15 +87,9 @@ func TestTheProxyOfTheNetworkIsUsed(t *testing.T) {
 			return nil, nil
 		},
 	} {
-		b, env := tlsBackend(t)
-		var to string
-		for i, variable := range env {
-			name, url, _ := strings.Cut(variable, "=https://")
-			if host, path, _ := strings.Cut(url, "/"); url != "" {
-				to, env[i] = host, name+"=https://example.com"+strings.TrimSuffix("/"+path, "/")
-			}
-		}
-		address, asked := networkProxy(t, to)
+		b, env, to := behind(t)
+		address, asked := networkProxy(t, to, "me:secret-word")
+		address = "http://me:secret-word@" + address
 		home, _ := signedIn(t, b)
 		more, args := set(home, address)
 		p := start(t, home, append(env, more...), args...)
@@ -88,6 +102,45 @@ func TestTheProxyOfTheNetworkIsUsed(t *testing.T) {
 			t.Errorf("%s: doctor ends with %d: %s", name, code, out)
 		}
 		p.stop() //nolint:errcheck // it has served
+	}
+}
+
+// TestTheProxyOfTheDesktopIsUsed: the one that is set in GNOME's settings, asked of the real portal, unless another is
+// set here.
+func TestTheProxyOfTheDesktopIsUsed(t *testing.T) {
+	if _, err := os.Stat("/usr/libexec/xdg-desktop-portal"); err != nil {
+		t.Skip("no xdg-desktop-portal here")
+	}
+	b, env, to := behind(t)
+	address, asked := networkProxy(t, to, "")
+	host, port, _ := net.SplitHostPort(address)
+	home, _ := signedIn(t, b)
+	if err := os.Mkdir(filepath.Join(home, "run"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	doctor := func(settings, flags string, more ...string) string {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "dbus-run-session", "--", "sh", "-c", settings+"; "+binary+" "+flags+" doctor")
+		cmd.Env = append(append([]string{"HOME=" + home, "XDG_RUNTIME_DIR=" + filepath.Join(home, "run"), "PATH=" + os.Getenv("PATH"),
+			"DISPLAY=:0", "XDG_CURRENT_DESKTOP=GNOME"}, env...), more...)
+		out, _ := cmd.Output() // it finds something
+		return string(out)
+	}
+	manual := "gsettings set org.gnome.system.proxy mode manual; gsettings set org.gnome.system.proxy.https host " + host + "; gsettings set org.gnome.system.proxy.https port " + port
+	if out := doctor(manual, ""); strings.Count(out, "through the proxy "+address) != 2 || asked.Load() == 0 {
+		t.Errorf("asked %d times: %s", asked.Load(), out)
+	}
+	before := asked.Load()
+	for what, out := range map[string]string{
+		"none of the desktop": doctor("gsettings set org.gnome.system.proxy mode none", ""),
+		"none wanted":         doctor(manual, "--https-proxy direct"),
+		"another":             doctor(manual, "--https-proxy http://127.0.0.1:1"),
+		"by a variable":       doctor(manual, "", "NO_PROXY=*"),
+	} {
+		if !strings.Contains(out, "is not reached") || strings.Contains(out, address) || asked.Load() != before {
+			t.Errorf("%s: %s", what, out)
+		}
 	}
 }
 
@@ -124,5 +177,21 @@ func TestAServiceReachesTheNetworkAsTheShellDid(t *testing.T) {
 		if given := read("codex-proxy/service.env"); !strings.Contains(given, want) {
 			t.Errorf("it is given\n%s", given)
 		}
+	}
+}
+
+// TestAToolThatIsRunReachesTheProxyOfThisMachine: curl, Node and Python would send even that to the network's proxy.
+func TestAToolThatIsRunReachesTheProxyOfThisMachine(t *testing.T) {
+	home := t.TempDir()
+	tool := filepath.Join(home, "bin", "claude")
+	writeFile(t, tool, []byte("#!/bin/sh\necho \"$NO_PROXY $no_proxy\"\nexec /usr/bin/curl -s \"$ANTHROPIC_BASE_URL/health\"\n"))
+	if err := os.Chmod(tool, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"PATH=" + filepath.Dir(tool), "http_proxy=http://127.0.0.1:1", "NO_PROXY=.example.org"}
+	out, code := command(t, home, env, "--demo", "--port", "0", "run", "claude")
+	const both = ".example.org,localhost,127.0.0.1,::1 .example.org,localhost,127.0.0.1,::1\n"
+	if code != 0 || !strings.Contains(out, both) || !strings.Contains(out, `"usable": true`) {
+		t.Errorf("%d %s", code, out)
 	}
 }

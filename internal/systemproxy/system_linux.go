@@ -1,0 +1,33 @@
+package systemproxy
+
+import (
+	"context"
+	"os"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// lookup asks the desktop's portal, which knows GNOME's and KDE's settings and runs their scripts; without a desktop
+// nobody. Source: XDG Desktop Portal, org.freedesktop.portal.ProxyResolver.
+func lookup(ctx context.Context, address string) (string, error) {
+	if os.Getenv("DISPLAY") == "" && os.Getenv("WAYLAND_DISPLAY") == "" {
+		return "", nil
+	}
+	bus, err := dbus.ConnectSessionBus(dbus.WithContext(ctx))
+	if err != nil {
+		return "", nil //nolint:nilerr // no session, no settings
+	}
+	defer bus.Close()
+	var proxies []string
+	err = bus.Object("org.freedesktop.portal.Desktop", "/org/freedesktop/portal/desktop").
+		CallWithContext(ctx, "org.freedesktop.portal.ProxyResolver.Lookup", 0, address).Store(&proxies)
+	if err != nil && ctx.Err() != nil {
+		return "", ctx.Err()
+	}
+	for _, proxy := range proxies {
+		if proxy == "direct://" || parse(proxy) != nil {
+			return proxy, nil
+		}
+	}
+	return "", nil // no portal, or none that tells
+}
