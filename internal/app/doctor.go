@@ -62,6 +62,7 @@ func (a *App) Examine(ctx context.Context, state *State, probe bool, tell func(F
 	}
 	e.port(s, state != nil)
 	e.loopback(s, state != nil)
+	e.detour()
 	e.signIn(s.SignIn)
 	e.authServer()
 	if e.backend(s.SignIn) {
@@ -188,6 +189,21 @@ func (e *examination) loopback(s State, up bool) {
 	} else if err == nil {
 		e.good("Host guard", "foreign Host names are refused")
 	}
+}
+
+// detour tells that some tools would send what is for this proxy to the network's: curl, Python's and Node's libraries do.
+func (e *examination) detour() {
+	set := func(name string) bool { return os.Getenv(name) != "" }
+	named := func(name string) bool {
+		value := os.Getenv(name)
+		return value == "*" || slices.ContainsFunc(strings.Split(value, ","), func(host string) bool { return strings.TrimSpace(host) == "localhost" })
+	}
+	proxies, exceptions := []string{"http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"}, []string{"no_proxy", "NO_PROXY"}
+	i := slices.IndexFunc(proxies, set)
+	if i < 0 || slices.ContainsFunc(exceptions, named) {
+		return
+	}
+	e.tell(Finding{Note, "Tools", proxies[i] + " is set here, and some tools send even requests for localhost to it", "Add localhost,127.0.0.1 to the variable NO_PROXY, in lower case too"})
 }
 
 // get asks on this machine, without the system's proxy.

@@ -47,3 +47,33 @@ func TestTheDoctorNamesAFolderThatCantBeWritten(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// TestTheDoctorNamesADetour: tools that start with these variables may not reach the proxy.
+func TestTheDoctorNamesADetour(t *testing.T) {
+	p := openIn(t, ownHome(t))
+	for _, name := range []string{"http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"} {
+		t.Setenv(name, "")
+	}
+	for _, x := range []struct {
+		variables []string // name, value
+		told      bool
+	}{
+		{nil, false},
+		{[]string{"HTTP_PROXY", "http://proxy.example.com:3128"}, true},
+		{[]string{"all_proxy", "socks5://127.0.0.1:1080", "NO_PROXY", "localhost.example.com, .example.org"}, true},
+		{[]string{"HTTP_PROXY", "http://proxy.example.com:3128", "no_proxy", "127.0.0.1, localhost"}, false},
+		{[]string{"HTTP_PROXY", "http://proxy.example.com:3128", "NO_PROXY", "*"}, false},
+		{[]string{"HTTPS_PROXY", "http://proxy.example.com:3128"}, false},
+	} {
+		t.Run(strings.Join(x.variables, " "), func(t *testing.T) {
+			for i := 0; i+1 < len(x.variables); i += 2 {
+				t.Setenv(x.variables[i], x.variables[i+1])
+			}
+			told := false
+			(&examination{p.App, t.Context(), func(f Finding) { told = strings.Contains(f.Advice, "NO_PROXY") }}).detour()
+			if told != x.told {
+				t.Errorf("told: %v", told)
+			}
+		})
+	}
+}
