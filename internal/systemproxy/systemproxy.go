@@ -12,12 +12,15 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 )
 
 const (
 	fresh    = 10 * time.Second // how long an answer is taken to hold
-	patience = time.Second      // how long the system is waited for
-	retry    = 10 * time.Minute // how long one that has not answered in time is not asked again
+	patience = time.Second      // how long a request waits for an answer; one that comes later is for the next request
+	longest  = 30 * time.Second // how long the system is waited for: at login it may be starting
+	retry    = 10 * time.Minute // how long one that has not answered by then is not asked again
 )
 
 // ErrScript means that a script chooses the proxy, and that it is not run.
@@ -25,9 +28,10 @@ var ErrScript = errors.New("a script chooses the proxy, which is not run here")
 
 // Resolver asks the system, and keeps its answers for a moment. The zero value is ready for use. Safe for concurrent use.
 type Resolver struct {
-	mu   sync.Mutex
-	kept map[string]answer
-	ask  func(ctx context.Context, address string) (string, error) // lookup, but in tests
+	flight singleflight.Group
+	mu     sync.Mutex
+	kept   map[string]answer
+	ask    func(ctx context.Context, address string) (string, error) // lookup, but in tests
 }
 
 // answer is what the system said of a host.
@@ -41,19 +45,40 @@ type answer struct {
 // returned, too.
 func (r *Resolver) For(u *url.URL) (*url.URL, error) {
 	host := u.Scheme + "://" + u.Host
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	a := r.kept[host]
+	a := r.last(host)
 	if time.Now().Before(a.until) {
 		return a.proxy, a.err
 	}
+	done := r.flight.DoChan(host, func() (any, error) {
+		r.renew(host)
+		return nil, nil //nolint:nilnil // the answer is kept
+	})
+	select {
+	case <-done:
+	case <-time.After(patience):
+	}
+	a = r.last(host)
+	return a.proxy, a.err
+}
+
+func (r *Resolver) last(host string) answer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.kept[host]
+}
+
+// renew asks the system about a host.
+func (r *Resolver) renew(host string) {
 	ask := r.ask
 	if ask == nil {
 		ask = lookup
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), longest)
 	defer cancel()
 	text, err := ask(ctx, host+"/")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a := r.kept[host]
 	a.err, a.until = err, time.Now().Add(fresh)
 	switch {
 	case err == nil:
@@ -65,7 +90,6 @@ func (r *Resolver) For(u *url.URL) (*url.URL, error) {
 		r.kept = map[string]answer{}
 	}
 	r.kept[host] = a
-	return a.proxy, a.err
 }
 
 // parse reads a proxy as systems write it, with a scheme or without; nil for one that is none.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/url"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func TestWindowsSettingsAreRead(t *testing.T) {
@@ -67,40 +69,51 @@ func TestWhatIsNoProxyIsNone(t *testing.T) {
 	}
 }
 
-// TestTheSystemIsAskedAgain: what it says changes while the program runs, and one that hangs is left alone for a while.
+// TestTheSystemIsAskedAgain: what it says changes while the program runs, and one that is slow holds a request up for a
+// moment only.
 func TestTheSystemIsAskedAgain(t *testing.T) {
-	asked, says, hangs := 0, "a:1", false
-	r := Resolver{ask: func(ctx context.Context, address string) (string, error) {
-		if asked++; address != "https://chatgpt.com/" {
-			t.Errorf("asked for %s", address)
+	synctest.Test(t, func(t *testing.T) {
+		asked, says, takes := 0, "a:1", time.Duration(0)
+		r := Resolver{ask: func(ctx context.Context, address string) (string, error) {
+			if asked++; address != "https://chatgpt.com/" {
+				t.Errorf("asked for %s", address)
+			}
+			answer := says
+			select {
+			case <-time.After(takes):
+				return answer, nil
+			case <-ctx.Done():
+				return "", ctx.Err()
+			}
+		}}
+		u := &url.URL{Scheme: "https", Host: "chatgpt.com", Path: "/backend-api"}
+		expect := func(proxy string, times int, within time.Duration) {
+			t.Helper()
+			begun := time.Now()
+			got, _ := r.For(u)
+			took := time.Since(begun)
+			synctest.Wait() // who asks the system is waiting, or done
+			if (got == nil) != (proxy == "") || got != nil && got.String() != proxy || asked != times || took > within {
+				t.Errorf("%v after %v, asked %d times", got, took, asked)
+			}
 		}
-		if hangs {
-			<-ctx.Done()
-			return "", ctx.Err()
-		}
-		return says, nil
-	}}
-	u := &url.URL{Scheme: "https", Host: "chatgpt.com", Path: "/backend-api"}
-	expect := func(proxy string, times int) {
-		t.Helper()
-		got, _ := r.For(u)
-		if got == nil || got.String() != proxy || asked != times {
-			t.Errorf("%v, asked %d times", got, asked)
-		}
-	}
-	later := func() {
-		a := r.kept["https://chatgpt.com"]
-		a.until = a.until.Add(-fresh)
-		r.kept["https://chatgpt.com"] = a
-	}
-	expect("http://a:1", 1)
-	says = "b:2"
-	expect("http://a:1", 1)
-	later()
-	expect("http://b:2", 2)
-	hangs = true
-	later()
-	expect("http://b:2", 3)
-	later()
-	expect("http://b:2", 3)
+		takes = 3 * time.Second // it is starting
+		expect("", 1, patience)
+		expect("", 1, patience)
+		time.Sleep(takes)
+		synctest.Wait()
+		expect("http://a:1", 1, 0)
+		says, takes = "b:2", 0
+		expect("http://a:1", 1, 0)
+		time.Sleep(fresh)
+		expect("http://b:2", 2, 0)
+		takes = time.Hour
+		time.Sleep(fresh)
+		expect("http://b:2", 3, patience)
+		time.Sleep(longest)
+		expect("http://b:2", 3, 0)
+		takes = 0
+		time.Sleep(retry)
+		expect("http://b:2", 4, 0)
+	})
 }
