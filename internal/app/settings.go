@@ -53,9 +53,9 @@ type Settings struct {
 	Env      string `env:"ENV" default:"development" placeholder:"NAME" group:"Log" help:"development logs text, production JSON (${env})."`
 	LogLevel string `env:"CODEX_PROXY_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" group:"Log" help:"debug, info, warn or error (${env})."`
 
+	HTTPSProxy string `env:"HTTPS_PROXY" name:"https-proxy" placeholder:"URL" group:"OpenAI" help:"Reach OpenAI through this network's proxy, such as http://proxy.example.com:3128 or socks5://127.0.0.1:1080; a name and a password may stand before the host. By default the one that this desktop's browsers use; direct for none (${env})."`
 	BackendURL string `env:"CODEX_PROXY_BACKEND_URL" default:"https://chatgpt.com/backend-api" placeholder:"URL" group:"OpenAI" help:"Where ChatGPT's backend is (${env})."`
 	APIURL     string `env:"CODEX_PROXY_API_URL" name:"api-url" default:"https://api.openai.com/v1" placeholder:"URL" group:"OpenAI" help:"Where OpenAI's public API is (${env})."`
-	HTTPSProxy string `env:"HTTPS_PROXY" name:"https-proxy" placeholder:"URL" group:"OpenAI" help:"Reach OpenAI through this network's proxy, such as http://proxy.example.com:3128 or socks5://127.0.0.1:1080; a name and a password may stand before the host. By default the one that this desktop's browsers use; direct for none (${env})."`
 	AuthURL    string `env:"CODEX_PROXY_AUTH_URL" default:"https://auth.openai.com" placeholder:"URL" group:"OpenAI" help:"Where OpenAI's auth server is (${env})."`
 
 	// DeniedOrigins are pages of this machine that the user does not want to be asked about.
