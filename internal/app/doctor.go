@@ -233,7 +233,7 @@ func (e *examination) signIn(s SignInState) {
 	case creds.StatusSignInAgain:
 		e.bad("Sign-in", e.a.advice.signIn, "%s: %s", Name(redact(s.Email), ""), s.Problem)
 	case creds.StatusRefreshFailing:
-		e.bad("Sign-in", "Look at the lines about the auth server below; it is tried again by itself", "%s: %s", Name(redact(s.Email), ""), s.Problem)
+		e.bad("Sign-in", "See the line about the auth server; it is tried again by itself", "%s: %s", Name(redact(s.Email), ""), s.Problem)
 	default:
 		e.good("Sign-in", "%s, account %s, %s", Name(redact(s.Email), s.Plan), redact(s.AccountID), s.How())
 	}

@@ -25,6 +25,19 @@ func TestTheDoctorNamesASignInThatTellsLittle(t *testing.T) {
 	}
 }
 
+// TestTheDoctorsAdvicePointsNowhereByPlace: it stands beside its line on the page, and after all lines in a terminal.
+func TestTheDoctorsAdvicePointsNowhereByPlace(t *testing.T) {
+	p := openIn(t, ownHome(t))
+	defer p.Close()
+	for _, status := range []creds.Status{creds.StatusNone, creds.StatusSignInAgain, creds.StatusRefreshFailing} {
+		(&examination{p.App, t.Context(), func(f Finding) {
+			if strings.Contains(f.Advice, "below") || strings.Contains(f.Advice, "above") {
+				t.Errorf("%s: %s", status, f.Advice)
+			}
+		}}).signIn(SignInState{Status: status})
+	}
+}
+
 // TestTheDoctorNamesAFolderThatCantBeWritten: a sign-in would have nowhere to be kept.
 func TestTheDoctorNamesAFolderThatCantBeWritten(t *testing.T) {
 	p := openIn(t, ownHome(t))
