@@ -164,6 +164,8 @@ func TestEachProblemIsToldOnce(t *testing.T) {
 	retried.SignIn = Refreshing
 	blocked := spent
 	blocked.Trouble = "Port 1 is used by x"
+	blockedToo := blocked
+	blockedToo.Trouble = "Port 2 is used by y"
 	nearly, full := good(), good()
 	nearly.Windows[0].UsedPercent = 90
 	full.LimitReached = true
@@ -194,12 +196,13 @@ func TestEachProblemIsToldOnce(t *testing.T) {
 		{spent, 60, "sign-in", "refresh"},
 		{retried, 60, "", ""},
 		{spent, 61, "", ""},
-		{blocked, 62, "proxy", ""},
-		{State{SignIn: SignedOut, ByUser: true}, 63, "", "proxy sign-in"}, // the user knows
+		{blocked, 62, "proxy: Port 1 is used by x", ""},
+		{blockedToo, 62, "proxy: Port 2 is used by y", "proxy: Port 1 is used by x"},           // another port was tried
+		{State{SignIn: SignedOut, ByUser: true}, 63, "", "proxy: Port 2 is used by y sign-in"}, // the user knows
 		{State{SignIn: SignedOut}, 64, "nobody", ""},
 		{State{SignIn: SignedOut, SigningIn: &Prompt{}}, 65, "", "nobody"}, // and is at it
-		{importedBlocked, 65, "proxy", ""},
-		{imported, 66, "Signed in as me_too@example.com", "proxy"},
+		{importedBlocked, 65, "proxy: Port 1 is used by x", ""},
+		{imported, 66, "Signed in as me_too@example.com", "proxy: Port 1 is used by x"},
 		{importedRefreshing, 67, "", ""},
 		{imported, 68, "", ""}, // once a launch
 		{nearly, 70, "nearly 5-hour", ""},

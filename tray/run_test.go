@@ -106,7 +106,7 @@ func TestAnActionShowsItselfRunsOnceAndEndsInAResult(t *testing.T) {
 	until(t, "the notification is taken away", func() bool {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		return slices.Equal(f.ended, []string{"proxy"})
+		return slices.Equal(f.ended, []string{"proxy: Port 9879 is used by node"})
 	})
 	f.clicks <- Pause
 	until(t, "the line says so", func() bool { return f.title("pause") == "Pausing…" })

@@ -41,7 +41,7 @@ func proxyTrouble(s State, _ time.Time) *Trouble {
 	if s.Trouble == "" {
 		return nil
 	}
-	t := Trouble{"proxy", Fail, s.Trouble, "The proxy could not start. " + s.Trouble + ".", Start, "Retry now"}
+	t := Trouble{"proxy: " + s.Trouble, Fail, s.Trouble, "The proxy could not start. " + s.Trouble + ".", Start, "Retry now"}
 	if s.Spare != 0 {
 		t.Action, t.Button = OtherPort, fmt.Sprintf("Use port %d", s.Spare)
 	}
