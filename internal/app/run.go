@@ -216,6 +216,7 @@ func (a *App) watchAccount(ctx context.Context) {
 				if a.client.Sockets != nil {
 					a.client.Sockets.Close()
 				}
+				a.accounts.Add(1)
 			}
 			before = s
 		}

@@ -141,12 +141,13 @@ const (
 	connectOften = 3 * time.Minute // in which three connections are opened ahead at most, where the network changes all the time
 )
 
-// keepConnected asks the upstream at the start, and again when the machine has woken or its network has changed: the
-// connection is there before a request needs it, and what is known of the plan is new. While there is no sign-in, and
+// keepConnected asks the upstream at the start, and again when the machine has woken, its network has changed, or somebody
+// else has signed in: the connection is there before a request needs it, and what is known of the plan is new. While there is no sign-in, and
 // while the proxy is stopped, it waits; a pause that the machine slept through ends. It ends with ctx; every is lookEvery.
 func (a *App) keepConnected(ctx context.Context, every time.Duration) {
 	transport := a.http.Transport.(*wakefulTransport)
 	_, moves := transport.look()
+	accounts := a.accounts.Load()
 	tries, opened := connectTries, [3]time.Time{} // the newest last
 	for ctx.Err() == nil {
 		if a.pauseOver() { // the machine slept, and so did the timer
@@ -154,6 +155,9 @@ func (a *App) keepConnected(ctx context.Context, every time.Duration) {
 		}
 		if _, n := transport.look(); n != moves {
 			moves, tries = n, connectTries
+		}
+		if n := a.accounts.Load(); n != accounts {
+			accounts, tries = n, connectTries
 		}
 		wanted := a.manager.State().Usable && a.service.Addr() != ""
 		if now := transport.clock(); tries > 0 && wanted && now.Sub(opened[0]).Abs() >= connectOften {

@@ -348,6 +348,23 @@ func fakeBrowser(t *testing.T, script string) (path string) {
 	return path
 }
 
+// TestTheMenuShowsTheLimitsOfWhoeverSignsIn: not only after their first request.
+func TestTheMenuShowsTheLimitsOfWhoeverSignsIn(t *testing.T) {
+	d := startDesktop(t)
+	d.startPanel()
+	eye := d.connect()
+	b, url := startBackend(t)
+	home, _ := signedIn(t, b)
+	d.startMenu(home, at(url)).imported()
+	eventually(t, "the limits are shown", func() bool { return d.has(eye, "5-hour  ▓░░░░  32%") })
+	d.click(eye, "Sign out")
+	eventually(t, "they are not", func() bool { return d.has(eye, "Not signed in") && !d.has(eye, "5-hour") })
+	writeFile(t, filepath.Join(home, ".codex", "auth.json"), b.SignIn(200*time.Hour).AuthJSON())
+	d.click(eye, "Re-import from Codex CLI")
+	eventually(t, "somebody is signed in", func() bool { return d.has(eye, "Signed in as") })
+	eventually(t, "the limits are shown again", func() bool { return d.has(eye, "5-hour  ▓░░░░  32%") })
+}
+
 func TestTheMenuOpensTheLog(t *testing.T) {
 	d := startDesktop(t)
 	d.startPanel()
