@@ -66,10 +66,13 @@ const startLimit = 20 * time.Second
 func (c *console) proxyFor(a *app.App) (state app.State, stop func(), err error) {
 	if p, ok := a.Mine(); ok {
 		err := p.Call(c.ctx, callPatience, "state", url.Values{}, &state)
-		if err == nil && !state.Proxy.Running {
+		if err == nil && !state.Proxy.Running && !state.Proxy.Ending {
 			err = errors.New("the proxy is stopped. Start it with: codex-proxy start")
 		}
-		return state, func() {}, err
+		if err != nil || !state.Proxy.Ending {
+			return state, func() {}, err
+		}
+		state = app.State{} // it is as good as gone
 	}
 	program, err := os.Executable()
 	if err != nil {

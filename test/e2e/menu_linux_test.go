@@ -589,6 +589,14 @@ func TestWhoStartsItAgainWhileItEndsHasItRunning(t *testing.T) {
 	if out, _ := command(t, home, at(url), "status"); !strings.Contains(out, "Proxy      ending") {
 		t.Errorf("the command status: %s", out)
 	}
+	tool := t.TempDir()
+	writeFile(t, filepath.Join(tool, "claude"), []byte("#!/bin/sh\nexec curl -sS $ANTHROPIC_BASE_URL/health\n"))
+	if err := os.Chmod(filepath.Join(tool, "claude"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := command(t, home, append(at(url), "PATH="+tool+":"+os.Getenv("PATH")), "--port", "0", "run", "claude"); code != 0 || !strings.Contains(out, "signed_in") {
+		t.Errorf("the command run: %d %s", code, out)
+	}
 	again := d.startMenu(home, at(url))
 	if again.exited() || !p.exited() {
 		t.Error("the second one does not take the place of the first")
