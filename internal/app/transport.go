@@ -142,8 +142,9 @@ const (
 )
 
 // keepConnected asks the upstream at the start, and again when the machine has woken, its network has changed, or somebody
-// else has signed in: the connection is there before a request needs it, and what is known of the plan is new. While there is no sign-in, and
-// while the proxy is stopped, it waits; a pause that the machine slept through ends. It ends with ctx; every is lookEvery.
+// else has signed in: the connection is there before a request needs it, and what is known of the plan is new. While there
+// is no sign-in, and while the proxy is stopped, it waits; a pause that the machine slept through ends. It ends with ctx;
+// every is lookEvery.
 func (a *App) keepConnected(ctx context.Context, every time.Duration) {
 	transport := a.http.Transport.(*wakefulTransport)
 	_, moves := transport.look()
