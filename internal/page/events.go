@@ -23,7 +23,7 @@ type stream struct{ cancel context.CancelFunc }
 
 // serveEvents tells an open page of all that changes, until it leaves: "snapshot" is the whole state, "requests" says
 // that there are newer ones, with the newest ID, 0 when the history was deleted. Nothing is looked at while nothing
-// changes, and nothing at all runs while no page is open.
+// changes and no window of the plan resets, and nothing at all runs while no page is open.
 func (p *Page) serveEvents(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
@@ -75,10 +75,12 @@ func (p *Page) serveEvents(w http.ResponseWriter, r *http.Request) {
 		if !send("snapshot", v) {
 			return
 		}
-		pause := time.After(settle)
+		pause, reset := time.After(settle), v.reset(p.config.Now())
 		for changed := false; !changed || pause != nil; {
 			select {
 			case <-changes:
+				changed = true
+			case <-reset:
 				changed = true
 			case <-pause:
 				pause = nil
@@ -131,6 +133,20 @@ func (p *Page) snapshot(ctx context.Context) view {
 	return v
 }
 
+// reset receives when the next of the plan's windows has begun anew: then other words are true, though nothing changed.
+func (v *view) reset(now time.Time) <-chan time.Time {
+	var next time.Time
+	for _, w := range v.Windows {
+		if w.ResetsAt.After(now) && (next.IsZero() || w.ResetsAt.Before(next)) {
+			next = w.ResetsAt
+		}
+	}
+	if next.IsZero() {
+		return nil
+	}
+	return time.After(next.Sub(now))
+}
+
 // outlooks remembers the words about the plan's windows, so that they are worked out when something has changed.
 type outlooks struct {
 	mu    sync.Mutex
@@ -145,7 +161,8 @@ const longestWindow = 8 * 24 * time.Hour
 func (o *outlooks) fill(ctx context.Context, s *history.Store, windows []Window, now time.Time) []Window {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if slices.Equal(o.of, windows) && now.Sub(o.at) < time.Minute {
+	hasReset := func(w Window) bool { return w.ResetsAt.After(o.at) && !w.ResetsAt.After(now) }
+	if slices.Equal(o.of, windows) && now.Sub(o.at) < time.Minute && !slices.ContainsFunc(windows, hasReset) {
 		return o.words
 	}
 	var earlier []history.Window

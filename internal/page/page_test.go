@@ -403,6 +403,18 @@ func TestAnOpenPageHearsOfChangesAndAClosedOneCostsNothing(t *testing.T) {
 	}
 }
 
+// Who waits at the page for a window to reset sees it, though nothing else changes.
+func TestAnOpenPageHearsOfAReset(t *testing.T) {
+	f := start(t)
+	f.app.update(func(s *Snapshot) {
+		s.Windows = []Window{{Name: "weekly", Used: 50, ResetsAt: time.Now().Add(time.Hour)}, {Name: "5-hour", Used: 100, Length: 5 * time.Hour, ResetsAt: time.Now().Add(time.Second)}}
+	})
+	events, leave := follow(t, enter(t, f))
+	defer leave()
+	next(t, events, "Full until")
+	next(t, events, "It has reset")
+}
+
 func TestExportsHaveWhatTheHistoryHas(t *testing.T) {
 	f := start(t)
 	b := enter(t, f)
