@@ -63,13 +63,16 @@ func (a *App) RevokeKey(name string) error {
 // keyRequired reports whether callers must bring a key.
 func (a *App) keyRequired() bool { return len(a.Settings.APIKey) > 0 || a.Settings.RequireKey }
 
+// ofProcess stands in the name of a passing key behind that of the tool.
+const ofProcess = " (process "
+
 // PassingKey is the key for what is sent for id to the proxy of a state: any text, or where it asks for keys, one that is
 // known until forget is called.
 func (a *App) PassingKey(id string, s State) (key string, forget func(), err error) {
 	if !s.KeyRequired {
 		return "cp-" + id, func() {}, nil
 	}
-	name := fmt.Sprintf("%s (process %d, %s)", id, os.Getpid(), time.Now().Format("15:04:05.000000"))
+	name := fmt.Sprintf("%s"+ofProcess+"%d, %s)", id, os.Getpid(), time.Now().Format("15:04:05.000000"))
 	if key, err = a.MakeKey(name); err != nil {
 		return "", nil, err
 	}

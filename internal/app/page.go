@@ -460,12 +460,13 @@ func (a *App) onStart(s proxy.Start) {
 		return
 	}
 	a.view.mu.Lock()
-	a.view.active[s.ID] = page.Request{ID: strconv.FormatUint(s.ID, 10), Since: s.Time, Client: s.Client, Route: s.Route, Model: cmp.Or(s.Model, a.client.Models.Default())}
+	a.view.active[s.ID] = page.Request{ID: strconv.FormatUint(s.ID, 10), Since: s.Time, Client: caller(s.Client), Route: s.Route, Model: cmp.Or(s.Model, a.client.Models.Default())}
 	a.view.mu.Unlock()
 	a.changed(false)
 }
 
 func (a *App) onRequest(r proxy.Record) {
+	r.Client = caller(r.Client)
 	a.rest.ended()
 	a.noteRequest(r)
 	if a.view != nil {
@@ -489,6 +490,12 @@ func (a *App) onRequest(r proxy.Record) {
 		FirstWord: r.FirstToken, Duration: r.Duration, InputTokens: r.Input, CachedTokens: r.Cached, OutputTokens: r.Output,
 		ReasoningTokens: r.Reasoning, Dropped: r.Dropped, Code: r.Code, Error: r.Error, Transport: string(r.Transport), Turns: turns, Gone: r.Gone,
 	})
+}
+
+// caller is who asked, by the name of its key: a passing key's is another each time, and its tool the same.
+func caller(client string) string {
+	tool, _, _ := strings.Cut(client, ofProcess)
+	return tool
 }
 
 // onUsage hears of how much of the plan is used.

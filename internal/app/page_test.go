@@ -60,6 +60,33 @@ func TestTheWorkspaceIsTheOneThatIsUsed(t *testing.T) {
 	}
 }
 
+// TestEachRunOfAToolIsTheSameTool: where keys are asked for, a run and a test request have one that is theirs alone.
+func TestEachRunOfAToolIsTheSameTool(t *testing.T) {
+	p := open(t)
+	p.view = p
+	p.history = history.Open(filepath.Join(t.TempDir(), "history.db"), history.Options{})
+	defer p.history.Close()
+	for id := range uint64(2) {
+		_, forget, err := p.PassingKey("claude", State{KeyRequired: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := proxy.Start{ID: id, Time: time.Now(), Dialect: "openai", Client: p.Keys()[0].Name}
+		p.onStart(start)
+		if shown := p.Snapshot().Active; len(shown) != 1 || shown[0].Client != "claude" {
+			t.Errorf("under way are %+v", shown)
+		}
+		p.onRequest(proxy.Record{Start: start, Status: 200})
+		forget()
+	}
+	if err := p.history.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if clients, _, err := p.history.Names(t.Context()); err != nil || len(clients) != 1 || clients[0] != "claude" {
+		t.Errorf("kept are %q (%v)", clients, err)
+	}
+}
+
 func TestTheHistoryKnowsWhichAnswersWereCancelled(t *testing.T) {
 	p := open(t)
 	p.history = history.Open(filepath.Join(t.TempDir(), "history.db"), history.Options{})
