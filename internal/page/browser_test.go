@@ -184,6 +184,23 @@ func TestEverySectionIsGoodToSeeAndToHear(t *testing.T) {
 	}
 }
 
+// Who can't see where a button stands hears what it is for.
+func TestNoTwoButtonsHaveOneName(t *testing.T) {
+	f := start(t)
+	f.app.update(func(s *Snapshot) {
+		s.Origins = append(s.Origins, Origin{"http://localhost:3000", "asks"}, Origin{"http://localhost:3001", "asks"}, Origin{"http://localhost:3002", "denied"}, Origin{"http://localhost:3003", "allowed"})
+	})
+	c := openPage(t, f)
+	for _, s := range []struct{ id, title string }{{"overview", "Running at"}, {"tools", "Tools"}, {"sign-in", "Sign-in"}, {"settings", "Settings"}, {"doctor", "Doctor"}} {
+		c.section(s.id, s.title)
+		var twice []string
+		c.eval("(() => { const names = [...document.querySelectorAll('main button')].map((b) => b.ariaLabel || b.innerText); return names.filter((n, i) => names.indexOf(n) !== i) })()", &twice)
+		if len(twice) > 0 {
+			t.Errorf("%s: %q", s.id, twice)
+		}
+	}
+}
+
 func TestTheTroubleAndItsButtonComeFirst(t *testing.T) {
 	f := startWithDemo(t)
 	f.app.update(func(s *Snapshot) {

@@ -71,8 +71,8 @@ export function Problems({ snapshot: s }) {
         <div class="card alert ask" key={origin} role="alert">
           <div><b>A page at <span class="wrap">{origin}</span> wants to use your plan</b><p>It gets nothing until you allow it. You can change this later in Settings.</p></div>
           <div class="buttons">
-            <Do action="deny-origin" args={{ origin }}>Don’t allow</Do>
-            <Do action="allow-origin" args={{ origin }} main>Allow</Do>
+            <Do action="deny-origin" args={{ origin }} aria-label={`Don’t allow ${origin}`}>Don’t allow</Do>
+            <Do action="allow-origin" args={{ origin }} main aria-label={`Allow ${origin}`}>Allow</Do>
           </div>
         </div>
       ))}

@@ -29,8 +29,10 @@ export function Settings({ snapshot: s }) {
               <li key={o.origin}>
                 <div class="what"><b class="wrap">{o.origin}</b><span class="dim">{o.state}</span></div>
                 <div class="buttons">
-                  {o.state === 'denied' ? <Do action="allow-origin" args={{ origin: o.origin }}>Allow</Do> : <Do action="deny-origin" args={{ origin: o.origin }}>Don’t allow</Do>}
-                  <Do action="forget-origin" args={{ origin: o.origin }}>Forget</Do>
+                  {o.state === 'denied'
+                    ? <Do action="allow-origin" args={{ origin: o.origin }} aria-label={`Allow ${o.origin}`}>Allow</Do>
+                    : <Do action="deny-origin" args={{ origin: o.origin }} aria-label={`Don’t allow ${o.origin}`}>Don’t allow</Do>}
+                  <Do action="forget-origin" args={{ origin: o.origin }} aria-label={`Forget ${o.origin}`}>Forget</Do>
                 </div>
               </li>
             ))}

@@ -52,9 +52,9 @@ function Tool({ tool: t, plain, main }) {
         <span class="dim">{state}{t.last_used && !plain && `, last asked ${ago(t.last_used)}`}</span>
       </div>
       <div class="buttons">
-        {!plain && t.run && <Copy text={t.run} what="The command" title={t.run}>Copy command</Copy>}
-        {(t.recipe && (!connects || !plain)) && <button type="button" aria-haspopup="dialog" onClick={() => setRecipe(true)}>Recipe</button>}
-        {t.connected && !plain && <Do action="test" args={{ id: t.id }} then={setResult}>Test</Do>}
+        {!plain && t.run && <Copy text={t.run} what="The command" title={t.run} aria-label={`Copy command for ${t.name}`}>Copy command</Copy>}
+        {(t.recipe && (!connects || !plain)) && <button type="button" aria-haspopup="dialog" aria-label={`Recipe for ${t.name}`} onClick={() => setRecipe(true)}>Recipe</button>}
+        {t.connected && !plain && <Do action="test" args={{ id: t.id }} then={setResult} aria-label={`Test ${t.name}`}>Test</Do>}
         {connects && !t.connected && <Do action="tool-preview" args={{ id: t.id }} then={setPreview} main={main} aria-label={`Connect ${t.name}`}>Connect…</Do>}
         {t.connected && <Do action="tool-disconnect" args={{ id: t.id }} aria-label={`Disconnect ${t.name}`}>Disconnect</Do>}
       </div>
