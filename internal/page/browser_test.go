@@ -428,6 +428,7 @@ func TestAnAnswerIsWatchedLive(t *testing.T) {
 	})
 	c.shows(".requests .row", "31,402")
 	c.lacks(".requests", "answering")
+	c.until("[...document.querySelectorAll('[aria-label=Tool] option')].some((o) => o.value === '<b>Claude</b>')")
 	f.history.Add(history.Record{Time: time.Now(), Client: "Zed", Route: "/v1/chat/completions", Model: "gpt-9", Status: 404, Code: "model_not_found", Error: "There is no model <i>gpt-9</i> for this plan."})
 	c.shows(".requests .row", "404 There is no model <i>gpt-9</i> for this plan.")
 	c.lacks(".requests .row", "/v1/messages")

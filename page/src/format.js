@@ -55,4 +55,8 @@ export function span(ms) {
 
 export const plural = (n, word) => `${count(n)} ${word}${n === 1 ? '' : 's'}`;
 export const capital = (s) => s.charAt(0).toUpperCase() + s.slice(1);
+
+// given is how a tool gave its request up, if it did.
+export const given = (r) => (!r.status ? 'left before it was answered' : r.gone && 'cancelled by the tool');
+
 export const model = (r) => [r.model, r.effort].filter(Boolean).join(' ') || '–';

@@ -1,8 +1,9 @@
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { download, get } from '../api.js';
-import { clockWithSeconds, count, day, isToday, model, percent, plural, seconds, speed } from '../format.js';
+import { clockWithSeconds, count, day, given, isToday, model, percent, plural, seconds, speed } from '../format.js';
 import { tell, useRequests } from '../state.js';
 import { Dialog, Empty, Export, Facts, Icon, Page, Select } from '../ui.jsx';
+import { useLive } from './overview.jsx';
 
 const rowHeight = 37; // pixels, as in the style
 const margin = 12; // rows drawn beyond what is seen
@@ -12,12 +13,9 @@ const nothing = { text: '', client: '', model: '', failed: '', since: '' };
 
 export function Activity({ snapshot: s }) {
   const [filter, setFilter] = useState(nothing);
-  const [names, setNames] = useState({ clients: [], models: [] });
+  const names = useLive(() => get('names'), []);
   const [opened, setOpened] = useState(null);
   const { rows, more, load, error } = useRows(filter);
-  useEffect(() => {
-    get('names').then((n) => setNames({ clients: n.clients ?? [], models: n.models ?? [] }), () => {});
-  }, []);
   const set = (name) => (value) => setFilter((f) => ({ ...f, [name]: value }));
   const filtered = Object.values(filter).some(Boolean);
   const save = (format) => download({ ...filter, format }, `codex-proxy-requests.${format}`).catch((e) => tell(e.message, true));
@@ -27,8 +25,8 @@ export function Activity({ snapshot: s }) {
       <Page title="Activity" lead="Every request, without its words." />
       <div class="filters" role="search" aria-label="Filter the requests">
         <input type="search" placeholder="Filter" aria-label="Text in the tool, model or error" value={filter.text} onInput={(e) => set('text')(e.currentTarget.value)} />
-        <Select label="Tool" value={filter.client} onChange={set('client')} choices={[['', 'All tools'], ...names.clients.map((n) => [n, n])]} />
-        <Select label="Model" value={filter.model} onChange={set('model')} choices={[['', 'All models'], ...names.models.map((n) => [n, n])]} />
+        <Select label="Tool" value={filter.client} onChange={set('client')} choices={[['', 'All tools'], ...(names?.clients ?? []).map((n) => [n, n])]} />
+        <Select label="Model" value={filter.model} onChange={set('model')} choices={[['', 'All models'], ...(names?.models ?? []).map((n) => [n, n])]} />
         <Select label="Result" value={filter.failed} onChange={set('failed')} choices={[['', 'All results'], ['false', 'Answered'], ['true', 'Failed']]} />
         <Select label="Time" value={filter.since} onChange={set('since')} choices={[['', 'Any time'], ['1h', 'Last hour'], ['24h', 'Last 24 hours'], ['7d', 'Last 7 days']]} />
         <Export save={save} />
@@ -162,9 +160,6 @@ const Answering = ({ r, i }) => (
     <td class="n wide" /><td class="n wider" /><td class="n" /><td class="n wide" /><td class="n wide" />
   </tr>
 );
-
-// given is how a tool gave its request up, if it did.
-export const given = (r) => (!r.status ? 'left before it was answered' : r.gone && 'cancelled by the tool');
 
 const failed = (r) => r.status >= 400 || r.error_code;
 

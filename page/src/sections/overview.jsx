@@ -1,10 +1,9 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { get } from '../api.js';
-import { ago, at, brief, capital, clock, clockWithSeconds, count, day, isToday, model, percent, plural, seconds } from '../format.js';
+import { ago, at, brief, capital, clock, clockWithSeconds, count, day, given, isToday, model, percent, plural, seconds } from '../format.js';
 import { drawn, nearest, Plot, steps } from '../plot.jsx';
 import { useMinute, useRequests } from '../state.js';
 import { Card, Copy, Do, Empty, Facts, Page } from '../ui.jsx';
-import { given } from './activity.jsx';
 import { FirstStart } from './first-start.jsx';
 import { PendingSignIn } from './sign-in.jsx';
 
