@@ -603,6 +603,26 @@ func TestAProgramWithoutANameIsDrawnOnce(t *testing.T) {
 	c.shows(".legend li", "others2")
 }
 
+func TestALongNameStaysInItsPlaceInUsage(t *testing.T) {
+	f := start(t)
+	f.history.Add(history.Record{Time: time.Now(), Client: strings.Repeat("W", 60), Route: "/v1/responses", Model: strings.Repeat("m", 80), Status: 200, InputTokens: 5000, OutputTokens: 100})
+	f.flush(t)
+	c := openPage(t, f)
+	c.section("usage", "Usage")
+	for _, split := range []string{"By tool", "By model"} {
+		c.click(split)
+		c.shows(".legend", map[string]string{"By tool": "WWW", "By model": "mmm"}[split])
+		for _, width := range []int{320, 761, 1100} {
+			c.look(width, 900, "light")
+			var out []string
+			c.eval("[document.documentElement, ...document.querySelectorAll('.legend')].filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.tagName + ' ' + e.scrollWidth)", &out)
+			if len(out) > 0 {
+				t.Errorf("%s at %d: wider than its place is %q", split, width, out)
+			}
+		}
+	}
+}
+
 func TestASettingIsChangedAndOneFromAFlagIsNot(t *testing.T) {
 	f := start(t)
 	f.app.actions[ActionSet] = func(args json.RawMessage) (any, error) {
