@@ -1098,6 +1098,34 @@ func TestEnlargedTextHasRoom(t *testing.T) {
 	}
 }
 
+// A window of 320 pixels is what an enlarged one has left.
+func TestANarrowWindowHasRoom(t *testing.T) {
+	f := start(t)
+	f.app.update(func(s *Snapshot) {
+		for i := range s.Settings {
+			if s.Settings[i].Source == FromDefault {
+				s.Settings[i].Source = FromFile // with a button that brings it back
+			}
+		}
+	})
+	f.history.Add(history.Record{Time: time.Now(), Client: "Claude Code", Route: "/v1/messages", Model: "gpt-5.5", Status: 200})
+	f.flush(t)
+	c := openPage(t, f)
+	c.look(320, 900, "light")
+	for _, part := range []struct{ section, title, what string }{{"settings", "Settings", ".setting > div:first-child"}, {"activity", "Activity", ".requests .row td:nth-child(2)"}} {
+		c.section(part.section, part.title)
+		c.run(chromedp.WaitVisible(part.what, chromedp.ByQuery))
+		var least float64
+		c.eval(fmt.Sprintf("Math.min(...[...document.querySelectorAll(%q)].map((e) => e.clientWidth))", part.what), &least)
+		if least < 90 {
+			t.Errorf("%s: %s has %v pixels", part.section, part.what, least)
+		}
+	}
+	c.screenshot("activity-light-320")
+	c.section("settings", "Settings")
+	c.screenshot("settings-light-320")
+}
+
 // Nobody tells a page that is not seen, or that has lost the program, which requests there were meanwhile.
 func TestAPageThatComesBackShowsWhatCameMeanwhile(t *testing.T) {
 	f := start(t)
