@@ -195,7 +195,7 @@ func (s *Settings) checkAccess() error {
 	}
 	for _, origin := range s.AllowOrigin {
 		u, err := url.Parse(origin)
-		if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" {
+		if err != nil || u.Host == "" || !strings.EqualFold(origin, u.Scheme+"://"+u.Host) {
 			return fmt.Errorf("--allow-origin %s is not an origin. Write it like https://chat.example.com", origin)
 		}
 		if proxy.WebOrigin(origin) && !proxy.Loopback(u.Hostname()) && len(s.APIKey) == 0 {

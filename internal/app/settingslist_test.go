@@ -84,7 +84,8 @@ func TestASettingIsCheckedKeptAndBroughtBack(t *testing.T) {
 		ok          bool
 	}{
 		{"model", `"gpt-5.5"`, true}, {"strict", `true`, true}, {"idle-timeout", `"90s"`, true}, {"idle-timeout", `"soon"`, false}, {"keep-alive", `"-1s"`, false},
-		{"allow-origin", `["http://localhost:3000"]`, true}, {"allow-origin", `["https://evil.example"]`, false}, {"model-alias", `["fast=gpt-5.5"]`, true},
+		{"allow-origin", `["http://localhost:3000"]`, true}, {"allow-origin", `["https://evil.example"]`, false}, {"allow-origin", `["http://localhost:3000/"]`, false},
+		{"allow-origin", `["http://localhost:3000?a"]`, false}, {"allow-origin", `["http://me@localhost:3000"]`, false}, {"allow-origin", `["http://localhost:3000#a"]`, false}, {"allow-origin", `["chrome-extension://abc"]`, true}, {"model-alias", `["fast=gpt-5.5"]`, true},
 		{"model-alias", `["nonsense"]`, false}, {"mute", `["limits"]`, true}, {"mute", `["everything"]`, false}, {"listen", `"0.0.0.0"`, false},
 		{"history", `30`, true}, {"history", `-1`, false}, {"log-level", `"debug"`, true}, {"api-key", `["k"]`, true}, {"api-key", `[" "]`, false}, {"api-key", `[]`, false}, {"no-such", `1`, false},
 		{"default-effort", `"high"`, true}, {"default-effort", `"huge"`, false}, {"default-effort", `""`, true}, {"log-level", `"loud"`, false}, {"creds-store", `"cloud"`, false},
