@@ -60,12 +60,13 @@ func (o *origins) decide(origin string, allow bool) (allowed, denied []string) {
 	return slices.Clone(o.allow), slices.Clone(o.deny)
 }
 
-// replace sets which origins are allowed: the user has decided about them.
-func (o *origins) replace(allow []string) {
+// replace sets which origins are allowed, and returns the lists as they are to be kept: nobody is asked about those.
+func (o *origins) replace(allow []string) (allowed, denied []string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.allow = slices.Clone(allow)
-	o.waiting = slices.DeleteFunc(o.waiting, func(s string) bool { return slices.Contains(allow, s) })
+	decided := func(origin string) bool { return slices.Contains(allow, origin) }
+	o.allow, o.waiting, o.deny = slices.Clone(allow), slices.DeleteFunc(o.waiting, decided), slices.DeleteFunc(slices.Clone(o.deny), decided)
+	return slices.Clone(o.allow), slices.Clone(o.deny)
 }
 
 // each lists the origins: what waits for an answer first.

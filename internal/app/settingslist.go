@@ -310,7 +310,9 @@ func (p *pageApp) setField(f field, value json.RawMessage, reset bool) (any, err
 		p.meter = changed.IconMeter
 		p.App.mu.Unlock()
 	case "allow-origin":
-		p.origins.replace(changed.AllowOrigin)
+		if err := p.keepOrigins(p.origins.replace(changed.AllowOrigin)); err != nil {
+			return nil, err
+		}
 	case "mute":
 		p.App.mu.Lock()
 		p.App.mute = changed.Mute

@@ -259,8 +259,14 @@ func TestAPageIsAskedAboutOnceAndTheAnswerIsKept(t *testing.T) {
 		t.Errorf("%v %v", saved, err)
 	}
 	p.pageAsked("http://localhost:5000")
-	if _, err := p.set("allow-origin", json.RawMessage(`["http://localhost:5000"]`), false); err != nil || p.App.State().Asked != "" {
+	if _, err := p.set("allow-origin", json.RawMessage(`["http://localhost:4000", "http://localhost:5000"]`), false); err != nil || p.App.State().Asked != "" {
 		t.Errorf("%v, still asked about %q, which Settings allow", err, p.App.State().Asked)
+	}
+	if list := p.originsList(); len(list) != 2 || list[0].State != "allowed" || list[1].State != "allowed" {
+		t.Errorf("what is allowed in the settings is %+v", list)
+	}
+	if saved, _ := ReadSaved(); len(saved.DeniedOrigins()) != 0 || len(saved["allow-origin"].([]any)) != 2 {
+		t.Errorf("kept is %v", saved)
 	}
 	for i := range 100 { // pages that make up ports don't fill the memory
 		p.pageAsked("http://localhost:" + strconv.Itoa(10000+i))
