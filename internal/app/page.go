@@ -339,6 +339,11 @@ func (p *pageApp) do(ctx context.Context, action page.Action, args json.RawMessa
 	case page.ActionTest:
 		return p.test(ctx, in.ID)
 	case page.ActionRestart:
+		if p.life.StartsAgain != nil {
+			if err := p.life.StartsAgain(); err != nil {
+				return nil, err
+			}
+		}
 		p.restarting.Store(true)
 		p.life.Quit()
 		return page.Message{Message: "Codex Proxy is starting again; this page comes back by itself."}, nil

@@ -22,6 +22,8 @@ type Life struct {
 	Entered func()
 	// Login is what starts the program at login; nil where the user has no say in that.
 	Login *autostart.Entry
+	// StartsAgain is why the program would not start again as it was started; may be nil.
+	StartsAgain func() error
 	// OpenPage opens the page in the browser once the program runs, unless one that was open comes back.
 	OpenPage bool
 	// Hurry is closed when the user wants the end at once; nil for never.

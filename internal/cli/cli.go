@@ -106,19 +106,8 @@ func Run(ctx context.Context, p Process) int {
 	app.FindHome()
 	var cl commandLine
 	code := -1
-	options := []kong.Option{
-		kong.Name("codex-proxy"),
-		kong.Description(description),
-		kong.Vars{"version": "codex-proxy " + p.Version},
-		kong.Writers(p.Out, p.Err),
-		kong.Exit(func(c int) { code = c }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, NoExpandSubcommands: true, WrapUpperBound: 110}),
-	}
 	all := commands()
-	for _, c := range needed(p.Args, all) {
-		options = append(options, kong.DynamicCommand(c.name, c.help, "", c.does, c.tags))
-	}
-	parser, err := kong.New(&cl, options...)
+	parser, err := cl.parser(p, all, func(c int) { code = c })
 	if err != nil {
 		fmt.Fprintln(p.Err, "codex-proxy:", err)
 		return 2
@@ -164,6 +153,38 @@ func Run(ctx context.Context, p Process) int {
 		return 1
 	}
 	return 0
+}
+
+// parser reads a command line into cl. exit is called where there is nothing to be done but to print.
+func (cl *commandLine) parser(p Process, all []command, exit func(code int)) (*kong.Kong, error) {
+	options := []kong.Option{
+		kong.Name("codex-proxy"),
+		kong.Description(description),
+		kong.Vars{"version": "codex-proxy " + p.Version},
+		kong.Writers(p.Out, p.Err),
+		kong.Exit(exit),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, NoExpandSubcommands: true, WrapUpperBound: 110}),
+	}
+	for _, c := range needed(p.Args, all) {
+		options = append(options, kong.DynamicCommand(c.name, c.help, "", c.does, c.tags))
+	}
+	return kong.New(cl, options...)
+}
+
+// startsAgain is why the program would not start with the command line that it was started with; nil when it would.
+func (c *console) startsAgain() error {
+	var cl commandLine
+	all := commands()
+	parser, err := cl.parser(c.process, all, func(int) {})
+	if err != nil {
+		return err
+	}
+	saved, _ := app.ReadSaved()                   //nolint:errcheck // one that can't be read is passed over at a start
+	kong.Resolvers(fromFile(saved)).Apply(parser) //nolint:errcheck // it has no error to give
+	if _, err := cl.parse(parser, c.process.Args, saved); err != nil {
+		return fmt.Errorf("Codex Proxy would not start again: %s", blamed(plainError(all, err), c.process.Args, parser, saved)) //nolint:staticcheck // a name
+	}
+	return nil
 }
 
 // parse reads a command line, with what was chosen in the menu or on the page.

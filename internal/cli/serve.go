@@ -46,7 +46,7 @@ func (s *serveCommand) Run(c *console) error {
 				cancel()
 			}()
 		}
-		a.Prepare(ctx, app.Life{Quit: cancel, Hurry: c.process.Hurry, OpenPage: s.OpenPage})
+		a.Prepare(ctx, app.Life{Quit: cancel, Hurry: c.process.Hurry, OpenPage: s.OpenPage, StartsAgain: c.startsAgain})
 		err = a.Run(ctx)
 		if err == nil && a.Restarting() {
 			return errRestart
@@ -202,7 +202,7 @@ func (m *menuCommand) Run(c *console) error {
 	args, keys := c.typed()
 	entry := app.LoginEntry(args)
 	entry.Env = keys
-	a.Prepare(ctx, app.Life{Quit: cancel, Entered: entered, Hurry: c.process.Hurry, Login: &entry, OpenPage: m.OpenPage})
+	a.Prepare(ctx, app.Life{Quit: cancel, Entered: entered, Hurry: c.process.Hurry, Login: &entry, OpenPage: m.OpenPage, StartsAgain: c.startsAgain})
 	panel := tray.NewPanel()
 	served, closed := make(chan error, 1), make(chan struct{})
 	go func() {

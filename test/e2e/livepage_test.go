@@ -275,6 +275,19 @@ func TestARestartFromThePageOpensItOnlyWhereItDoesNotComeBack(t *testing.T) {
 	}
 	n := began()
 	toggle(true)
+	b.until("[...document.querySelectorAll('button')].some((b) => b.innerText === 'Restart now')")
+	settings := filepath.Join(home, ".config", "codex-proxy", "settings.json")
+	good, err := os.ReadFile(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, settings, []byte(`{"strict": true, "history": "forever"}`))
+	b.click("Restart now")
+	b.until("document.body.innerText.includes('would not start again: In ')")
+	if began() != n || p.exited() {
+		t.Error("it ended, and can't start again")
+	}
+	writeFile(t, settings, good)
 	b.click("Restart now")
 	eventually(t, "the program starts again", func() bool { return began() > n })
 	b.until("document.querySelector('#set-strict')?.checked && ![...document.querySelectorAll('button')].some((b) => b.innerText === 'Restart now')")
