@@ -364,9 +364,13 @@ func (m *Manager) rereadSource(ctx context.Context) {
 	case err != nil || found.Check() != nil || found.sameTokens(c):
 		return
 	case found.RefreshToken != "" && m.owner.refused[hash(found.RefreshToken)].cause != CauseNone:
+		m.notTaken(m.owner.refused[hash(found.RefreshToken)].cause)
 		return
 	case c.IsZero() && m.cfg.TakeOver:
-		m.consider(ctx, found) //nolint:errcheck // it is in the state, or nothing has changed
+		var refused *ImportError
+		if errors.As(m.consider(ctx, found), &refused) {
+			m.notTaken(refused.Cause)
+		}
 		m.tellNotStored()
 		return
 	case !c.IsZero() && (!found.newerThan(c) || found.AccountID != c.AccountID):
@@ -382,6 +386,18 @@ func (m *Manager) rereadSource(ctx context.Context) {
 	}
 	m.take(found)
 	m.cfg.Tell(Step{StepRead, "Took a newer sign-in from " + found.ImportedFrom})
+}
+
+// notTaken notes why nobody is signed in although the Codex CLI is.
+func (m *Manager) notTaken(why Cause) {
+	if o := &m.owner; o.sign.IsZero() && o.cause == CauseNeverSignedIn {
+		switch why {
+		case CauseSpent, CauseAnswerLost:
+			o.problem = problems[o.cause] + ", and the refresh token of the Codex CLI's sign-in was used already"
+		case CauseEnded:
+			o.problem = problems[o.cause] + ", and the Codex CLI's sign-in was revoked or has expired"
+		}
+	}
 }
 
 // tellNotStored says once why what was found can't be used.

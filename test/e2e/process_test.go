@@ -445,6 +445,12 @@ func TestAnotherFileDoesNotCostTheFirstItsSignIn(t *testing.T) {
 	if out, code := command(t, home, at(url), "import", "--creds-path", filepath.Join(home, "second.json")); code != 1 || !strings.Contains(out, "used already") || b.Counts().Reused != 0 {
 		t.Errorf("%d %s, %+v", code, out, b.Counts())
 	}
+	for _, verb := range []string{"workspace", "refresh"} {
+		if out, code := command(t, home, at(url), verb, "--creds-path", filepath.Join(home, "second.json")); code != 1 ||
+			!strings.Contains(out, "Nobody is signed in, and the refresh token of the Codex CLI's sign-in was used already. Run `codex-proxy login`") {
+			t.Errorf("%s: %d %s", verb, code, out)
+		}
+	}
 	if out, code := command(t, home, at(url), "refresh", "--creds-store", "legacy"); code != 1 || b.Counts().Reused != 0 { // the CLI's own file still has it
 		t.Errorf("%d %s, %+v", code, out, b.Counts())
 	}
