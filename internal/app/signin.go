@@ -330,10 +330,13 @@ func (a *App) firstImport(ctx context.Context) {
 		say(creds.Step{Kind: creds.StepFailure, Text: "Nothing imported: " + err.Error()})
 		return
 	}
-	if err := a.manager.Import(ctx, c); errors.Is(err, creds.ErrOlder) { // another program has imported it meanwhile
+	switch err := a.manager.Import(ctx, c); {
+	case errors.Is(err, creds.ErrOlder): // another program has imported it meanwhile
 		a.sayWho()
 		return
-	} else if err != nil {
+	case err != nil && ctx.Err() != nil: // the program ends, and the import goes on
+		return
+	case err != nil:
 		say(creds.Step{Kind: creds.StepFailure, Text: "Nothing imported: " + err.Error()})
 		return
 	}

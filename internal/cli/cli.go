@@ -146,6 +146,9 @@ func Run(ctx context.Context, p Process) int {
 	if errors.As(err, &exit) {
 		return int(exit)
 	}
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		err = errors.New("stopped. `codex-proxy status` says how it is")
+	}
 	if err != nil {
 		if !errors.Is(err, errSilent) {
 			fmt.Fprintf(p.Err, "❌ %v\n", err)

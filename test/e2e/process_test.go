@@ -341,6 +341,9 @@ func TestCtrlCLosesNoRefreshThatWasSent(t *testing.T) {
 				p.cmd.Process.Signal(s) //nolint:errcheck // it is there
 			}
 			eventually(t, "the program ends", p.exited)
+			if strings.Contains(p.log.String(), "context canceled") || strings.Contains(p.log.String(), "Nothing imported") {
+				t.Errorf("it says:\n%s", p.log)
+			}
 			raw, _ := os.ReadFile(stored)
 			if b.Newest(tokens) == tokens.Refresh || !strings.Contains(string(raw), b.Newest(tokens)) {
 				t.Errorf("the newest refresh token is not stored: %s", raw)
