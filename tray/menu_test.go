@@ -47,6 +47,10 @@ var states = map[string]func(*State){
 	"signed out": func(s *State) {
 		*s = State{Version: "1.0", Running: true, Root: "http://localhost:9879", SignIn: SignedOut, ByUser: true, CanImport: true}
 	},
+	"unread": func(s *State) {
+		*s = State{Version: "1.0", Running: true, Root: "http://localhost:9879", SignIn: SignedOut, Unread: true, CanImport: true,
+			Problem: "keychain: stored sign-in can't be read (it is locked). Unlock the keychain, and it is read by itself"}
+	},
 	"starting":        func(s *State) { s.SignIn, s.Usable, s.Email, s.Windows = Starting, false, "", nil },
 	"refreshing":      func(s *State) { s.SignIn = Refreshing },
 	"busy refreshing": func(s *State) { s.Busy = map[Action]bool{Refresh: true} },

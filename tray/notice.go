@@ -63,7 +63,7 @@ func (n *Notices) Next(s State, now time.Time) (tell []Notice, ended []string) {
 
 func aboutSignIn(problem string) bool {
 	switch problem {
-	case "nobody", "sign-in", "unusable", "refresh":
+	case "nobody", "unread", "sign-in", "unusable", "refresh":
 		return true
 	}
 	return false

@@ -100,6 +100,7 @@ type State struct {
 
 	SignIn       Status
 	ByUser       bool // the user signed out: that is no trouble
+	Unread       bool // there is a sign-in, which can't be read; Problem says what to do, too
 	Usable       bool // a request would be served now
 	Email, Plan  string
 	ExpiresAt    time.Time // of the access token

@@ -61,6 +61,8 @@ func signInTrouble(s State, now time.Time) *Trouble {
 		return nil
 	case s.SignIn == SignedOut && s.ByUser:
 		return &Trouble{"signed out", Info, "You are signed out", "You signed out. Your tools get an error until you sign in.", SignIn, "Sign in…"}
+	case s.SignIn == SignedOut && s.Unread:
+		return &Trouble{"unread", Fail, "The sign-in can't be read", sentence(s.Problem, "What is stored can't be read"), Refresh, "Try again"}
 	case s.SignIn == SignedOut:
 		return &Trouble{"nobody", Fail, "Nobody is signed in", "Sign in, so that your tools can use your ChatGPT plan.", SignIn, "Sign in…"}
 	case s.SignIn == SignInAgain:

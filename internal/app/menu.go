@@ -78,6 +78,9 @@ func (s State) tray(now time.Time) tray.State {
 		creds.StatusRefreshing: tray.Refreshing, creds.StatusRefreshFailing: tray.Failing, creds.StatusSignInAgain: tray.SignInAgain,
 	}[in.Status]
 	t.ByUser = in.Cause == creds.CauseSignedOut
+	if t.Unread = in.Cause == creds.CauseStoreUnreadable; t.Unread {
+		t.Problem = in.Sentence()
+	}
 	t.Mute, t.Newer, t.PlanNotice = s.Mute, s.Newer, s.PlanNotice
 	t.ClockOff, t.AskedOrigin = in.ClockOff, s.Asked
 	if f := s.Failed; f != nil {
