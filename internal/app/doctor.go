@@ -76,8 +76,7 @@ func (a *App) Examine(ctx context.Context, state *State, probe bool, tell func(F
 	}
 }
 
-// files tells folders that can't be written, and files that can't be read. The last sentence of an error about a file is
-// what to do.
+// files tells folders that can't be written, and files that can't be read.
 func (e *examination) files() {
 	for _, folder := range []string{ConfigFolder(), StateFolder()} {
 		if why := unwritable(folder); why != nil && !e.a.Settings.Demo && e.a.Settings.CredsStore != "env" {
@@ -92,12 +91,18 @@ func (e *examination) files() {
 		if file.problem == nil {
 			continue
 		}
-		text, advice := file.problem.Error(), ""
-		if end := strings.LastIndex(text, ". "); end >= 0 {
-			text, advice = text[:end], text[end+2:]
-		}
+		text, advice := cutAdvice(file.problem)
 		e.bad(file.subject, advice, "%s", text)
 	}
+}
+
+// cutAdvice parts an error from its last sentence, which is what to do.
+func cutAdvice(err error) (text, advice string) {
+	text = err.Error()
+	if end := strings.LastIndex(text, ". "); end >= 0 {
+		text, advice = text[:end], text[end+2:]
+	}
+	return text, advice
 }
 
 // unwritable is why nothing can be written below a folder, which need not be there yet; nil when something can.
@@ -238,6 +243,10 @@ func (e *examination) signIn(s SignInState) {
 		e.good("Sign-in", "%s, account %s, %s", Name(redact(s.Email), s.Plan), redact(s.AccountID), s.How())
 	}
 	e.tell(Finding{More, "", fmt.Sprintf("token %s; last refreshed %s; %s, stored in %s", s.Life(now), ago(s.LastRefresh, now), s.Ownership, s.Store), ""})
+	if err := e.a.manager.CanStore(e.ctx); err != nil && e.a.Settings.CredsStore != "env" && !e.a.Settings.Demo {
+		text, advice := cutAdvice(withAdvice(err))
+		e.bad("Store", advice, "what comes by the next refresh could not be stored: %s", text)
+	}
 	if s.Kind == creds.KindChatGPT {
 		return
 	}

@@ -98,6 +98,29 @@ func TestNobodySignsInWhereItCantBeStored(t *testing.T) {
 	}
 }
 
+// TestTheDoctorNamesAStoreThatWouldNotTakeTheNextRefresh: its tokens are good until then.
+func TestTheDoctorNamesAStoreThatWouldNotTakeTheNextRefresh(t *testing.T) {
+	b, url := startBackend(t)
+	home, _ := signedIn(t, b)
+	if out, code := command(t, home, at(url), "import"); code != 0 {
+		t.Fatal(out)
+	}
+	stored := filepath.Join(home, ".config", "codex-proxy", "auth.json")
+	if out, _ := command(t, home, at(url), "doctor"); strings.Contains(out, "Store ") {
+		t.Errorf("when all is well: %s", out)
+	}
+	if err := os.Rename(stored, stored+".moved"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(stored+".moved", stored); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := command(t, home, at(url), "doctor"); code != 1 || !strings.Contains(out, "❌ Store        what comes by the next refresh could not be stored: ") ||
+		!strings.Contains(out, "Put the file itself there, or name the link's target with --creds-path.\n") {
+		t.Errorf("%d %s", code, out)
+	}
+}
+
 // TestACommandThatWaitsForAnotherProgramSaysSo: a refresh may take two minutes.
 func TestACommandThatWaitsForAnotherProgramSaysSo(t *testing.T) {
 	b, url := startBackend(t)
