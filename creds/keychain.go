@@ -144,9 +144,6 @@ func (s *KeychainStore) readKey(ctx context.Context, create bool) error {
 		}
 	}
 	if err != nil {
-		if strings.HasPrefix(err.Error(), "failed to unlock") { // go-keyring's, with a path of D-Bus
-			err = errors.New("it is locked")
-		}
 		return &StoreError{Kind: ErrUnreadable, Where: "keychain", Cause: err, Hint: "Unlock the keychain, and it is read by itself; or use --creds-store=xdg"}
 	}
 	key, err := base64.StdEncoding.DecodeString(value)
@@ -167,7 +164,10 @@ func KeychainWorks(ctx context.Context) error {
 	return err
 }
 
-var errKeychainTimeout = errors.New("no answer from the keychain")
+var (
+	errKeychainTimeout = errors.New("no answer from the keychain")
+	errKeychainLocked  = errors.New("the keychain is locked")
+)
 
 func keychainGet(ctx context.Context, service, account string) (string, error) {
 	return withTimeout(ctx, func() (string, error) { return keyring.Get(service, account) })
@@ -209,6 +209,9 @@ func withTimeout(ctx context.Context, call func() (string, error)) (string, erro
 	defer timer.Stop()
 	select {
 	case r := <-done:
+		if r.err != nil && strings.HasPrefix(r.err.Error(), "failed to unlock") { // go-keyring's, with a path of D-Bus
+			r.err = errKeychainLocked
+		}
 		return r.value, r.err
 	case <-timer.C:
 		return "", errKeychainTimeout

@@ -92,12 +92,17 @@ func (logoutCommand) Run(c *console) error {
 	}
 	defer a.Close()
 	out, err := a.SignOut(c.ctx)
-	if err != nil {
-		return err
+	if err == nil {
+		c.signedOut(out)
 	}
+	return err
+}
+
+// signedOut says what a sign-out did.
+func (c *console) signedOut(out app.SignedOut) {
 	if unread := (*creds.StoreError)(nil); errors.As(out.Revoked, &unread) {
 		c.printf("✅ What was stored in %s could not be read, and is deleted. So OpenAI could not be told; the sign-in ends there by itself.\n", out.Before.Store)
-		return nil
+		return
 	}
 	c.printf("✅ Signed out of %s; the sign-in is deleted from %s\n", app.Who(out.Before), out.Before.Store)
 	switch {
@@ -106,7 +111,6 @@ func (logoutCommand) Run(c *console) error {
 	case out.Revoked != nil:
 		c.printf("⚠️ OpenAI could not be told (%v). The sign-in ends there by itself.\n", out.Revoked)
 	}
-	return nil
 }
 
 type refreshCommand struct{}

@@ -133,16 +133,18 @@ func (c *console) endSignIn() error {
 		return err
 	}
 	defer a.Close()
-	if a.State().SignIn.Status == creds.StatusNone {
+	in := a.State().SignIn
+	unread := in.Cause == creds.CauseStoreUnreadable
+	if in.Status == creds.StatusNone && !unread {
 		return nil
 	}
 	out, err := a.SignOut(c.ctx)
-	if err != nil {
-		return err
+	switch {
+	case err == nil:
+		c.signedOut(out)
+	case unread: // it goes with its folder
+		c.printf("⚠️ %s. So OpenAI could not be told; the sign-in ends there by itself.\n", in.Problem)
+		return nil
 	}
-	c.printf("✅ Signed out of %s\n", app.Who(out.Before))
-	if out.Revoked != nil {
-		c.printf("⚠️ OpenAI could not be told (%v). The sign-in ends there by itself.\n", out.Revoked)
-	}
-	return nil
+	return err
 }

@@ -226,16 +226,25 @@ func TestALockedKeychain(t *testing.T) {
 	}
 	p := start(t, home, env, "--creds-store", "keychain")
 	eventually(t, "it says what is wrong", func() bool {
-		return strings.Contains(p.log.String(), "can't be read (it is locked). Unlock the keychain")
+		return strings.Contains(p.log.String(), "can't be read (the keychain is locked). Unlock the keychain")
 	})
 	for range 5 {
 		if status, _, body := p.post("/v1/chat/completions", chat("hello")); status != 401 || !strings.Contains(body, "Unlock the keychain") {
 			t.Fatalf("%d %s", status, body)
 		}
 	}
-	if n := strings.Count(p.log.String(), "(it is locked)"); n > 2 {
+	if n := strings.Count(p.log.String(), "(the keychain is locked)"); n > 2 {
 		t.Errorf("it is said %d times", n)
 	}
+	for _, verb := range []string{"doctor", "logout", "import"} {
+		if out, code := command(t, home, env, verb, "--creds-store", "keychain"); code != 1 || strings.Contains(out, "collection") {
+			t.Errorf("%s: %d %s", verb, code, out)
+		}
+	}
+	if out, code := command(t, home, env, "uninstall", "--purge", "--yes", "--creds-store", "keychain"); code != 1 || !strings.Contains(out, "❌ the keychain is locked\n") {
+		t.Errorf("%d %s", code, out)
+	}
+	p = start(t, home, env, "--creds-store", "keychain") // that one has ended
 	session := dbus.ObjectPath("")
 	if err := service.Call("org.freedesktop.Secret.Service.OpenSession", 0, "plain", dbus.MakeVariant("")).Store(new(dbus.Variant), &session); err != nil {
 		t.Fatal(err)

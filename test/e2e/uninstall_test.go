@@ -154,3 +154,22 @@ func TestAutostartKeepsTheFlagsThatAreGiven(t *testing.T) {
 		}
 	}
 }
+
+// TestPurgingSaysThatASignInCouldNotBeEnded where it can't be read: OpenAI is not told then.
+func TestPurgingSaysThatASignInCouldNotBeEnded(t *testing.T) {
+	b, url := startBackend(t)
+	home, _ := signedIn(t, b)
+	if out, code := command(t, home, at(url), "import"); code != 0 {
+		t.Fatal(out)
+	}
+	if err := os.Chmod(filepath.Join(home, ".config", "codex-proxy", "auth.json"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	out, code := command(t, home, at(url), "uninstall", "--purge", "--yes")
+	if code != 0 || !strings.Contains(out, "could not be read, and is deleted. So OpenAI could not be told") {
+		t.Errorf("%d %s", code, out)
+	}
+	if there := left(t, home, ".config/codex-proxy"); there != nil {
+		t.Errorf("%v are left", there)
+	}
+}
