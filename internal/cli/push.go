@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -108,13 +109,18 @@ func (p *pushCommand) call(ctx context.Context, a *app.App, method, address stri
 	}
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if method == http.MethodPost && (resp.StatusCode >= 500 || (err != nil && resp.StatusCode == http.StatusOK)) {
-		return fmt.Errorf("%w: the Worker answered %d %s. Look there: GET %s/status", creds.ErrOutcomeUnknown, resp.StatusCode, gjson.GetBytes(raw, "error.message").String(), address)
+	said := cmp.Or(gjson.GetBytes(raw, "error.message").String(), "no reason was given")
+	has := gjson.GetBytes(raw, "hasCredentials") // as the admin API answers, and no other page does
+	ours := err == nil && resp.StatusCode == http.StatusOK && gjson.ValidBytes(raw) && has.IsBool()
+	switch {
+	case ours && (method != http.MethodPost || has.Bool()):
+		return nil
+	case method == http.MethodPost && (resp.StatusCode >= 500 || resp.StatusCode == http.StatusOK):
+		return fmt.Errorf("%w: the Worker answered %d (%s). Look there: GET %s/status", creds.ErrOutcomeUnknown, resp.StatusCode, said, address)
+	case err == nil && resp.StatusCode == http.StatusOK:
+		return errors.New("what answers there is no Worker of Codex Proxy. Check its address; nothing was changed")
 	}
-	if err != nil || resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("the Worker answered %d: %s. Nothing was changed here", resp.StatusCode, gjson.GetBytes(raw, "error.message").String())
-	}
-	return nil
+	return fmt.Errorf("the Worker answered %d: %s. Nothing was changed here", resp.StatusCode, said)
 }
 
 // neverSent reports whether the request surely did not reach the Worker.

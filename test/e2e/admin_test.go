@@ -5,6 +5,7 @@ package e2e
 import (
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,11 +77,21 @@ func TestASignInIsPushedToAWorker(t *testing.T) {
 	env := append(at(url), "ADMIN_API_KEY=admin")
 	stored := filepath.Join(home, ".config", "codex-proxy", "auth.json")
 	before, _ := os.ReadFile(stored)
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // some answer all that is asked
+		if r.URL.Path == "/half/admin/credentials/status" {
+			io.WriteString(w, `{"type":"oauth","hasCredentials":false}`)
+			return
+		}
+		io.WriteString(w, "<html>This domain is parked</html>")
+	}))
+	t.Cleanup(elsewhere.Close)
 	for name, test := range map[string]struct {
 		args []string
 		env  []string
 		want string
 	}{
+		"no Worker":   {[]string{"worker", "push", elsewhere.URL, "--yes"}, env, "no Worker of Codex Proxy"},
+		"no answer":   {[]string{"worker", "push", elsewhere.URL + "/half", "--yes"}, env, "not known whether the other side has it"},
 		"no key":      {[]string{"worker", "push", worker.url}, at(url), "admin key is missing"},
 		"wrong key":   {[]string{"worker", "push", worker.url, "--admin-key", "x"}, at(url), "answered 401"},
 		"unencrypted": {[]string{"worker", "push", "http://worker.example"}, env, "Use https"},
