@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
+	cdppage "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -1288,4 +1289,18 @@ func TestOthersGetNothingInARealBrowser(t *testing.T) {
 	if address != f.root+"/" {
 		t.Errorf("the address is %s", address)
 	}
+}
+
+// TestABrowserThatKeepsNothingShowsThePage: until it is loaded again, for which it has to be opened anew.
+func TestABrowserThatKeepsNothingShowsThePage(t *testing.T) {
+	f := startWithDemo(t)
+	c := openChrome(t)
+	c.run(chromedp.ActionFunc(func(ctx context.Context) error {
+		_, err := cdppage.AddScriptToEvaluateOnNewDocument(`Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('denied', 'SecurityError') } })`).Do(ctx)
+		return err
+	}))
+	c.open(f)
+	c.shows("main", "Running at")
+	c.run(chromedp.Reload())
+	c.shows("main", "codex-proxy open")
 }

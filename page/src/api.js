@@ -4,13 +4,23 @@ const key = 'token';
 
 // The token comes once, with the page that was opened by a code. Only this origin can read it afterwards.
 const given = document.querySelector('meta[name="page-token"]');
+const came = given?.content;
 if (given) {
-  localStorage.setItem(key, given.content);
+  stored((s) => s.setItem(key, came));
   given.remove();
   history.replaceState(null, '', location.pathname + location.hash);
 }
 
-const headers = () => ({ 'X-Page-Token': localStorage.getItem(key) ?? '' });
+// stored uses what the browser keeps for the page; one that is told to keep nothing throws.
+function stored(use) {
+  try {
+    return use(localStorage);
+  } catch {
+    return null;
+  }
+}
+
+const headers = () => ({ 'X-Page-Token': stored((s) => s.getItem(key)) ?? came ?? '' });
 
 export const unreachable = 'The program does not answer. Is it running?';
 
