@@ -126,8 +126,8 @@ func (s *Settings) Check() error {
 		name  string
 		value time.Duration
 	}{{"--idle-timeout", s.IdleTimeout}, {"--keep-alive", s.KeepAlive}} {
-		if timeout.value <= 0 {
-			return fmt.Errorf("%s must be longer than nothing, such as 30s", timeout.name)
+		if timeout.value < 10*time.Millisecond {
+			return fmt.Errorf("%s must be longer than that, such as 30s", timeout.name)
 		}
 	}
 	if err := s.checkNetworkProxy(); err != nil {
@@ -176,7 +176,9 @@ var NetworkVariables = []string{"https_proxy", "NO_PROXY", "no_proxy", "SSL_CERT
 
 // checkAccess refuses what would let strangers spend the plan.
 func (s *Settings) checkAccess() error {
-	s.Listen = strings.Trim(s.Listen, "[]")
+	if s.Listen = strings.Trim(s.Listen, "[]"); s.Listen == "" {
+		s.Listen = "localhost"
+	}
 	for _, key := range s.APIKey {
 		if strings.TrimSpace(key) != key || key == "" {
 			return errors.New("--api-key must not be empty or begin or end with a space")

@@ -291,7 +291,7 @@ func (p *pageApp) setField(f field, value json.RawMessage, reset bool) (any, err
 		changed.From[f.name] = FromDefault
 	}
 	if err := changed.Check(); err != nil {
-		return nil, errors.New(strings.TrimPrefix(err.Error(), "--"))
+		return nil, inLabels(err)
 	}
 	if f.name == "port" {
 		return p.movePort(int(changed.Port), reset)
@@ -324,6 +324,16 @@ func (p *pageApp) setField(f field, value json.RawMessage, reset bool) (any, err
 		message = "Kept. It takes effect when Codex Proxy is started again."
 	}
 	return page.Saved{Message: message}, nil
+}
+
+// inLabels is an error that begins with a flag, in the page's words.
+func inLabels(err error) error {
+	flag, rest, ok := strings.Cut(err.Error(), " ")
+	name, typed := strings.CutPrefix(flag, "--")
+	if !ok || !typed {
+		return err
+	}
+	return errors.New(label(strings.TrimSuffix(name, ":")) + ": " + rest)
 }
 
 // movePort has the proxy listen on another port; the page goes on there.

@@ -351,3 +351,21 @@ func TestTheNetworksPasswordIsNotShown(t *testing.T) {
 	}
 	t.Error("there is no such setting")
 }
+
+// TestWhatIsWrongIsSaidInThePagesWords: its user never sees a flag.
+func TestWhatIsWrongIsSaidInThePagesWords(t *testing.T) {
+	p := open(t)
+	for _, x := range []struct{ name, value, want string }{
+		{"keep-alive", `"1ns"`, "Keep alive: must be longer than that, such as 30s"},
+		{"listen", `"0.0.0.0"`, "Address to listen on: 0.0.0.0 lets other machines spend your plan"},
+		{"https-proxy", `"http://a:xxxxx@b"`, "Proxy of your network: type the password, too"},
+		{"allow-origin", `["nowhere"]`, "Web pages that may use the plan: nowhere is not an origin"},
+	} {
+		if _, err := p.set(x.name, json.RawMessage(x.value), false); err == nil || !strings.HasPrefix(err.Error(), x.want) {
+			t.Errorf("%s: %v", x.name, err)
+		}
+	}
+	if _, err := p.set("listen", json.RawMessage(`""`), false); err != nil {
+		t.Errorf("an address that is emptied: %v", err)
+	}
+}
