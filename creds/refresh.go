@@ -431,7 +431,7 @@ func (m *Manager) failed(err error) error {
 	}
 	m.backOff(least)
 	if !known {
-		m.cfg.Tell(Step{StepWarning, fmt.Sprintf("%s. It is tried again by itself, in %s", t.problem, duration(o.next.Sub(m.time())))})
+		m.cfg.Tell(Step{StepRetry, fmt.Sprintf("%s. It is tried again by itself, in %s", t.problem, duration(o.next.Sub(m.time())))})
 	}
 	return m.refusal()
 }

@@ -25,13 +25,14 @@ const (
 	StepRefresh StepKind = "refresh"
 	StepDone    StepKind = "done"
 	StepWarning StepKind = "warning"
+	StepRetry   StepKind = "retry" // a warning, by a program that goes on and tries again
 	StepFailure StepKind = "failure"
 )
 
 // Icon stands before the text where people read it.
 func (k StepKind) Icon() string {
 	return map[StepKind]string{
-		StepCheck: "🔍", StepRead: "📄", StepWrite: "💾", StepRefresh: "🔄", StepDone: "✅", StepWarning: "⚠️", StepFailure: "❌",
+		StepCheck: "🔍", StepRead: "📄", StepWrite: "💾", StepRefresh: "🔄", StepDone: "✅", StepWarning: "⚠️", StepRetry: "⚠️", StepFailure: "❌",
 	}[k]
 }
 
@@ -48,7 +49,7 @@ func LogSteps(log interface {
 		switch s.Kind {
 		case StepFailure:
 			log.Error(s)
-		case StepWarning:
+		case StepWarning, StepRetry:
 			log.Warn(s)
 		default:
 			log.Info(s)

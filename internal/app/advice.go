@@ -9,6 +9,7 @@ import (
 type advice struct {
 	signIn string // how to sign in
 	icon   bool
+	stays  bool // the program goes on, and tries again by itself what may go well later
 }
 
 func adviceFor(icon bool, store string) advice {
@@ -26,13 +27,20 @@ func adviceFor(icon bool, store string) advice {
 
 // cause says what to do about the trouble of a sign-in.
 func (a advice) cause(c creds.Cause) string {
+	again := ", and try again"
+	if a.stays {
+		again = "; it is tried again by itself"
+	}
 	switch c {
 	case creds.CauseNetwork:
-		return "Check the network and the proxy settings; it is tried again by itself"
+		return "Check the network and the proxy settings" + again
 	case creds.CauseAuthServer, creds.CauseStoreBusy:
-		return "It is tried again by itself"
+		if a.stays {
+			return "It is tried again by itself"
+		}
+		return "Try again in a minute"
 	case creds.CauseStoreNotWritable:
-		return "Make room on the disk, or make its folder writable; it is tried again by itself"
+		return "Make room on the disk, or make its folder writable" + again
 	case creds.CauseStoreUnreadable:
 		return "Mend it, or sign in anew. " + a.signIn
 	case creds.CauseClock:

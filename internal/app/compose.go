@@ -65,7 +65,7 @@ func (a *App) newManager(store creds.Store) *creds.Manager {
 		Store:     store,
 		Refresher: &creds.Refresher{HTTP: a.http, AuthURL: a.Settings.AuthURL, UserAgent: a.identity.UserAgent},
 		TakeOver:  !a.Settings.DisableMigrateRefresh,
-		Advice:    a.advice.cause,
+		Advice:    func(c creds.Cause) string { return a.advice.cause(c) }, // Prepare changes it
 		Tell:      say,
 	}
 	if a.imports {

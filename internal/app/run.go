@@ -32,7 +32,7 @@ type Life struct {
 
 // Prepare makes what the menu, the page and commands may use from their first moment. Run follows, with the same ctx.
 func (a *App) Prepare(ctx context.Context, life Life) {
-	a.life, a.lifetime = life, ctx
+	a.life, a.lifetime, a.advice.stays = life, ctx, true
 	a.service.Hurry = life.Hurry
 	a.newPage()
 }

@@ -384,7 +384,11 @@ func (c *console) openDemoToo() (*app.App, error) {
 		return nil, err
 	}
 	a.Waiting = c.waiting
-	a.Steps = func(s creds.Step) { c.printf("%s\n", s) }
+	a.Steps = func(s creds.Step) {
+		if s.Kind != creds.StepRetry { // the command ends, and its error says what is wrong
+			c.printf("%s\n", s)
+		}
+	}
 	a.Open(c.ctx)
 	return a, nil
 }

@@ -64,6 +64,19 @@ func (p *program) steps() string {
 	return b.String()
 }
 
+// TestACommandThatEndsPromisesNothing: it does not try again by itself.
+func TestACommandThatEndsPromisesNothing(t *testing.T) {
+	b, url := startBackend(t)
+	home, _ := signedIn(t, b)
+	if out, code := command(t, home, at(url), "import"); code != 0 {
+		t.Fatal(out)
+	}
+	out, code := command(t, home, at(url), "refresh", "--auth-url", "http://127.0.0.1:1")
+	if code != 1 || strings.Contains(out, "by itself") || strings.Count(out, "was not reached") != 1 || !strings.Contains(out, ", and try again") {
+		t.Errorf("%d %s", code, out)
+	}
+}
+
 // TestTheMigrationIsToldStepByStep compares what a first launch prints with testdata/migration.
 func TestTheMigrationIsToldStepByStep(t *testing.T) {
 	for _, test := range []struct {
