@@ -128,14 +128,19 @@ func (l *loop) start(ctx context.Context, a Action) {
 	})
 }
 
-// end tells how an action went, where neither the menu nor a notification about the same event does.
+// end tells how an action went, where neither the menu nor a notification about the same event does. That it failed is
+// told until it works.
 func (l *loop) end(r result) {
 	delete(l.busy, r.action)
 	l.show() // what came of it, first
+	failure := "failed: " + string(r.action)
+	if r.err == nil {
+		l.notify.Withdraw(failure)
+	}
 	switch {
 	case errors.Is(r.err, context.Canceled):
 	case r.err != nil && l.told == r.told:
-		l.notify.Notify(Notice{Title: "That did not work", Body: capital(r.err.Error()) + ".", Action: Open("overview")})
+		l.notify.Notify(Notice{Problem: failure, Title: "That did not work", Body: capital(r.err.Error()) + ".", Action: Open("overview")})
 	case r.err == nil && r.text != "":
 		l.notify.Notify(Notice{Title: "Codex Proxy", Body: r.text, Quiet: true})
 	}
