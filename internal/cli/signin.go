@@ -46,14 +46,26 @@ func (l *loginCommand) Run(c *console) error {
 		}
 	}
 	before := a.State().SignIn
+	dots, steps := false, a.Steps
+	endDots := func() {
+		if dots {
+			c.printf("\n")
+		}
+		dots = false
+	}
+	a.Steps = func(s creds.Step) {
+		endDots()
+		steps(s)
+	}
 	err = a.SignIn(c.ctx, app.SignInOptions{
 		Way: way, Workspace: l.Workspace,
-		Show:    func(p app.Prompt) { c.showPrompt(p, l.NoBrowser, "to sign in") },
+		Show: func(p app.Prompt) {
+			c.showPrompt(p, l.NoBrowser, "to sign in")
+			dots = p.Code != ""
+		},
 		Waiting: func() { c.printf(".") },
 	})
-	if way == app.ByDevice {
-		c.printf("\n")
-	}
+	endDots()
 	if err != nil && c.ctx.Err() != nil {
 		if before.Status == creds.StatusNone {
 			return errors.New("stopped. Nobody is signed in")
