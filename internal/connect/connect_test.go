@@ -1084,3 +1084,18 @@ func TestTheFileThatWinsIsWritten(t *testing.T) {
 		}
 	}
 }
+
+// TestARunReachesEverythingWithoutTheNetworksProxyWhereThatWasSaid: curl and Python take a star for all only where it
+// stands alone.
+func TestARunReachesEverythingWithoutTheNetworksProxyWhereThatWasSaid(t *testing.T) {
+	for _, x := range []struct{ upper, lower, wantUpper, wantLower string }{
+		{"*", "", "*", "*"},
+		{"", "*", "*", "*"},
+		{".example.org", "*", ".example.org,localhost,127.0.0.1,::1", "*"},
+	} {
+		s := System{Getenv: func(name string) string { return map[string]string{"NO_PROXY": x.upper, "no_proxy": x.lower}[name] }}
+		if got := pastNetworkProxy(s); !slices.Equal(got, []string{"NO_PROXY=" + x.wantUpper, "no_proxy=" + x.wantLower}) {
+			t.Errorf("%+v: %q", x, got)
+		}
+	}
+}

@@ -84,10 +84,13 @@ func Start(id string, target Target, args []string, s System) (*Command, error) 
 func pastNetworkProxy(s System) (env []string) {
 	const near = "localhost,127.0.0.1,::1"
 	for _, names := range [][2]string{{"NO_PROXY", "no_proxy"}, {"no_proxy", "NO_PROXY"}} {
-		if already := cmp.Or(s.Getenv(names[0]), s.Getenv(names[1])); already != "" {
-			env = append(env, names[0]+"="+already+","+near)
-		} else {
+		switch already := cmp.Or(s.Getenv(names[0]), s.Getenv(names[1])); already {
+		case "":
 			env = append(env, names[0]+"="+near)
+		case "*": // all, which it means only while it stands alone
+			env = append(env, names[0]+"=*")
+		default:
+			env = append(env, names[0]+"="+already+","+near)
 		}
 	}
 	return env
