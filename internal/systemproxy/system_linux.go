@@ -13,11 +13,14 @@ func lookup(ctx context.Context, address string) (string, error) {
 	if os.Getenv("DISPLAY") == "" && os.Getenv("WAYLAND_DISPLAY") == "" {
 		return "", nil
 	}
-	bus, err := dbus.ConnectSessionBus(dbus.WithContext(ctx))
+	bus, err := dbus.SessionBusPrivateNoAutoStartup(dbus.WithContext(ctx))
 	if err != nil {
 		return "", nil //nolint:nilerr // no session, no settings
 	}
 	defer bus.Close()
+	if bus.Auth(nil) != nil || bus.Hello() != nil {
+		return "", nil // see above
+	}
 	var proxies []string
 	err = bus.Object("org.freedesktop.portal.Desktop", "/org/freedesktop/portal/desktop").
 		CallWithContext(ctx, "org.freedesktop.portal.ProxyResolver.Lookup", 0, address).Store(&proxies)
