@@ -51,10 +51,9 @@ func (a *App) networkProxy(r *http.Request) (*url.URL, error) {
 	switch {
 	case proxy.Loopback(r.URL.Hostname()):
 		return nil, nil
+	case set == directly:
+		return nil, nil
 	case set != "" && (from == FromFlag || from == FromFile):
-		if set == directly {
-			return nil, nil
-		}
 		return url.Parse(set)
 	case slices.ContainsFunc([]string{"HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"}, func(name string) bool { return os.Getenv(name) != "" }):
 		return http.ProxyFromEnvironment(r)

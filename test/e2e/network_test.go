@@ -146,6 +146,14 @@ func TestTheProxyOfTheDesktopIsUsed(t *testing.T) {
 	}
 }
 
+// TestNoProxyIsMeantByTheVariableToo: a service that was installed with --https-proxy direct is given it so.
+func TestNoProxyIsMeantByTheVariableToo(t *testing.T) {
+	_, env, _ := behind(t)
+	if out, _ := command(t, t.TempDir(), append(env, "HTTPS_PROXY=direct"), "doctor"); !strings.Contains(out, "is not reached") || strings.Contains(out, "proxyconnect") {
+		t.Error(out)
+	}
+}
+
 func TestAProxyOfTheNetworkThatCanNotBeMeantIsRefused(t *testing.T) {
 	for _, address := range []string{"proxy.example.com:3128", "ftp://proxy.example.com", "http://", "http://me:xxxxx@proxy.example.com"} {
 		if out, code := command(t, t.TempDir(), nil, "--https-proxy", address, "status"); code == 0 || !strings.Contains(out, "--https-proxy") {
