@@ -276,7 +276,8 @@ func (c *console) alone(a *app.App) (entered func(), shown bool, err error) {
 		c.printf("The Codex Proxy that was told to quit is still ending. This one starts then.\n")
 		ctx, cancel := context.WithTimeout(c.ctx, endPatience)
 		defer cancel()
-		if err := ended(ctx, func(p control.Program) bool { return p.PID == other.PID }); err != nil {
+		same := func(p control.Program) bool { return p.PID == other.PID && p.Started.Equal(other.Started) } // one that starts itself again keeps its process
+		if err := ended(ctx, same); err != nil {
 			return nil, false, err
 		}
 		return c.alone(a)
