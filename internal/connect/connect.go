@@ -9,11 +9,13 @@ package connect
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -420,10 +422,13 @@ func (c *Connections) status(tool Tool, root string) Status {
 func (c *Connections) Update(root string) (updated []string, err error) {
 	for _, id := range c.Connected() {
 		r, e := c.read(id)
-		if e != nil || r.Root == root {
+		if e != nil || r.Root == root && r.From == "" {
 			continue
 		}
 		plan, e := planMove(*r, root)
+		if r.Root == root && (e != nil || !plan.Changed()) {
+			continue // no crash has cut it off
+		}
 		if e == nil {
 			e = c.Do(plan)
 		}
@@ -442,9 +447,13 @@ func planMove(r record, root string) (*Plan, error) {
 	if !ok {
 		return nil, fmt.Errorf("there is no tool %q", r.Tool)
 	}
-	plan := &Plan{Tool: tool, old: &r, record: &record{Tool: r.Tool, Root: root, Key: r.Key, Time: time.Now().UTC()}}
+	plan := &Plan{Tool: tool, old: &r, record: &record{Tool: r.Tool, Root: root, From: r.Root, Key: r.Key, Time: time.Now().UTC()}}
+	if r.Root == root {
+		plan.record.From = r.From
+	}
+	mention := regexp.MustCompile("(?:" + regexp.QuoteMeta(r.Root) + "|" + regexp.QuoteMeta(cmp.Or(r.From, r.Root)) + `)\b`)
 	for _, e := range r.Files {
-		change, err := moveFile(e, r.Root, root)
+		change, err := moveFile(e, mention, root)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", e.Path, err)
 		}
@@ -455,7 +464,7 @@ func planMove(r record, root string) (*Plan, error) {
 }
 
 // moveFile works out the change of one file.
-func moveFile(e entry, from, to string) (Change, error) {
+func moveFile(e entry, mention *regexp.Regexp, to string) (Change, error) {
 	now, real, _, err := readFile(e.Path)
 	if err != nil {
 		return Change{}, err
@@ -464,7 +473,7 @@ func moveFile(e entry, from, to string) (Change, error) {
 	change := Change{Path: e.Path, Before: now, After: now}
 	if now != nil {
 		ours := slices.Contains(e.After, digest(now)) // as it was left
-		if change.After, e.Undo, err = move(formats[e.Format], now, e.Undo, from, to); err != nil {
+		if change.After, e.Undo, err = move(formats[e.Format], now, e.Undo, mention, to); err != nil {
 			return Change{}, err
 		}
 		if ours {

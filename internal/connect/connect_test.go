@@ -1099,3 +1099,52 @@ func TestARunReachesEverythingWithoutTheNetworksProxyWhereThatWasSaid(t *testing
 		}
 	}
 }
+
+// TestAMoveThatWasCutOffCanBeMadeAgain: the journal says already where the tool is to point, its files do not.
+func TestAMoveThatWasCutOffCanBeMadeAgain(t *testing.T) {
+	for _, tool := range withFile() {
+		for _, edited := range []bool{false, true} {
+			for _, port := range []string{"9901", "9902"} { // the same again, and another one
+				home := t.TempDir()
+				c := connections(home)
+				lay(t, c, tool, variants["as it is"])
+				before := tree(t, home)
+				c.mustConnect(t, tool.ID, target)
+				first := tool.files(c.System)[0].path
+				if edited {
+					raw, _ := os.ReadFile(first)
+					if err := os.WriteFile(first, append(raw, "\n"...), 0o640); err != nil {
+						t.Fatal(err)
+					}
+				}
+				want := tree(t, home)
+				r, err := c.read(tool.ID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				plan, err := planMove(*r, "http://localhost:9901")
+				if err == nil {
+					err = c.write(*plan.record)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, updated := range [][]string{{tool.ID}, nil} { // and once only
+					if got, err := c.Update("http://localhost:" + port); err != nil || !slices.Equal(got, updated) {
+						t.Errorf("%s to %s: %v %v", tool.ID, port, got, err)
+					}
+				}
+				for path, text := range want {
+					want[path] = strings.ReplaceAll(text, ":9879", ":"+port)
+				}
+				same2(t, tool.ID, want, tree(t, home))
+				if undo := c.mustUndo(t, tool.ID); undo.Exact == edited || len(undo.Kept) > 0 {
+					t.Errorf("%s to %s: exact: %v, kept: %v", tool.ID, port, undo.Exact, undo.Kept)
+				}
+				if !edited {
+					same2(t, tool.ID, before, tree(t, home))
+				}
+			}
+		}
+	}
+}

@@ -168,9 +168,9 @@ func revert(f format, src []byte, undo []was) (text []byte, kept []string, err e
 	return restore(text), kept, nil
 }
 
-// move has the keys that were set say to where they say from, whatever else has become of their values, and returns the
+// move has the keys that were set say to where mention matches, whatever else has become of their values, and returns the
 // new text, and what undoes it. No other byte differs.
-func move(f format, src []byte, undo []was, from, to string) ([]byte, []was, error) {
+func move(f format, src []byte, undo []was, mention *regexp.Regexp, to string) ([]byte, []was, error) {
 	text, restore, err := open(f, src)
 	if err != nil {
 		return nil, nil, err
@@ -179,13 +179,14 @@ func move(f format, src []byte, undo []was, from, to string) ([]byte, []was, err
 	if err != nil {
 		return nil, nil, err
 	}
-	mention := regexp.MustCompile(regexp.QuoteMeta(from) + `\b`)
 	want, moved := tree, slices.Clone(undo)
 	for i, w := range undo {
 		if now, there := get(tree, w.Path); there {
 			want, _ = put(want, w.Path, swap(now, mention, to)) // it is there
 		}
-		moved[i].From, moved[i].Value = w.Value, mention.ReplaceAllLiteralString(w.Value, to)
+		if value := mention.ReplaceAllLiteralString(w.Value, to); value != w.Value {
+			moved[i].From, moved[i].Value = w.Value, value
+		}
 	}
 	others := func(tree any) any { // what the keys do not say
 		for _, w := range undo {

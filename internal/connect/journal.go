@@ -22,6 +22,7 @@ import (
 type record struct {
 	Tool  string    `json:"tool"`
 	Root  string    `json:"root"`
+	From  string    `json:"from,omitempty"` // the root before it was last moved; a crash may have left it
 	Key   string    `json:"key"`
 	Time  time.Time `json:"time"`
 	Files []entry   `json:"files"`
