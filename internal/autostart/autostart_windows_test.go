@@ -38,24 +38,35 @@ func TestTheProgramWithTheIconStartsAtLogin(t *testing.T) {
 	}
 }
 
-// TestAVariableOfTheUserNeedNotBeGiven: Windows gives it to a task, which takes none of its own.
-func TestAVariableOfTheUserNeedNotBeGiven(t *testing.T) {
-	key, _, err := registry.CreateKey(registry.CURRENT_USER, "Environment", registry.SET_VALUE)
-	if err != nil {
-		t.Fatal(err)
+// TestAVariableThatIsSetForTheUserNeedNotBeGiven: Windows gives it to a task, which takes none of its own; one that is set
+// for the machine, too.
+func TestAVariableThatIsSetForTheUserNeedNotBeGiven(t *testing.T) {
+	set := func(root registry.Key, path, name, value string) {
+		t.Helper()
+		key, _, err := registry.CreateKey(root, path, registry.SET_VALUE)
+		if err == nil {
+			err = key.SetExpandStringValue(name, value)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			key.DeleteValue(name) //nolint:errcheck // of a machine for tests
+			key.Close()
+		})
 	}
-	defer key.Close()
 	const name = "CODEX_PROXY_TEST_VARIABLE"
-	if err := key.SetStringValue(name, "9880"); err != nil {
-		t.Fatal(err)
-	}
-	defer key.DeleteValue(name) //nolint:errcheck // of a machine for tests
-	for value, want := range map[string]bool{"9880": true, "9881": false} {
+	expect := func(value string, want bool) {
+		t.Helper()
 		if setForUser(name, value) != want {
 			t.Errorf("%s: %v", value, !want)
 		}
 	}
-	if setForUser(name+"_2", "") {
-		t.Error("one that is not set is")
-	}
+	expect("", false)
+	set(registry.LOCAL_MACHINE, machineVariables, name, "9880")
+	expect("9880", true)
+	expect("9881", false)
+	set(registry.CURRENT_USER, userVariables, name, `%SystemRoot%\ca.pem`) // which wins
+	expect("9880", false)
+	expect(os.Getenv("SystemRoot")+`\ca.pem`, true)
 }

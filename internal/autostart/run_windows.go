@@ -2,7 +2,11 @@ package autostart
 
 import "golang.org/x/sys/windows/registry"
 
-const runKey = `Software\Microsoft\Windows\CurrentVersion\Run`
+const (
+	runKey           = `Software\Microsoft\Windows\CurrentVersion\Run`
+	userVariables    = "Environment"
+	machineVariables = `SYSTEM\CurrentControlSet\Control\Session Manager\Environment`
+)
 
 // readRun is the command line that Windows runs at login; empty when there is none.
 func readRun() string {
@@ -34,13 +38,26 @@ func writeRun(line string) error {
 	return key.SetStringValue(Name, line)
 }
 
-// setForUser reports whether Windows gives a variable of this value to all programs of the user.
+// setForUser reports whether Windows gives a variable of this value to all programs of the user: it is set for that user,
+// or else for the machine.
 func setForUser(name, value string) bool {
-	key, err := registry.OpenKey(registry.CURRENT_USER, "Environment", registry.QUERY_VALUE)
-	if err != nil {
-		return false
+	for _, in := range []struct {
+		root registry.Key
+		path string
+	}{{registry.CURRENT_USER, userVariables}, {registry.LOCAL_MACHINE, machineVariables}} {
+		key, err := registry.OpenKey(in.root, in.path, registry.QUERY_VALUE)
+		if err != nil {
+			continue
+		}
+		set, kind, err := key.GetStringValue(name)
+		key.Close()
+		if err != nil {
+			continue
+		}
+		if kind == registry.EXPAND_SZ {
+			set, err = registry.ExpandString(set)
+		}
+		return err == nil && set == value
 	}
-	defer key.Close()
-	set, _, err := key.GetStringValue(name)
-	return err == nil && set == value
+	return false
 }
