@@ -29,7 +29,7 @@ func (a *App) start(port int, keep func(Saved)) error {
 	return a.powerOn(port, keep)
 }
 
-// errEnding is for who starts the proxy of a program that was told to quit.
+// errEnding is for who starts, stops or pauses the proxy of a program that was told to quit.
 var errEnding = errors.New("Codex Proxy is ending. Start it again with: codex-proxy")
 
 // ending reports whether the program was told to quit, and waits for answers and for what the sign-in is doing.
@@ -63,6 +63,9 @@ func (a *App) UseUsualPort() error {
 func (a *App) Stop() error {
 	a.power.Lock()
 	defer a.power.Unlock()
+	if a.ending() {
+		return errEnding
+	}
 	a.endPause()
 	a.stopping.Store(true)
 	err := a.change(func(s Saved) { s["stopped"] = true })
@@ -77,6 +80,9 @@ func (a *App) Stop() error {
 func (a *App) Pause(d time.Duration) error {
 	a.power.Lock()
 	defer a.power.Unlock()
+	if a.ending() {
+		return errEnding
+	}
 	a.endPause()
 	a.page.Disconnect()
 	a.service.Stop()

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -69,5 +70,23 @@ func TestAPauseEndsWhenTheClockSaysSo(t *testing.T) {
 	}
 	if !p.State().Proxy.PausedUntil.IsZero() {
 		t.Error("it is still said to be paused")
+	}
+}
+
+// TestAProgramThatEndsIsNotStopped: it would not listen when it is started again.
+func TestAProgramThatEndsIsNotStopped(t *testing.T) {
+	p := openIn(t, ownHome(t))
+	ctx, quit := context.WithCancel(t.Context())
+	p.Prepare(ctx, Life{Quit: quit})
+	defer p.Close()
+	quit()
+	if err := p.Stop(); !errors.Is(err, errEnding) {
+		t.Errorf("stopping it says %v", err)
+	}
+	if err := p.Pause(time.Minute); !errors.Is(err, errEnding) {
+		t.Errorf("pausing it says %v", err)
+	}
+	if saved, err := ReadSaved(); err != nil || saved.Stopped() {
+		t.Errorf("it stays stopped (%v)", err)
 	}
 }
