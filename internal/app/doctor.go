@@ -148,6 +148,9 @@ func (e *examination) port(s State, up bool) {
 	case up && s.Proxy.Problem != "":
 		e.bad("Proxy", "Choose another port in the menu, or end the program that has it", "the program runs, the proxy does not: %s", s.Proxy.Problem)
 		return
+	case up && s.Proxy.Ending:
+		e.note("Proxy", "the program is ending: answers under way end first")
+		return
 	case up:
 		e.bad("Proxy", "Run `codex-proxy start`, or start it from the menu", "the program runs, the proxy is stopped")
 		return

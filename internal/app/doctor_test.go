@@ -90,3 +90,22 @@ func TestTheDoctorNamesADetour(t *testing.T) {
 		})
 	}
 }
+
+// TestTheDoctorTellsAProgramThatEndsFromAStoppedOne: that one can't be started.
+func TestTheDoctorTellsAProgramThatEndsFromAStoppedOne(t *testing.T) {
+	p := openIn(t, ownHome(t))
+	defer p.Close()
+	for _, x := range []struct {
+		proxy ProxyState
+		want  string
+	}{
+		{ProxyState{Ending: true}, "the program is ending"},
+		{ProxyState{Stopped: true}, "the proxy is stopped"},
+	} {
+		(&examination{p.App, t.Context(), func(f Finding) {
+			if !strings.Contains(f.Text, x.want) || strings.Contains(f.Advice, "start") == x.proxy.Ending {
+				t.Errorf("%+v: %+v", x.proxy, f)
+			}
+		}}).port(State{Proxy: x.proxy}, true)
+	}
+}
