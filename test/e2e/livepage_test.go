@@ -399,7 +399,6 @@ func TestAUserGoesThroughThePage(t *testing.T) {
 	}
 }
 
-// TestAnotherUserOfTheMachineGetsNothing, not even with the code of a link: that stays good for the user it was made for.
 func TestWhatACommandChangesIsShownOnAnOpenPage(t *testing.T) {
 	p, _ := startSignedIn(t)
 	b := openPage(t, p)
@@ -413,6 +412,7 @@ func TestWhatACommandChangesIsShownOnAnOpenPage(t *testing.T) {
 	}
 }
 
+// TestAnotherUserOfTheMachineGetsNothing, not even with the code of a link: that stays good for the user it was made for.
 func TestAnotherUserOfTheMachineGetsNothing(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can be another user")
