@@ -152,7 +152,7 @@ func (s *Settings) Check() error {
 // directly is what --https-proxy says for no proxy.
 const directly = "direct"
 
-// hidden is what url.URL.Redacted puts in the place of a password.
+// hidden is shown in the place of a password.
 const hidden = "xxxxx"
 
 // checkNetworkProxy refuses an address that no request could be sent by. The variable is left to net/http.

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -81,10 +80,7 @@ func flagName(name string) string {
 func (f field) show(v reflect.Value) any {
 	switch {
 	case f.name == "https-proxy":
-		if u, err := url.Parse(v.String()); err == nil {
-			return u.Redacted()
-		}
-		return v.String()
+		return withoutPassword(v.String())
 	case v.Type() == durationType:
 		return v.Interface().(time.Duration).String()
 	case v.Kind() == reflect.Map:
@@ -124,6 +120,22 @@ func (f field) usual(t reflect.Type) any {
 		return d.String()
 	}
 	return text
+}
+
+// withoutPassword hides the password of an address, which a variable may say in a way that url.Parse does not know.
+func withoutPassword(address string) string {
+	at := strings.LastIndexByte(address, '@')
+	if at < 0 {
+		return address
+	}
+	begin := 0
+	if scheme := strings.Index(address[:at], "://"); scheme >= 0 {
+		begin = scheme + 3
+	}
+	if colon := strings.IndexByte(address[begin:at], ':'); colon >= 0 {
+		return address[:begin+colon+1] + hidden + address[at:]
+	}
+	return address
 }
 
 // secret settings are not shown.

@@ -338,10 +338,21 @@ func TestTheNetworksPasswordIsNotShown(t *testing.T) {
 		if f.name != "https-proxy" {
 			continue
 		}
-		s := Settings{HTTPSProxy: "http://me:word@proxy.example.com:3128"}
-		shown := f.show(reflect.ValueOf(s).Field(f.index))
-		if shown != "http://me:"+hidden+"@proxy.example.com:3128" {
-			t.Errorf("it shows %v", shown)
+		var s Settings
+		var shown any
+		for _, x := range [][2]string{
+			{"me:word@proxy.example.com:3128", "me:" + hidden + "@proxy.example.com:3128"}, // as a variable may say it
+			{"http://me:50%word@proxy.example.com", "http://me:" + hidden + "@proxy.example.com"},
+			{"http://me@proxy.example.com", "http://me@proxy.example.com"},
+			{"socks5://127.0.0.1:1080", "socks5://127.0.0.1:1080"},
+			{"direct", "direct"},
+			{"", ""},
+			{"http://me:word@proxy.example.com:3128", "http://me:" + hidden + "@proxy.example.com:3128"},
+		} {
+			s.HTTPSProxy = x[0]
+			if shown = f.show(reflect.ValueOf(s).Field(f.index)); shown != x[1] {
+				t.Errorf("%s shows %v", x[0], shown)
+			}
 		}
 		s.HTTPSProxy = shown.(string)
 		if err := s.checkNetworkProxy(); err == nil || !strings.Contains(err.Error(), "type the password") {
