@@ -210,11 +210,11 @@ func (e *Error) nameModels(asked, model string, models *Catalogue) {
 		names = append(names, m.ID)
 	}
 	e.Status, e.Type, e.Param = http.StatusNotFound, typeInvalid, "model"
-	chosen := ""
+	chosen, name := "", strings.TrimPrefix(asked, "openai/")
 	switch {
 	case asked == "":
 		chosen = ", which the proxy is set to use where none is named"
-	case !strings.Contains(asked, model):
+	case !models.knows(name) && models.alias(name) != name && !strings.HasSuffix(name, model): // "claude-gpt-5.5" says it
 		chosen = fmt.Sprintf(", which the proxy is set to use for %.80q", asked)
 	}
 	e.Message = fmt.Sprintf("ChatGPT does not offer the model %.80q to this account%s. There are: %s", model, chosen, strings.Join(names, ", "))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 
 	"codex-proxy/creds"
@@ -29,5 +30,27 @@ func TestAListThatCantBeKeptIsAListAllTheSame(t *testing.T) {
 			t.Error(err)
 		}
 		models.Stale()
+	}
+}
+
+// TestWhoChoseAModelThatIsNotThereIsSaid: the caller can't know, also where the model's name is a part of what it asked for.
+func TestWhoChoseAModelThatIsNotThereIsSaid(t *testing.T) {
+	c := NewCatalogue("gpt-3", nil)
+	c.Aliases = map[string]string{"gpt-4-codex": "gpt-4", "fast": "gpt-4-fast", "claude": ""}
+	for asked, by := range map[string]string{
+		"":                 ", which the proxy is set to use where none is named",
+		"gpt-4-codex":      `, which the proxy is set to use for "gpt-4-codex"`,
+		"gpt-4-codex-high": `, which the proxy is set to use for "gpt-4-codex-high"`,
+		"fast":             `, which the proxy is set to use for "fast"`,
+		"openai/fast":      `, which the proxy is set to use for "openai/fast"`,
+		"claude-opus":      `, which the proxy is set to use for "claude-opus"`,
+		"gpt-4-high":       "",
+		"openai/gpt-4":     "",
+	} {
+		model, _ := c.Resolve(asked, "")
+		e := &Error{Code: codeUnknownModel}
+		if e.nameModels(asked, model, c); !strings.Contains(e.Message, "to this account"+by+". There are: ") {
+			t.Errorf("%q: %s", asked, e.Message)
+		}
 	}
 }
