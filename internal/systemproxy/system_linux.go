@@ -7,11 +7,13 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// lookup asks the desktop's portal, which knows GNOME's and KDE's settings and runs their scripts; without a desktop
-// nobody. Source: XDG Desktop Portal, org.freedesktop.portal.ProxyResolver.
+// lookup asks the desktop's portal, which knows GNOME's and KDE's settings and runs their scripts. Without a desktop none
+// is started; a service, which starts before the desktop, finds the one that runs. Source: XDG Desktop Portal,
+// org.freedesktop.portal.ProxyResolver.
 func lookup(ctx context.Context, address string) (string, error) {
+	var start dbus.Flags
 	if os.Getenv("DISPLAY") == "" && os.Getenv("WAYLAND_DISPLAY") == "" {
-		return "", nil
+		start = dbus.FlagNoAutoStart
 	}
 	bus, err := dbus.SessionBusPrivateNoAutoStartup(dbus.WithContext(ctx))
 	if err != nil {
@@ -23,7 +25,7 @@ func lookup(ctx context.Context, address string) (string, error) {
 	}
 	var proxies []string
 	err = bus.Object("org.freedesktop.portal.Desktop", "/org/freedesktop/portal/desktop").
-		CallWithContext(ctx, "org.freedesktop.portal.ProxyResolver.Lookup", 0, address).Store(&proxies)
+		CallWithContext(ctx, "org.freedesktop.portal.ProxyResolver.Lookup", start, address).Store(&proxies)
 	if err != nil && ctx.Err() != nil {
 		return "", ctx.Err()
 	}

@@ -133,6 +133,9 @@ func TestTheProxyOfTheDesktopIsUsed(t *testing.T) {
 	if out := doctor(manual, ""); strings.Count(out, "through the proxy "+address) != 2 || asked.Load() == 0 {
 		t.Errorf("asked %d times: %s", asked.Load(), out)
 	}
+	if out := doctor(manual+"; unset DISPLAY", ""); strings.Count(out, "through the proxy "+address) != 2 {
+		t.Errorf("a service, which starts before the desktop: %s", out)
+	}
 	before := asked.Load()
 	for what, out := range map[string]string{
 		"none of the desktop": doctor(started+"gsettings set org.gnome.system.proxy mode none", ""),
