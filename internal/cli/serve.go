@@ -106,7 +106,7 @@ func (c *console) forService() (args []string, env map[string]string) {
 	}
 	for _, name := range app.NetworkVariables {
 		if value := os.Getenv(name); value != "" {
-			env[name] = value
+			env[name] = fromAnywhere(name, value)
 		}
 	}
 	args, keys := c.typed()
@@ -114,12 +114,12 @@ func (c *console) forService() (args []string, env map[string]string) {
 	return args, env
 }
 
-// pathFlags name files: what starts at login starts in another folder than this command.
-var pathFlags = []string{"--creds-path", "--codex-home"}
+// pathFlags name files: what starts at login starts in another folder than this command. One is a variable only.
+var pathFlags = []string{"--creds-path", "--codex-home", "SSL_CERT_FILE"}
 
-// fromAnywhere is the value of a flag as it is meant from every folder.
-func fromAnywhere(flag, value string) string {
-	if value == "" || strings.HasPrefix(value, "~") || !slices.Contains(pathFlags, flag) {
+// fromAnywhere is the value of a flag, or of a variable, as it is meant from every folder.
+func fromAnywhere(name, value string) string {
+	if value == "" || strings.HasPrefix(value, "~") || !slices.Contains(pathFlags, name) {
 		return value
 	}
 	if path, err := filepath.Abs(value); err == nil {

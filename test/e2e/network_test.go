@@ -169,7 +169,7 @@ func TestAProxyOfTheNetworkThatCanNotBeMeantIsRefused(t *testing.T) {
 // not in its arguments.
 func TestAServiceReachesTheNetworkAsTheShellDid(t *testing.T) {
 	home := t.TempDir()
-	env := []string{"HTTPS_PROXY=http://me:secret-word@proxy.example.com:3128", "no_proxy=.example.org", "SSL_CERT_FILE=/etc/ours.pem"}
+	env := []string{"HTTPS_PROXY=http://me:secret-word@proxy.example.com:3128", "no_proxy=.example.org", "SSL_CERT_FILE=ours.pem"}
 	read := func(name string) string {
 		raw, _ := os.ReadFile(filepath.Join(home, ".config", name))
 		return string(raw)
@@ -186,7 +186,8 @@ func TestAServiceReachesTheNetworkAsTheShellDid(t *testing.T) {
 			t.Errorf("%v: it is given\n%s", x, given)
 		}
 	}
-	for _, want := range []string{`no_proxy=".example.org"`, `SSL_CERT_FILE="/etc/ours.pem"`} {
+	file, _ := filepath.Abs("ours.pem") // the service starts in another folder
+	for _, want := range []string{`no_proxy=".example.org"`, `SSL_CERT_FILE="` + file + `"`} {
 		if given := read("codex-proxy/service.env"); !strings.Contains(given, want) {
 			t.Errorf("it is given\n%s", given)
 		}
