@@ -598,7 +598,8 @@ func TestWhoStartsItAgainWhileItEndsHasItRunning(t *testing.T) {
 		t.Errorf("the command run: %d %s", code, out)
 	}
 	again := d.startMenu(home, at(url))
-	if again.exited() || !p.exited() {
+	eventually(t, "the first one has ended", p.exited)
+	if again.exited() {
 		t.Error("the second one does not take the place of the first")
 	}
 	eventually(t, "it has its icon", func() bool { return d.has(eye, "Running at") })
