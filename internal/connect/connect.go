@@ -465,13 +465,14 @@ func planMove(r record, root string) (*Plan, error) {
 
 // moveFile works out the change of one file.
 func moveFile(e entry, mention *regexp.Regexp, to string) (Change, error) {
-	now, real, _, err := readFile(e.Path)
+	now, real, mode, err := readFile(e.Path)
 	if err != nil {
 		return Change{}, err
 	}
 	e.Real = real // its user may have moved it since
 	change := Change{Path: e.Path, Before: now, After: now}
 	if now != nil {
+		e.Mode = mode
 		ours := slices.Contains(e.After, digest(now)) // as it was left
 		if change.After, e.Undo, err = move(formats[e.Format], now, e.Undo, mention, to); err != nil {
 			return Change{}, err

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -1146,5 +1147,26 @@ func TestAMoveThatWasCutOffCanBeMadeAgain(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestAnotherPortKeepsWhoMayReadAFile: there is a key in it.
+func TestAnotherPortKeepsWhoMayReadAFile(t *testing.T) {
+	home := t.TempDir()
+	c := connections(home)
+	path := filepath.Join(home, ".claude", "settings.json")
+	os.Mkdir(filepath.Dir(path), 0o755) //nolint:errcheck // the write tells
+	if err := os.WriteFile(path, []byte("{}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c.mustConnect(t, "claude", target)
+	if err := os.Chmod(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Update("http://localhost:9901"); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+		t.Errorf("it is %v (%v)", info.Mode(), err)
 	}
 }
