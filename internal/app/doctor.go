@@ -278,7 +278,7 @@ func ago(t, now time.Time) string {
 func (e *examination) authServer() {
 	address := e.a.Settings.AuthURL + "/.well-known/openid-configuration"
 	resp, err := e.fetch(address)
-	if u, bad := url.Parse(address); bad == nil && !proxy.Loopback(u.Hostname()) {
+	if u, bad := url.Parse(address); bad == nil && !proxy.Loopback(u.Hostname()) && e.a.asTheDesktop() {
 		if _, why := e.a.systemProxy.For(u); errors.Is(why, systemproxy.ErrScript) {
 			e.note("Network", "a script chooses this system's proxy, and Codex Proxy does not run it. Set --https-proxy where OpenAI is not reached without")
 		}

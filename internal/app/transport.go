@@ -55,11 +55,16 @@ func (a *App) networkProxy(r *http.Request) (*url.URL, error) {
 		return nil, nil
 	case set != "" && (from == FromFlag || from == FromFile):
 		return url.Parse(set)
-	case slices.ContainsFunc([]string{"HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"}, func(name string) bool { return os.Getenv(name) != "" }):
+	case !a.asTheDesktop():
 		return http.ProxyFromEnvironment(r)
 	}
 	through, _ := a.systemProxy.For(r.URL) //nolint:errcheck // the doctor tells
 	return through, nil
+}
+
+// asTheDesktop reports whether the desktop's settings say which proxy is used: nothing else does.
+func (a *App) asTheDesktop() bool {
+	return a.Settings.HTTPSProxy == "" && !slices.ContainsFunc([]string{"HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"}, func(name string) bool { return os.Getenv(name) != "" })
 }
 
 const (

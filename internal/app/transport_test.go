@@ -452,3 +452,28 @@ func TestAConnectionIsKeptWhileAnAnswerIsRead(t *testing.T) {
 		}
 	})
 }
+
+// TestTheDesktopIsAskedWhereNothingElseSaysAProxy: the doctor names its script only there.
+func TestTheDesktopIsAskedWhereNothingElseSaysAProxy(t *testing.T) {
+	names := []string{"HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"}
+	for _, name := range names {
+		t.Setenv(name, "")
+	}
+	a := &App{}
+	if !a.asTheDesktop() {
+		t.Error("it is not asked")
+	}
+	for _, name := range names {
+		t.Setenv(name, "x")
+		if a.asTheDesktop() {
+			t.Errorf("it is asked though %s is set", name)
+		}
+		t.Setenv(name, "")
+	}
+	for _, set := range []string{directly, "http://127.0.0.1:3128"} {
+		a.Settings.HTTPSProxy = set
+		if a.asTheDesktop() {
+			t.Errorf("it is asked though --https-proxy is %s", set)
+		}
+	}
+}
