@@ -7,8 +7,8 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// lookup asks the desktop's portal, which knows GNOME's and KDE's settings and runs their scripts. Without a desktop none
-// is started; a service, which starts before the desktop, finds the one that runs. Source: XDG Desktop Portal,
+// lookup asks the desktop's portal, which reads the desktop's settings. Without a desktop none is started; a service,
+// which starts before the desktop, finds the one that runs. Source: XDG Desktop Portal,
 // org.freedesktop.portal.ProxyResolver.
 func lookup(ctx context.Context, address string) (string, error) {
 	var start dbus.Flags

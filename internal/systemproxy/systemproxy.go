@@ -1,6 +1,6 @@
 // Package systemproxy says by which proxy the desktop wants an address to be reached, as its browsers do. Linux's desktops
-// are asked by their portal, Windows by the registry and macOS by scutil. Proxies that a script chooses (PAC) are known on
-// Linux only; elsewhere that there is one is an error.
+// are asked by their portal, Windows by the registry and macOS by scutil. A script that chooses the proxy (PAC) is not run
+// here: a portal may run it, elsewhere that there is one is an error.
 package systemproxy
 
 import (
