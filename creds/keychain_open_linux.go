@@ -7,15 +7,17 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// keychainOpen reports whether the user's keychain is seen to be unlocked, without a question to anybody.
+// keychainOpen reports whether the user's keychain is seen to be unlocked, without a question to anybody. It takes a second
+// at most, on a connection of its own: that which is shared waits without a limit for a bus that says nothing.
 // Source: Secret Service API, Collection's property Locked; the two paths are those that go-keyring uses.
 func keychainOpen() bool {
-	bus, err := dbus.SessionBus()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	bus, err := dbus.ConnectSessionBus(dbus.WithContext(ctx))
 	if err != nil {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
+	defer bus.Close()
 	for _, path := range []dbus.ObjectPath{"/org/freedesktop/secrets/collection/login", "/org/freedesktop/secrets/aliases/default"} {
 		var locked bool
 		if bus.Object("org.freedesktop.secrets", path).CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", dbus.FlagNoAutoStart,
