@@ -310,7 +310,8 @@ func (s *FileStore) write(f *os.File, doc []byte) error {
 	return f.Close()
 }
 
-// Reserve makes sure that a sign-in can be written, and holds the room for it on the disk until Save.
+// Reserve makes sure that a sign-in can be written, and holds the room for it on the disk until Save, or until the lock is
+// released.
 func (s *FileStore) Reserve(context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -340,8 +341,8 @@ func (s *FileStore) Reserve(context.Context) error {
 	return nil
 }
 
-// Unreserve gives up what Reserve has reserved.
-func (s *FileStore) Unreserve() {
+// unreserve gives up what Reserve has reserved.
+func (s *FileStore) unreserve() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.reserved != nil {
@@ -410,10 +411,11 @@ func (s *FileStore) putAside() error {
 	return nil
 }
 
-// Lock takes the lock file that keeps other processes from changing the store. ErrBusy when ctx ends before that.
+// Lock takes the lock file that keeps other processes from changing the store. ErrBusy when ctx ends before that. release
+// gives up what is reserved.
 func (s *FileStore) Lock(ctx context.Context) (release func(), err error) {
 	if _, err := os.Stat(filepath.Dir(s.lock.Path())); err != nil && s.shared {
-		return func() {}, nil // nothing there to guard, and not ours to make
+		return s.unreserve, nil // nothing there to guard, and not ours to make
 	}
 	if _, err := os.Stat(filepath.Dir(s.path)); errors.Is(err, fs.ErrNotExist) {
 		s.newFolder.Store(true)
@@ -424,7 +426,10 @@ func (s *FileStore) Lock(ctx context.Context) (release func(), err error) {
 	ok, err := s.lock.TryLockContext(ctx, 50*time.Millisecond)
 	switch {
 	case ok:
-		return func() { s.lock.Unlock() }, nil
+		return func() {
+			s.unreserve() // on Windows it would be in the way of other programs
+			s.lock.Unlock()
+		}, nil
 	case ctx.Err() != nil:
 		return nil, ErrBusy
 	default: // the lock file is another user's, or the file system has no locks

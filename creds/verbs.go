@@ -31,11 +31,7 @@ func (m *Manager) CanStore(ctx context.Context) error {
 			return err
 		}
 		defer release()
-		err = m.cfg.Store.Reserve(ctx)
-		if s, ok := m.cfg.Store.(interface{ Unreserve() }); ok {
-			s.Unreserve()
-		}
-		return err
+		return m.cfg.Store.Reserve(ctx)
 	})
 }
 
