@@ -2,6 +2,7 @@ package app
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"path/filepath"
 	"reflect"
@@ -352,6 +353,12 @@ func TestTheNetworksPasswordIsNotShown(t *testing.T) {
 			s.HTTPSProxy = x[0]
 			if shown = f.show(reflect.ValueOf(s).Field(f.index)); shown != x[1] {
 				t.Errorf("%s shows %v", x[0], shown)
+			}
+		}
+		for _, inEnv := range []string{"me:word@proxy.example.com:3128", "1:word@proxy.example.com:3128", "http://me:wo%rd@proxy.example.com:3128"} { // net/http takes the first two
+			of := Settings{HTTPSProxy: inEnv}
+			if text := fmt.Sprint(f.show(reflect.ValueOf(of).Field(f.index))); strings.Contains(text, "word") || strings.Contains(text, "wo%rd") {
+				t.Errorf("of %s it shows %s", inEnv, text)
 			}
 		}
 		s.HTTPSProxy = shown.(string)
