@@ -139,10 +139,11 @@ func (c *console) endSignIn() error {
 		return nil
 	}
 	out, err := a.SignOut(c.ctx)
+	var store *creds.StoreError
 	switch {
 	case err == nil:
 		c.signedOut(out)
-	case unread: // it goes with its folder
+	case unread && errors.As(err, &store): // it goes with its folder
 		c.printf("⚠️ %s. So OpenAI could not be told; the sign-in ends there by itself.\n", in.Problem)
 		return nil
 	}

@@ -173,3 +173,27 @@ func TestPurgingSaysThatASignInCouldNotBeEnded(t *testing.T) {
 		t.Errorf("%v are left", there)
 	}
 }
+
+// TestPurgingLeavesNoUnreadableFileUnnamed: one that was named with --creds-path is not ours to delete unread, and does
+// not go with our folders.
+func TestPurgingLeavesNoUnreadableFileUnnamed(t *testing.T) {
+	b, url := startBackend(t)
+	home, _ := signedIn(t, b)
+	path := filepath.Join(home, "elsewhere", "auth.json")
+	if out, code := command(t, home, at(url), "import", "--creds-path", path); code != 0 {
+		t.Fatal(out)
+	}
+	if err := os.Chmod(path, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	out, code := command(t, home, at(url), "uninstall", "--purge", "--yes", "--creds-path", path)
+	if code != 1 || !strings.Contains(out, "Delete it yourself") || strings.Contains(out, "the sign-in ends there by itself") {
+		t.Errorf("%d %s", code, out)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := command(t, home, at(url), "uninstall", "--purge", "--yes", "--creds-path", path); code != 0 {
+		t.Errorf("%d %s", code, out)
+	}
+}
