@@ -1,0 +1,32 @@
+package tray
+
+import (
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// TestASessionBusThatDoesNotAnswerIsSaidToBeSilent: it takes the connection, and says nothing.
+func TestASessionBusThatDoesNotAnswerIsSaidToBeSilent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "bus")
+	bus, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bus.Close()
+	t.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+path)
+	done := make(chan string, 1)
+	go func() {
+		_, why := Host()
+		done <- why
+	}()
+	select {
+	case why := <-done:
+		if why != "the session bus does not answer" {
+			t.Error(why)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it hangs")
+	}
+}
