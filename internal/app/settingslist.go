@@ -167,7 +167,9 @@ func (p *pageApp) settingsList(saved Saved) []page.Setting {
 		if one.Source == "" {
 			one.Source = page.FromDefault
 		}
-		if value := f.show(then.Field(f.index)); f.restart && fmt.Sprint(value) != fmt.Sprint(one.Value) {
+		value := f.show(then.Field(f.index))
+		hiddenChange := now.Field(f.index).String() != then.Field(f.index).String() // of text; a password is not shown
+		if f.restart && (hiddenChange || fmt.Sprint(value) != fmt.Sprint(one.Value)) {
 			one.Value, one.Waiting = value, true
 		}
 		switch f.name {

@@ -387,3 +387,29 @@ func TestWhatIsWrongIsSaidInThePagesWords(t *testing.T) {
 		t.Errorf("an address that is emptied: %v", err)
 	}
 }
+
+// TestANewPasswordOfTheNetworksProxyWaitsForARestart, though it is not shown.
+func TestANewPasswordOfTheNetworksProxyWaitsForARestart(t *testing.T) {
+	p := open(t)
+	waits := func(password string) bool {
+		t.Helper()
+		if _, err := p.set("https-proxy", json.RawMessage(`"http://me:`+password+`@proxy.example.com:3128"`), false); err != nil {
+			t.Fatal(err)
+		}
+		saved, _ := ReadSaved()
+		for _, s := range p.settingsList(saved) {
+			if s.Name == "https-proxy" {
+				return s.Waiting
+			}
+		}
+		return false
+	}
+	if !waits("old") {
+		t.Error("a proxy does not wait")
+	}
+	saved, _ := ReadSaved()
+	p.Settings = p.next(saved)
+	if waits("old") || !waits("new") {
+		t.Error("the old password waits, or the new one does not")
+	}
+}
