@@ -222,7 +222,7 @@ func (m *Manager) notImported(t trouble, err error) error {
 	case t.cause == CauseEnded:
 		return &ImportError{Cause: t.cause, Text: "The Codex CLI's sign-in was revoked or has expired; nothing was changed", Err: err}
 	}
-	return &ImportError{Cause: t.cause, Text: "The Codex CLI's sign-in could not be tried; nothing was changed. " + t.problem, Err: err}
+	return &ImportError{Cause: t.cause, Text: "The Codex CLI's sign-in could not be tried; nothing was changed. " + sentence(t.problem, t.hint), Err: err}
 }
 
 // Reload takes what is in the store now, also nothing: another program changed it on the user's behalf. A sign-in here

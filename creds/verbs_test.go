@@ -626,6 +626,23 @@ func TestWhetherASignInCanBeStoredIsAskedWithoutATrace(t *testing.T) {
 	})
 }
 
+// TestAnImportThatCanNotBeStoredSaysWhatToDo: what the store knows of it.
+func TestAnImportThatCanNotBeStoredSaysWhatToDo(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		if err := os.MkdirAll(filepath.Dir(w.path()), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink("elsewhere", w.path()); err != nil {
+			t.Skip(err)
+		}
+		c, _ := w.candidate(time.Hour)
+		err := w.manager(NewFileStore(w.path())).Import(t.Context(), c)
+		if !errors.Is(err, ErrReadOnly) || !strings.Contains(err.Error(), "Put the file itself there") {
+			t.Error(err)
+		}
+	})
+}
+
 // TestASignInThatCanNotBeLockedIsUsedAllTheSame: it was made just now, and can't be made again by itself.
 func TestASignInThatCanNotBeLockedIsUsedAllTheSame(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
