@@ -7,20 +7,29 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// busPatience is how long Host waits for the session bus.
+// busPatience is how long the session bus is waited for.
 const busPatience = 5 * time.Second
+
+// bus connects to the session bus for as long as ctx; why says why not.
+func bus(ctx context.Context) (conn *dbus.Conn, why string) {
+	conn, err := dbus.ConnectSessionBus(dbus.WithContext(ctx))
+	switch {
+	case ctx.Err() != nil:
+		return nil, "the session bus does not answer"
+	case err != nil:
+		return nil, "there is no session bus"
+	}
+	return conn, ""
+}
 
 // Host reports whether something on this desktop shows icons of programs, and why not.
 // Source: the StatusNotifierItem specification of freedesktop.org.
 func Host() (there bool, why string) {
 	ctx, cancel := context.WithTimeout(context.Background(), busPatience)
 	defer cancel()
-	conn, err := dbus.ConnectSessionBus(dbus.WithContext(ctx))
-	switch {
-	case ctx.Err() != nil:
-		return false, "the session bus does not answer"
-	case err != nil:
-		return false, "there is no session bus"
+	conn, why := bus(ctx)
+	if why != "" {
+		return false, why
 	}
 	defer conn.Close()
 	if conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.NameHasOwner", 0, "org.kde.StatusNotifierWatcher").Store(&there) != nil || !there {
@@ -31,10 +40,11 @@ func Host() (there bool, why string) {
 
 // Unavailable says why no icon can be shown at all; empty when it can, now or later.
 func Unavailable() string {
-	conn, err := dbus.SessionBus()
-	if err != nil {
-		return "there is no session bus"
+	ctx, cancel := context.WithTimeout(context.Background(), busPatience)
+	defer cancel()
+	conn, why := bus(ctx)
+	if why == "" {
+		conn.Close()
 	}
-	_ = conn // shared with the icon
-	return ""
+	return why
 }
