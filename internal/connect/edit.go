@@ -76,11 +76,7 @@ var bom = []byte("\xef\xbb\xbf")
 // apply sets keys and returns the new text, and what undoes it. What the new text says has been compared with what the
 // old one said: nothing but the keys differs.
 func apply(f format, src []byte, sets []Set) ([]byte, []was, error) {
-	text, restore, err := open(f, src)
-	if err != nil {
-		return nil, nil, err
-	}
-	tree, err := f.decode(text)
+	text, tree, restore, err := open(f, src)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -110,32 +106,29 @@ func apply(f format, src []byte, sets []Set) ([]byte, []was, error) {
 	return restore(text), undo, nil
 }
 
-// open is a text as formats take it, and how it gets back what was taken off.
-func open(f format, src []byte) (text []byte, restore func([]byte) []byte, err error) {
+// open is a text as formats take it, what it says, and how it gets back what was taken off.
+func open(f format, src []byte) (text []byte, tree any, restore func([]byte) []byte, err error) {
 	text, mark := bytes.CutPrefix(src, bom)
 	lines := func(b []byte) []byte { return b }
 	if _, isYAML := f.(yamlFormat); isYAML {
 		ok := false
 		if text, lines, ok = unixLines(text); !ok {
-			return nil, nil, errShape
+			return nil, nil, nil, errShape
 		}
 	}
-	return text, func(b []byte) []byte {
+	tree, err = f.decode(text)
+	return text, tree, func(b []byte) []byte {
 		if b = lines(b); mark {
 			return slices.Concat(bom, b)
 		}
 		return b
-	}, nil
+	}, err
 }
 
 // revert takes back what apply did, in a file that may have been changed since. kept names keys whose values somebody
 // has changed: those stay.
 func revert(f format, src []byte, undo []was) (text []byte, kept []string, err error) {
-	text, restore, err := open(f, src)
-	if err != nil {
-		return nil, nil, err
-	}
-	tree, err := f.decode(text)
+	text, tree, restore, err := open(f, src)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -171,11 +164,7 @@ func revert(f format, src []byte, undo []was) (text []byte, kept []string, err e
 // move has the keys that were set say to where mention matches, whatever else has become of their values, and returns the
 // new text, and what undoes it. No other byte differs.
 func move(f format, src []byte, undo []was, mention *regexp.Regexp, to string) ([]byte, []was, error) {
-	text, restore, err := open(f, src)
-	if err != nil {
-		return nil, nil, err
-	}
-	tree, err := f.decode(text)
+	text, tree, restore, err := open(f, src)
 	if err != nil {
 		return nil, nil, err
 	}
