@@ -73,7 +73,7 @@ type App struct {
 	planClient atomic.Pointer[string] // the registration that answered last; see answered
 	planNotice atomic.Bool            // PlanNotice was said for it by this program
 	restarting atomic.Bool            // the program is to start again when it has ended
-	accounts   atomic.Int32           // how often somebody else has signed in, or out
+	signedIn   chan struct{}          // of one: somebody else has signed in, or out
 	stopping   atomic.Bool            // the proxy is about to take no new requests
 	power      sync.Mutex             // held while the proxy is started, stopped or paused: who comes last has the last word
 	changes    changes

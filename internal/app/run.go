@@ -218,7 +218,10 @@ func (a *App) watchAccount(ctx context.Context) {
 				if a.client.Sockets != nil {
 					a.client.Sockets.Close()
 				}
-				a.accounts.Add(1)
+				select {
+				case a.signedIn <- struct{}{}:
+				default:
+				}
 			}
 			before = s
 		}

@@ -152,17 +152,17 @@ const (
 func (a *App) keepConnected(ctx context.Context, every time.Duration) {
 	transport := a.http.Transport.(*wakefulTransport)
 	_, moves := transport.look()
-	accounts := a.accounts.Load()
 	tries, opened := connectTries, [3]time.Time{} // the newest last
+	select {
+	case <-a.signedIn: // who that was is asked for now
+	default:
+	}
 	for ctx.Err() == nil {
 		if a.pauseOver() { // the machine slept, and so did the timer
 			a.resume()
 		}
 		if _, n := transport.look(); n != moves {
 			moves, tries = n, connectTries
-		}
-		if n := a.accounts.Load(); n != accounts {
-			accounts, tries = n, connectTries
 		}
 		wanted := a.manager.State().Usable && a.service.Addr() != ""
 		if now := transport.clock(); tries > 0 && wanted && now.Sub(opened[0]).Abs() >= connectOften {
@@ -172,6 +172,8 @@ func (a *App) keepConnected(ctx context.Context, every time.Duration) {
 		}
 		select {
 		case <-ctx.Done():
+		case <-a.signedIn:
+			tries = connectTries
 		case <-time.After(every):
 		}
 	}
