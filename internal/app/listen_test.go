@@ -55,6 +55,7 @@ func TestAPauseEndsWhenTheClockSaysSo(t *testing.T) {
 	defer p.service.Stop()
 	ctx, end := context.WithCancel(t.Context())
 	var watching sync.WaitGroup
+	watching.Go(func() { p.watchAccount(ctx) })
 	watching.Go(func() { p.keepConnected(ctx, time.Millisecond) })
 	defer watching.Wait()
 	defer end()

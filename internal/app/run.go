@@ -201,29 +201,37 @@ func (a *App) watchReleases(ctx context.Context) {
 	})
 }
 
+// whose says whose sign-in a state tells of.
+func whose(s creds.State) string { return string(s.Kind) + " " + s.AccountID + " " + s.Email }
+
 // watchAccount forgets what belonged to another account when somebody else signs in.
 func (a *App) watchAccount(ctx context.Context) {
 	states, cancel := a.manager.Subscribe()
 	defer cancel()
-	before := a.manager.State()
+	before := whose(a.manager.State())
+	note := func(account string) {
+		a.account.Store(&account)
+		select {
+		case a.forgotten <- struct{}{}:
+		default:
+		}
+	}
+	note(before)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case s := <-states:
 			a.changed(false)
-			if s.AccountID != before.AccountID || s.Email != before.Email || s.Kind != before.Kind {
+			if now := whose(s); now != before {
+				before = now
 				a.client.UsageTracker.Clear()
 				a.client.Models.Stale()
 				if a.client.Sockets != nil {
 					a.client.Sockets.Close()
 				}
-				select {
-				case a.signedIn <- struct{}{}:
-				default:
-				}
+				note(now)
 			}
-			before = s
 		}
 	}
 }

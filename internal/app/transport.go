@@ -153,10 +153,7 @@ func (a *App) keepConnected(ctx context.Context, every time.Duration) {
 	transport := a.http.Transport.(*wakefulTransport)
 	_, moves := transport.look()
 	tries, opened := connectTries, [3]time.Time{} // the newest last
-	select {
-	case <-a.signedIn: // who that was is asked for now
-	default:
-	}
+	var asked *string                             // a.account then
 	for ctx.Err() == nil {
 		if a.pauseOver() { // the machine slept, and so did the timer
 			a.resume()
@@ -164,7 +161,11 @@ func (a *App) keepConnected(ctx context.Context, every time.Duration) {
 		if _, n := transport.look(); n != moves {
 			moves, tries = n, connectTries
 		}
-		wanted := a.manager.State().Usable && a.service.Addr() != ""
+		s, account := a.manager.State(), a.account.Load()
+		if account != asked {
+			asked, tries = account, connectTries
+		}
+		wanted := s.Usable && a.service.Addr() != "" && account != nil && *account == whose(s) // else what is told would be forgotten
 		if now := transport.clock(); tries > 0 && wanted && now.Sub(opened[0]).Abs() >= connectOften {
 			if tries--; a.connect(ctx) {
 				tries, opened = 0, [3]time.Time{opened[1], opened[2], now}
@@ -172,8 +173,7 @@ func (a *App) keepConnected(ctx context.Context, every time.Duration) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-a.signedIn:
-			tries = connectTries
+		case <-a.forgotten:
 		case <-time.After(every):
 		}
 	}

@@ -246,6 +246,7 @@ func TestTheConnectionIsThereBeforeTheFirstRequest(t *testing.T) {
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	defer cancel()
+	watching.Go(func() { p.watchAccount(ctx) })
 	watching.Go(func() { p.keepConnected(ctx, time.Millisecond) })
 	looked := func() bool {
 		transport.mu.Lock()
