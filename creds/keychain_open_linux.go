@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
+
+	"codex-proxy/internal/sessionbus"
 )
 
 // keychainOpen reports whether the user's keychain is seen to be unlocked, without a question to anybody. It takes a second
@@ -13,7 +15,7 @@ import (
 func keychainOpen() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	bus, err := dbus.ConnectSessionBus(dbus.WithContext(ctx))
+	bus, err := sessionbus.Connect(ctx)
 	if err != nil {
 		return false
 	}

@@ -2,24 +2,24 @@ package tray
 
 import (
 	"context"
+	"errors"
 	"time"
 
-	"github.com/godbus/dbus/v5"
+	"codex-proxy/internal/sessionbus"
 )
 
 // busPatience is how long the session bus is waited for.
 const busPatience = 5 * time.Second
 
-// bus connects to the session bus for as long as ctx; why says why not.
-func bus(ctx context.Context) (conn *dbus.Conn, why string) {
-	conn, err := dbus.ConnectSessionBus(dbus.WithContext(ctx))
+// noBus is why there is no session bus, by the error of sessionbus.Connect; empty where there is one.
+func noBus(err error) string {
 	switch {
-	case ctx.Err() != nil:
-		return nil, "the session bus does not answer"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "the session bus does not answer"
 	case err != nil:
-		return nil, "there is no session bus"
+		return "there is no session bus"
 	}
-	return conn, ""
+	return ""
 }
 
 // Host reports whether something on this desktop shows icons of programs, and why not.
@@ -27,9 +27,9 @@ func bus(ctx context.Context) (conn *dbus.Conn, why string) {
 func Host() (there bool, why string) {
 	ctx, cancel := context.WithTimeout(context.Background(), busPatience)
 	defer cancel()
-	conn, why := bus(ctx)
-	if why != "" {
-		return false, why
+	conn, err := sessionbus.Connect(ctx)
+	if err != nil {
+		return false, noBus(err)
 	}
 	defer conn.Close()
 	if conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.NameHasOwner", 0, "org.kde.StatusNotifierWatcher").Store(&there) != nil || !there {
@@ -42,9 +42,9 @@ func Host() (there bool, why string) {
 func Unavailable() string {
 	ctx, cancel := context.WithTimeout(context.Background(), busPatience)
 	defer cancel()
-	conn, why := bus(ctx)
-	if why == "" {
+	conn, err := sessionbus.Connect(ctx)
+	if err == nil {
 		conn.Close()
 	}
-	return why
+	return noBus(err)
 }

@@ -246,9 +246,11 @@ func (e *examination) signIn(s SignInState) {
 		e.good("Sign-in", "%s, account %s, %s", Name(redact(s.Email), s.Plan), redact(s.AccountID), s.How())
 	}
 	e.tell(Finding{More, "", fmt.Sprintf("token %s; last refreshed %s; %s, stored in %s", s.Life(now), ago(s.LastRefresh, now), s.Ownership, s.Store), ""})
-	if err := e.a.manager.CanStore(e.ctx); err != nil && e.a.Settings.CredsStore != "env" && !e.a.Settings.Demo {
-		text, advice := cutAdvice(withAdvice(err))
-		e.bad("Store", advice, "what comes by the next refresh could not be stored: %s", text)
+	if e.a.Settings.CredsStore != "env" && !e.a.Settings.Demo {
+		if err := e.a.CanStore(e.ctx); err != nil {
+			text, advice := cutAdvice(err)
+			e.bad("Store", advice, "what comes by the next refresh could not be stored: %s", text)
+		}
 	}
 	if s.Kind == creds.KindChatGPT {
 		return

@@ -33,7 +33,7 @@ func (a *App) start(port int, keep func(Saved)) error {
 var errEnding = errors.New("Codex Proxy is ending. Start it again with: codex-proxy")
 
 // ending reports whether the program was told to quit, and waits for answers and for what the sign-in is doing.
-func (a *App) ending() bool { return a.lifetime != nil && a.lifetime.Err() != nil }
+func (a *App) ending() bool { return a.lifetime.Err() != nil }
 
 // powerOn is called with power held.
 func (a *App) powerOn(port int, keep func(Saved)) error {

@@ -167,10 +167,8 @@ func (p *pageApp) settingsList(saved Saved) []page.Setting {
 		if one.Source == "" {
 			one.Source = page.FromDefault
 		}
-		value := f.show(then.Field(f.index))
-		hiddenChange := now.Field(f.index).String() != then.Field(f.index).String() // of text; a password is not shown
-		if f.restart && (hiddenChange || fmt.Sprint(value) != fmt.Sprint(one.Value)) {
-			one.Value, one.Waiting = value, true
+		if f.restart && fmt.Sprint(then.Field(f.index).Interface()) != fmt.Sprint(now.Field(f.index).Interface()) { // what is shown hides a password
+			one.Value, one.Waiting = f.show(then.Field(f.index)), true
 		}
 		switch f.name {
 		case "port":

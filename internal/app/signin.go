@@ -83,9 +83,9 @@ func withAdvice(err error) error {
 	var store *creds.StoreError
 	switch {
 	case errors.Is(err, creds.ErrBusy):
-		return fmt.Errorf("%w. It may be waiting for OpenAI's answer; try again in a minute", err)
+		return fmt.Errorf("%w. %s", err, advice{}.cause(creds.CauseStoreBusy))
 	case errors.As(err, &store) && store.Hint == "" && errors.Is(err, creds.ErrNotWritten):
-		return fmt.Errorf("%w. Make room on the disk, or make its folder writable, and try again", err)
+		return fmt.Errorf("%w. %s", err, advice{}.cause(creds.CauseStoreNotWritable))
 	}
 	return err
 }

@@ -5,6 +5,8 @@ import (
 	"os"
 
 	"github.com/godbus/dbus/v5"
+
+	"codex-proxy/internal/sessionbus"
 )
 
 // lookup asks the desktop's portal, which reads the desktop's settings. Without a desktop none is started; a service,
@@ -15,14 +17,11 @@ func lookup(ctx context.Context, address string) (string, error) {
 	if os.Getenv("DISPLAY") == "" && os.Getenv("WAYLAND_DISPLAY") == "" {
 		start = dbus.FlagNoAutoStart
 	}
-	bus, err := dbus.SessionBusPrivateNoAutoStartup(dbus.WithContext(ctx))
+	bus, err := sessionbus.Connect(ctx)
 	if err != nil {
-		return "", nil //nolint:nilerr // no session, no settings
+		return "", ctx.Err() // no session, no settings
 	}
 	defer bus.Close()
-	if bus.Auth(nil) != nil || bus.Hello() != nil {
-		return "", nil // see above
-	}
 	var proxies []string
 	err = bus.Object("org.freedesktop.portal.Desktop", "/org/freedesktop/portal/desktop").
 		CallWithContext(ctx, "org.freedesktop.portal.ProxyResolver.Lookup", start, address).Store(&proxies)
