@@ -2,6 +2,7 @@ import { render } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { Icon } from './ui.jsx';
 import { reconnect, tell, useApp } from './state.js';
+import { FirstStart } from './sections/first-start.jsx';
 import { Overview } from './sections/overview.jsx';
 import { Activity } from './sections/activity.jsx';
 import { Usage } from './sections/usage.jsx';
@@ -10,8 +11,11 @@ import { SignIn } from './sections/sign-in.jsx';
 import { Settings } from './sections/settings.jsx';
 import { Doctor } from './sections/doctor.jsx';
 
+// Until the first start is done, its steps stand in the overview's place.
+const Home = ({ snapshot: s }) => s.first_start ? <FirstStart snapshot={s} /> : <Overview snapshot={s} />;
+
 const sections = [
-  ['overview', 'Overview', Overview],
+  ['overview', 'Overview', Home],
   ['activity', 'Activity', Activity],
   ['usage', 'Usage', Usage],
   ['tools', 'Tools', Tools],

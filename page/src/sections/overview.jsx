@@ -4,7 +4,6 @@ import { ago, at, brief, capital, clock, clockWithSeconds, count, day, given, is
 import { drawn, nearest, Plot, steps } from '../plot.jsx';
 import { useMinute, useRequests } from '../state.js';
 import { Card, Copy, Do, Empty, Facts, Page } from '../ui.jsx';
-import { FirstStart } from './first-start.jsx';
 import { PendingSignIn } from './sign-in.jsx';
 
 const stopping = {
@@ -29,7 +28,6 @@ export const Start = ({ snapshot: s }) => <Do action="start" main>{s.paused_unti
 
 export function Overview({ snapshot: s }) {
   useMinute();
-  if (s.first_start) return <FirstStart snapshot={s} />;
   const base = `${s.root}/v1`;
   return (
     <>
