@@ -102,7 +102,7 @@ func TestSchemasAreReadInAsMuchTimeAsTheyAreLong(t *testing.T) {
 			return time.Since(start)
 		}
 		eight, one := time.Hour, time.Hour
-		for range 3 {
+		for try := 0; try < 10 && one > 3*eight || try == 0; try++ { // what else runs makes it longer, never shorter
 			eight, one = min(eight, took(short[name], 8)), min(one, took(long[name], 1))
 		}
 		if one > 3*eight {
