@@ -100,7 +100,7 @@ func busyWord(a Action) string {
 
 func toggle(s State) Item {
 	switch {
-	case s.Running:
+	case s.Running || s.Busy[Stop]:
 		return action("toggle", Stop, "Stop the proxy", s, "Stopping…")
 	case !s.PausedUntil.IsZero():
 		return action("toggle", Start, "Go on now", s, "Starting…")

@@ -33,9 +33,10 @@ func good() State {
 }
 
 var states = map[string]func(*State){
-	"running": func(*State) {},
-	"stopped": func(s *State) { s.Running = false },
-	"paused":  func(s *State) { s.Running, s.PausedUntil = false, now.Add(time.Hour) },
+	"running":  func(*State) {},
+	"stopped":  func(s *State) { s.Running = false },
+	"stopping": func(s *State) { s.Running, s.Busy = false, map[Action]bool{Stop: true} },
+	"paused":   func(s *State) { s.Running, s.PausedUntil = false, now.Add(time.Hour) },
 	"port taken": func(s *State) {
 		s.Running, s.Trouble, s.Spare = false, "Port 9879 is used by node (process 4711)", 9880
 	},

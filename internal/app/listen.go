@@ -67,13 +67,19 @@ func (a *App) Stop() error {
 		return errEnding
 	}
 	a.endPause()
-	a.stopping.Store(true)
 	err := a.change(func(s Saved) { s["stopped"] = true })
+	a.shut()
+	return err
+}
+
+// shut ends the listening. That is told at once, and again when no answer is under way any more.
+func (a *App) shut() {
+	a.stopping.Store(true)
+	a.changed(false)
 	a.page.Disconnect()
 	a.service.Stop()
 	a.stopping.Store(false)
 	a.changed(false)
-	return err
 }
 
 // Pause ends the listening for a while. A program that is started anew meanwhile listens again.
@@ -84,13 +90,11 @@ func (a *App) Pause(d time.Duration) error {
 		return errEnding
 	}
 	a.endPause()
-	a.page.Disconnect()
-	a.service.Stop()
 	a.mu.Lock()
 	a.pausedUntil = time.Now().Add(d)
 	a.pause = time.AfterFunc(d, a.resume)
 	a.mu.Unlock()
-	a.changed(false)
+	a.shut()
 	return nil
 }
 

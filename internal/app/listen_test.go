@@ -1,8 +1,12 @@
 package app
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -39,6 +43,50 @@ func TestTheEndOfAPauseDoesNotUndoAStop(t *testing.T) {
 	}
 	if p.resume(); listens() {
 		t.Error("an earlier pause has ended this one")
+	}
+}
+
+// TestAStopIsToldAtOnce: the menu said for seconds that it runs, while answers under way had their time to end.
+func TestAStopIsToldAtOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		end  func(*App) error
+		told func(ProxyState) bool
+	}{
+		"stop":  {(*App).Stop, func(s ProxyState) bool { return s.Stopped }},
+		"pause": {func(p *App) error { return p.Pause(time.Hour) }, func(s ProxyState) bool { return !s.PausedUntil.IsZero() }},
+	} {
+		p := openIn(t, ownHome(t))
+		p.Prepare(t.Context(), Life{Quit: func() {}})
+		defer p.Close()
+		p.service.SetPort(0)
+		if err := p.Start(0); err != nil {
+			t.Fatal(err)
+		}
+		request, err := net.Dial("tcp", p.service.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer request.Close()
+		fmt.Fprint(request, "POST /v1/responses HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n")
+		if said, err := bufio.NewReader(request).ReadString('\n'); err != nil || !strings.Contains(said, "100") {
+			t.Fatalf("%s: it says %q (%v)", name, said, err) // now it is read, and waited for
+		}
+		changes, cancel := p.Watch()
+		defer cancel()
+		ended := make(chan error)
+		go func() { ended <- c.end(p.App) }()
+		select {
+		case <-changes:
+			if s := p.State().Proxy; s.Running || !c.told(s) {
+				t.Errorf("%s: first it says %+v", name, s)
+			}
+		case <-time.After(3 * time.Second): // the request is waited for longer
+			t.Errorf("%s: nothing is told while the request is waited for", name)
+		}
+		request.Close()
+		if err := <-ended; err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
