@@ -18,17 +18,8 @@ type openCommand struct {
 }
 
 func (o *openCommand) Run(c *console) error {
-	a, err := c.openDemoToo()
-	if err != nil {
-		return err
-	}
-	defer a.Close()
-	p, err := c.running(a)
-	if err != nil {
-		return err
-	}
 	var address string
-	if err := p.Call(c.ctx, callPatience, "open", url.Values{"section": {o.Section}}, &address); err != nil {
+	if err := c.call("open", url.Values{"section": {o.Section}}, &address); err != nil {
 		return err
 	}
 	if o.Print || app.OpenBrowser(address) != nil {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"net/url"
 	"strings"
 
 	"codex-proxy/internal/app"
@@ -40,6 +41,15 @@ func (c *console) leave(verb, done string) error {
 
 // command has the running program do something.
 func (c *console) command(verb, done string) error {
+	if err := c.call(verb, nil, nil); err != nil {
+		return err
+	}
+	c.printf("%s\n", done)
+	return nil
+}
+
+// call has the running program do something, and decodes what it answers into answer, unless that is nil.
+func (c *console) call(verb string, args url.Values, answer any) error {
 	a, err := c.openDemoToo()
 	if err != nil {
 		return err
@@ -49,9 +59,5 @@ func (c *console) command(verb, done string) error {
 	if err != nil {
 		return err
 	}
-	if err := p.Call(c.ctx, callPatience, verb, nil, nil); err != nil {
-		return err
-	}
-	c.printf("%s\n", done)
-	return nil
+	return p.Call(c.ctx, callPatience, verb, args, answer)
 }
