@@ -73,8 +73,7 @@ type App struct {
 	planClient atomic.Pointer[string] // the registration that answered last; see answered
 	planNotice atomic.Bool            // PlanNotice was said for it by this program
 	restarting atomic.Bool            // the program is to start again when it has ended
-	account    atomic.Pointer[string] // whose sign-in it is, since what belonged to another was forgotten; another pointer each time
-	forgotten  chan struct{}          // of one: account has changed
+	accounts   chan string            // of one: whose sign-in it is, when what belonged to another has been forgotten
 	stopping   atomic.Bool            // the proxy is about to take no new requests
 	power      sync.Mutex             // held while the proxy is started, stopped or paused: who comes last has the last word
 	changes    changes

@@ -17,7 +17,7 @@ import (
 
 // New builds the program from checked settings. Nothing runs yet, but for the demo's backend.
 func New(s Settings, p Program) (*App, error) {
-	a := &App{Settings: s, program: p, Steps: creds.LogSteps(p.Log), log: p.Log, identity: codex.NewIdentity(p.Version), forgotten: make(chan struct{}, 1), meter: s.IconMeter, mute: s.Mute, life: Life{Quit: func() {}}, lifetime: context.Background()}
+	a := &App{Settings: s, program: p, Steps: creds.LogSteps(p.Log), log: p.Log, identity: codex.NewIdentity(p.Version), accounts: make(chan string, 1), meter: s.IconMeter, mute: s.Mute, life: Life{Quit: func() {}}, lifetime: context.Background()}
 	a.http = newHTTPClient(a.networkProxy)
 	a.rest = newRest(debug.FreeOSMemory)
 	a.endWith(a.rest.stop)

@@ -210,11 +210,11 @@ func (a *App) watchAccount(ctx context.Context) {
 	defer cancel()
 	before := whose(a.manager.State())
 	note := func(account string) {
-		a.account.Store(&account)
 		select {
-		case a.forgotten <- struct{}{}:
+		case <-a.accounts: // nobody has looked at it
 		default:
 		}
+		a.accounts <- account // there is room: only this sends
 	}
 	note(before)
 	for {

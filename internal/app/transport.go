@@ -153,7 +153,7 @@ func (a *App) keepConnected(ctx context.Context, every time.Duration) {
 	transport := a.http.Transport.(*wakefulTransport)
 	_, moves := transport.look()
 	tries, opened := connectTries, [3]time.Time{} // the newest last
-	var asked *string                             // a.account then
+	account := ""                                 // whose sign-in it is, known soon: what is told before would be forgotten
 	for ctx.Err() == nil {
 		if a.pauseOver() { // the machine slept, and so did the timer
 			a.resume()
@@ -161,11 +161,8 @@ func (a *App) keepConnected(ctx context.Context, every time.Duration) {
 		if _, n := transport.look(); n != moves {
 			moves, tries = n, connectTries
 		}
-		s, account := a.manager.State(), a.account.Load()
-		if account != asked {
-			asked, tries = account, connectTries
-		}
-		wanted := s.Usable && a.service.Addr() != "" && account != nil && *account == whose(s) // else what is told would be forgotten
+		s := a.manager.State()
+		wanted := s.Usable && a.service.Addr() != "" && whose(s) == account
 		if now := transport.clock(); tries > 0 && wanted && now.Sub(opened[0]).Abs() >= connectOften {
 			if tries--; a.connect(ctx) {
 				tries, opened = 0, [3]time.Time{opened[1], opened[2], now}
@@ -173,7 +170,8 @@ func (a *App) keepConnected(ctx context.Context, every time.Duration) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-a.forgotten:
+		case account = <-a.accounts:
+			tries = connectTries
 		case <-time.After(every):
 		}
 	}
