@@ -1,6 +1,7 @@
 // The Worker in workerd, in front of the stand-in.
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import http from "node:http";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -490,6 +491,12 @@ test("at a public address", { timeout: 120_000 }, async (t) => {
 test("the button's wrangler.toml says what the Worker's own says", () => {
   const [own, button] = ["wrangler.toml", "../wrangler.toml"].map((file) => configOf(join(here, file)).workerOptions);
   assert.deepEqual(button, own);
+});
+
+test("what the Worker is deployed with can be installed on every system", () => {
+  const { packages } = JSON.parse(readFileSync(join(here, "package-lock.json"), "utf8"));
+  const only = Object.keys(packages).filter((name) => (packages[name].os || packages[name].cpu) && !packages[name].optional);
+  assert.deepEqual(only, []);
 });
 
 test("plain values of the KV binding are read", async () => {
