@@ -103,20 +103,22 @@ func (w *Wrangler) run(ctx context.Context, in string, env []string, args ...str
 	return out.String(), nil
 }
 
-// Account says whether wrangler may deploy; the error is a sentence that says what to do when it may not.
+// Account says whether wrangler may deploy; the error says what to do when it may not.
 func (w *Wrangler) Account(ctx context.Context) error {
-	if _, err := w.run(ctx, "", nil, "whoami", "--json"); err != nil {
-		return fmt.Errorf("wrangler is not logged in to Cloudflare. Run this, then deploy again: cd %s && npx wrangler login", w.dir)
+	out, err := w.run(ctx, "", nil, "whoami", "--json")
+	if notLoggedIn.MatchString(out) {
+		return fmt.Errorf("wrangler is not logged in to Cloudflare. Run this, then deploy again: cd \"%s\" && npx wrangler login", w.dir)
 	}
-	return nil
+	return err
 }
 
 // unset is the id in wrangler.toml that means that there is none yet.
 const unset = "00000000000000000000000000000000"
 
 var (
-	idLine     = regexp.MustCompile(`(?m)^id = "([0-9a-f]{32})"$`)
-	deployedAt = regexp.MustCompile(`https?://[^\s"]+\.workers\.dev`)
+	idLine      = regexp.MustCompile(`(?m)^id = "([0-9a-f]{32})"$`)
+	deployedAt  = regexp.MustCompile(`https?://[^\s"]+\.workers\.dev`)
+	notLoggedIn = regexp.MustCompile(`"loggedIn":\s*false`)
 )
 
 // BindNamespace sees that wrangler.toml names the KV namespace: the one that it names, else the account's, else a new

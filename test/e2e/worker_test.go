@@ -169,6 +169,11 @@ func TestADeploymentSaysWhatIsMissing(t *testing.T) {
 		t.Errorf("not logged in: %d %s", code, out)
 	}
 	writeFile(t, filepath.Join(a.folder, "token"), nil)
+	writeFile(t, filepath.Join(a.folder, "offline"), nil)
+	if out, code := a.run("deploy", "--dir", a.files); code != 1 || !strings.Contains(out, "fetch failed") || strings.Contains(out, "not logged in") {
+		t.Errorf("no network: %d %s", code, out)
+	}
+	os.Remove(filepath.Join(a.folder, "offline")) //nolint:errcheck // the next line notices
 	writeFile(t, filepath.Join(a.folder, "namespaces"), []byte(`[{"id":"0123456789abcdef0123456789abcdef","title":"GEMINI_CLI_KV"}]`))
 	writeFile(t, filepath.Join(a.folder, "secrets", "ADMIN_API_KEY"), []byte("theirs"))
 	out, code := a.run("deploy", "--dir", a.files, "--no-sign-in")
