@@ -66,7 +66,8 @@ function presentedKeys(headers, url) {
   return [bearer?.trim(), headers.get("x-api-key"), headers.get("api-key"), headers.get("x-goog-api-key"), url.searchParams.get("key")].filter(Boolean);
 }
 
-const list = (text, whole) => (whole ? [text ?? ""] : (text ?? "").split(",")).map((key) => key.trim()).filter(Boolean);
+// list is what a variable says; in wrangler.toml it may stand without quotes.
+const list = (value, whole) => (whole ? [String(value ?? "")] : String(value ?? "").split(",")).map((key) => key.trim()).filter(Boolean);
 
 // anyKnown takes as long for a key that is nearly right as for any other.
 async function anyKnown(presented, keys) {

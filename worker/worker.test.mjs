@@ -330,6 +330,11 @@ test("a sign-in goes over plain http to this machine only, as on the desktop", {
 test("variables are taken as a person writes them, and what can't be meant is told", { timeout: 60_000 }, async () => {
   const own = await startStandin();
   const secrets = { ADMIN_API_KEY: "admin", PROXY_API_KEY: "key-2", AUTH_BASE_URL: own.url, UPSTREAM_BASE_URL: own.url + "/backend-api" };
+  const numbers = await startWorker("numbers", { ...secrets, ADMIN_API_KEY: 123, PROXY_API_KEY: 456 });
+  for (const [path, key] of [["/metrics", 456], ["/admin/credentials/status", 123]]) {
+    assert.equal((await fetch(numbers.root + path, { headers: { authorization: "Bearer " + key } })).status, 200, path);
+  }
+  await numbers.stop();
   for (const [STRICT, status] of [[1, 400], [true, 400], ["sure", 200]]) {
     const worker = await startWorker("strict" + typeof STRICT + STRICT, { ...secrets, STRICT, MODEL_ALIAS: "fast,=gpt-5.5,mini=gpt-5.6-luna", LOG_LEVEL: "loud" });
     assert.equal((await push(worker.root, own.signIns[0])).status, 200);
