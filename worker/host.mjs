@@ -237,6 +237,11 @@ export class Host {
     return (await this.storage.get(stored)) ?? (this.env.GEMINI_CLI_KV ? await this.env.GEMINI_CLI_KV.get(stored) : null);
   }
 
+  // replace writes over what is stored, where it is.
+  async replace(text) {
+    for (const place of [this.storage, this.env.GEMINI_CLI_KV]) if (await place?.get(stored)) await place.put(stored, text);
+  }
+
   // Hashes of the refresh tokens that were used up here.
   loadSpent() { return this.storage.get("spent"); }
   saveSpent(hashes) { return this.storage.put("spent", hashes); }

@@ -19,7 +19,7 @@ import (
 // the binding expects it. With CREDENTIALS_KEY both are encrypted. The object is the only one that uses it.
 type kvStore struct {
 	creds.Alone
-	host   js.Value // host.mjs: load() -> Promise of text or null, save(text) -> Promise
+	host   js.Value // host.mjs: load() -> Promise of text or null, save(text) and replace(text) -> Promise
 	secret string   // CREDENTIALS_KEY, or empty
 }
 
@@ -27,7 +27,7 @@ func (s *kvStore) problem(kind error, hint string) error {
 	return &creds.StoreError{Kind: kind, Where: s.Name(), Hint: hint}
 }
 
-// Load reads the sign-in, also one that was written before CREDENTIALS_KEY was set.
+// Load reads the sign-in. One that was written before CREDENTIALS_KEY was set is encrypted then.
 func (s *kvStore) Load(context.Context) (creds.Credentials, error) {
 	v, err := await(s.host.Call("load"))
 	switch {
@@ -37,7 +37,8 @@ func (s *kvStore) Load(context.Context) (creds.Credentials, error) {
 		return creds.Credentials{}, s.problem(creds.ErrMissing, "")
 	}
 	raw := []byte(v.String())
-	if seal.Sealed(raw) {
+	sealed := seal.Sealed(raw)
+	if sealed {
 		if s.secret == "" {
 			return creds.Credentials{}, s.problem(creds.ErrUnreadable, "It is encrypted: wrangler secret put CREDENTIALS_KEY")
 		}
@@ -55,17 +56,24 @@ func (s *kvStore) Load(context.Context) (creds.Credentials, error) {
 	if c.IsZero() {
 		return c, s.problem(creds.ErrSignedOut, "")
 	}
+	if s.secret != "" && !sealed {
+		await(s.host.Call("replace", string(s.encode(c)))) //nolint:errcheck // the next start does it
+	}
 	return c, nil
 }
 
 // Save writes the sign-in to both places.
 func (s *kvStore) Save(_ context.Context, c creds.Credentials) error {
+	_, err := await(s.host.Call("save", string(s.encode(c))))
+	return err
+}
+
+func (s *kvStore) encode(c creds.Credentials) []byte {
 	raw := proxy.EncodeAdmin(c)
 	if s.secret != "" {
 		raw = seal.FromSecret(s.secret).Seal(raw)
 	}
-	_, err := await(s.host.Call("save", string(raw)))
-	return err
+	return raw
 }
 
 // Note keeps the refresh tokens that were used up beyond the life of the process: whoever fills the Worker may send the

@@ -515,4 +515,12 @@ test("plain values of the KV binding are read", async () => {
   await until("the sign-in of KV is in use", async () => (await (await admin(root, "GET", "/admin/credentials/status")).json()).hasCredentials);
   assert.equal((await (await chat(root, "from KV")).json()).choices[0].message.content, "You said: from KV");
   await stop();
+  // With a CREDENTIALS_KEY that is set later, they are encrypted at once, in both places.
+  const later = await startWorker("kv", { ...secrets, CREDENTIALS_KEY: "a secret" });
+  assert.equal((await (await chat(later.root, "later")).json()).choices[0].message.content, "You said: later");
+  assert.doesNotMatch(await later.kv.get("credentials"), /rt_|eyJ/);
+  await later.stop();
+  const without = await startWorker("kv", secrets);
+  assert.match(await (await chat(without.root, "x")).text(), /It is encrypted/);
+  await without.stop();
 });
