@@ -35,15 +35,25 @@ type pushCommand struct {
 	Yes      bool   `short:"y" help:"Move the sign-in without asking."`
 }
 
-// Run moves a sign-in. A chain of tokens that rotate has one owner, so afterwards it is no longer here.
-func (p *pushCommand) Run(c *console) error {
-	u, err := url.Parse(strings.TrimRight(p.URL, "/"))
+// workerAddress reads the address of a Worker, to which a sign-in may be sent.
+func workerAddress(text string) (*url.URL, error) {
+	u, err := url.Parse(strings.TrimRight(text, "/"))
 	switch {
 	case err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http"):
-		return errors.New("the address must look like https://codex-proxy.example.workers.dev")
+		return nil, errors.New("the address must look like https://codex-proxy.example.workers.dev")
 	case u.Scheme == "http" && !proxy.Loopback(u.Hostname()):
-		return errors.New("your sign-in would go over the network unencrypted. Use https")
-	case p.AdminKey == "":
+		return nil, errors.New("your sign-in would go over the network unencrypted. Use https")
+	}
+	return u, nil
+}
+
+// Run moves a sign-in. A chain of tokens that rotate has one owner, so afterwards it is no longer here.
+func (p *pushCommand) Run(c *console) error {
+	u, err := workerAddress(p.URL)
+	if err != nil {
+		return err
+	}
+	if p.AdminKey == "" {
 		return errors.New("the Worker's admin key is missing. Give it with --admin-key or ADMIN_API_KEY; set it there with: wrangler secret put ADMIN_API_KEY")
 	}
 	a, err := c.open()

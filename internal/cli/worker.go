@@ -75,6 +75,11 @@ type deployCommand struct {
 
 // Run does what README's section on the Worker says, and leaves alone what is done already.
 func (d *deployCommand) Run(c *console) error {
+	if d.URL != "" {
+		if _, err := workerAddress(d.URL); err != nil {
+			return err
+		}
+	}
 	w, err := d.wrangler(c)
 	if err != nil {
 		return err

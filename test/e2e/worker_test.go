@@ -199,3 +199,8 @@ func TestADeploymentSaysWhatIsMissing(t *testing.T) {
 		}
 	}
 }
+	for url, want := range map[string]string{"http://0.0.0.0:1": "Use https", "worker.example": "must look like"} {
+		if out, code := a.run("deploy", "--dir", a.files, "--no-sign-in", "--url", url); code != 1 || !strings.Contains(out, want) {
+			t.Errorf("at %s: %d %s", url, code, out)
+		}
+	}
