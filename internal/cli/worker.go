@@ -345,8 +345,16 @@ func (r *removeCommand) Run(c *console) error {
 	default:
 		c.printf("✅ The Worker's sign-in is ended\n")
 	}
-	if err := w.Remove(c.ctx, known.Namespace); err != nil {
+	switch err := w.Remove(c.ctx); {
+	case errors.Is(err, cloudflare.ErrNoWorker) && answer.IsObject(): // it answers
+		return fmt.Errorf("%w, but it answers at %s. Choose its account with CLOUDFLARE_ACCOUNT_ID, or with: npx wrangler login", err, known.URL)
+	case err != nil && !errors.Is(err, cloudflare.ErrNoWorker):
 		return err
+	}
+	if known.Namespace {
+		if err := w.RemoveNamespace(c.ctx); err != nil {
+			return err
+		}
 	}
 	if err := os.Remove(deploymentFile()); err != nil {
 		return err

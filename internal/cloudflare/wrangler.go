@@ -243,17 +243,38 @@ func (w *Wrangler) PutSecret(ctx context.Context, name, value string) error {
 	return err
 }
 
-// Remove deletes the Worker. With namespaceToo it deletes its KV namespace, also when the Worker is gone already, and
-// takes it out of wrangler.toml.
-func (w *Wrangler) Remove(ctx context.Context, namespaceToo bool) error {
+// ErrNoWorker means that the account has no Worker of this name.
+var ErrNoWorker = errors.New("wrangler finds no such Worker in your Cloudflare account")
+
+// What wrangler says of what is not there. The first two are constants of its source; the third is of Cloudflare's KV.
+var (
+	noWorker    = regexp.MustCompile(`\[code: (10007|10090)\]`)
+	noNamespace = regexp.MustCompile(`\[code: 10013\]`)
+)
+
+// Remove deletes the Worker; ErrNoWorker when there is none.
+func (w *Wrangler) Remove(ctx context.Context) error {
 	_, err := w.run(ctx, "", nil, "delete", "--force")
-	raw, read := os.ReadFile(filepath.Join(w.dir, config))
+	if err != nil && noWorker.MatchString(err.Error()) {
+		return ErrNoWorker
+	}
+	return err
+}
+
+// RemoveNamespace deletes the KV namespace that wrangler.toml names, unless it is gone already, and takes it out of
+// wrangler.toml.
+func (w *Wrangler) RemoveNamespace(ctx context.Context) error {
+	raw, err := os.ReadFile(filepath.Join(w.dir, config))
+	if err != nil {
+		return err
+	}
 	found := idLine.FindSubmatch(raw)
-	if !namespaceToo || read != nil || found == nil || string(found[1]) == unset {
-		return errors.Join(err, read)
+	if found == nil || string(found[1]) == unset {
+		return nil
 	}
-	if _, kept := w.run(ctx, "", nil, "kv", "namespace", "delete", "--namespace-id", string(found[1]), "--skip-confirmation"); kept != nil {
-		return errors.Join(err, kept)
+	_, err = w.run(ctx, "", nil, "kv", "namespace", "delete", "--namespace-id", string(found[1]), "--skip-confirmation")
+	if err != nil && !noNamespace.MatchString(err.Error()) {
+		return err
 	}
-	return errors.Join(err, w.name(unset))
+	return w.name(unset)
 }

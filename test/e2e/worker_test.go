@@ -39,6 +39,10 @@ func newAccount(t *testing.T) *account {
 	}
 	forward := httputil.NewSingleHostReverseProxy(target)
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := os.Stat(filepath.Join(a.folder, "deployed")); err != nil {
+			http.Error(w, "<h1>There is nothing here yet</h1>", http.StatusNotFound)
+			return
+		}
 		_, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		known := "none"
 		switch {
@@ -159,10 +163,40 @@ func TestAWorkerIsDeployedInOneStepLookedAtAndRemoved(t *testing.T) {
 	}
 }
 
+func TestARemovalIsFinishedWhereTheWorkerIsGone(t *testing.T) {
+	a := newAccount(t)
+	if out, code := a.run("deploy", "--dir", a.files, "--no-sign-in"); code != 0 {
+		t.Fatal(out)
+	}
+	// In another account there is none of that name. This one still answers, and its keys are here only.
+	other := t.TempDir()
+	writeFile(t, filepath.Join(other, "token"), nil)
+	env := append(slices.Clone(a.env), "ACCOUNT="+other)
+	if out, code := command(t, a.home, env, "worker", "remove", "--dir", a.files, "--yes"); code != 1 || !strings.Contains(out, "CLOUDFLARE_ACCOUNT_ID") {
+		t.Errorf("of another account: %d %s", code, out)
+	}
+	if out, code := a.run("status"); code != 0 {
+		t.Errorf("it is not known any more: %s", out)
+	}
+	os.Remove(filepath.Join(a.folder, "deployed")) //nolint:errcheck // the next line notices
+	out, code := a.run("remove", "--dir", a.files, "--yes")
+	if namespaces, _ := os.ReadFile(filepath.Join(a.folder, "namespaces")); code != 0 || strings.TrimSpace(string(namespaces)) != "[]" {
+		t.Errorf("deleted in the dashboard: %d %s %s", code, namespaces, out)
+	}
+	if out, code := a.run("status"); code != 1 || !strings.Contains(out, "worker deploy") {
+		t.Errorf("afterwards: %d %s", code, out)
+	}
+}
+
 func TestADeploymentSaysWhatIsMissing(t *testing.T) {
 	a := newAccount(t)
 	if out, code := a.run("deploy", "--dir", t.TempDir()); code != 1 || !strings.Contains(out, "give it with --dir") {
 		t.Errorf("no files: %d %s", code, out)
+	}
+	for url, want := range map[string]string{"http://0.0.0.0:1": "Use https", "worker.example": "must look like"} {
+		if out, code := a.run("deploy", "--dir", a.files, "--no-sign-in", "--url", url); code != 1 || !strings.Contains(out, want) {
+			t.Errorf("at %s: %d %s", url, code, out)
+		}
 	}
 	os.Remove(filepath.Join(a.folder, "token")) //nolint:errcheck // the next line notices
 	if out, code := a.run("deploy", "--dir", a.files); code != 1 || !strings.Contains(out, "npx wrangler login") {
@@ -199,8 +233,3 @@ func TestADeploymentSaysWhatIsMissing(t *testing.T) {
 		}
 	}
 }
-	for url, want := range map[string]string{"http://0.0.0.0:1": "Use https", "worker.example": "must look like"} {
-		if out, code := a.run("deploy", "--dir", a.files, "--no-sign-in", "--url", url); code != 1 || !strings.Contains(out, want) {
-			t.Errorf("at %s: %d %s", url, code, out)
-		}
-	}
