@@ -105,7 +105,8 @@ func (d *deployCommand) Run(c *console) error {
 	}
 	known.URL = address
 	c.printf("✅ Deployed at %s\n", address)
-	if err := d.setKeys(c, w, &known); err != nil {
+	patience, err := d.setKeys(c, w, &known)
+	if err != nil {
 		return err
 	}
 	a, err := c.open()
@@ -113,8 +114,12 @@ func (d *deployCommand) Run(c *console) error {
 		return err
 	}
 	defer a.Close()
+	known.AdminKey, known.APIKey = cmp.Or(d.AdminKey, known.AdminKey), cmp.Or(d.APIKey, known.APIKey)
 	remote := remote{known, a}
-	if err := remote.wait(c.ctx); err != nil {
+	if err := remote.wait(c.ctx, patience); err != nil {
+		return err
+	}
+	if err := known.save(); err != nil { // now that they are known to be right
 		return err
 	}
 	if err := d.signIn(c, remote); err != nil {
@@ -131,11 +136,12 @@ func (d *deployCommand) Run(c *console) error {
 	return nil
 }
 
-// setKeys sets the secrets that are missing, or those that are asked for anew, and remembers them.
-func (d *deployCommand) setKeys(c *console, w *cloudflare.Wrangler, known *deployment) error {
+// setKeys sets the secrets that are missing, or those that are asked for anew, and remembers them. It returns for how
+// long the Worker may not know them yet.
+func (d *deployCommand) setKeys(c *console, w *cloudflare.Wrangler, known *deployment) (patience time.Duration, err error) {
 	there, err := w.Secrets(c.ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, key := range []struct {
 		name  string
@@ -143,33 +149,34 @@ func (d *deployCommand) setKeys(c *console, w *cloudflare.Wrangler, known *deplo
 		given string
 	}{{"ADMIN_API_KEY", &known.AdminKey, d.AdminKey}, {"PROXY_API_KEY", &known.APIKey, d.APIKey}} {
 		if there[key.name] && !d.NewKeys {
-			if *key.value = cmp.Or(key.given, *key.value); *key.value == "" {
-				return fmt.Errorf("the Worker has its %s already, and it is not known here. Give it with --admin-key and --worker-api-key, or replace both with --new-keys", key.name)
+			if cmp.Or(key.given, *key.value) == "" {
+				return 0, fmt.Errorf("the Worker has its %s already, and it is not known here. Give it with --admin-key and --worker-api-key, or replace both with --new-keys", key.name)
 			}
 			c.printf("✅ %s stays\n", key.name)
 			continue
 		}
-		if *key.value == "" || d.NewKeys {
-			*key.value = cmp.Or(key.given, newSecret())
+		if d.NewKeys {
+			*key.value = ""
 		}
+		*key.value, patience = cmp.Or(key.given, *key.value, newSecret()), secretsArrive
 		if err := known.save(); err != nil { // first: nobody could read it afterwards
-			return err
+			return 0, err
 		}
 		if err := w.PutSecret(c.ctx, key.name, *key.value); err != nil {
-			return err
+			return 0, err
 		}
 		c.printf("✅ %s set\n", key.name)
 	}
 	// Never replaced: what is stored could not be read any more.
 	if there["CREDENTIALS_KEY"] {
 		c.printf("✅ CREDENTIALS_KEY stays\n")
-		return known.save()
+		return patience, known.save()
 	}
 	if err := w.PutSecret(c.ctx, "CREDENTIALS_KEY", newSecret()); err != nil {
-		return err
+		return 0, err
 	}
 	c.printf("✅ CREDENTIALS_KEY set\n")
-	return known.save()
+	return patience, known.save()
 }
 
 // newSecret is 256 random bits as text.
@@ -237,25 +244,36 @@ func (r remote) refused(status int, answer gjson.Result) error {
 	return fmt.Errorf("the Worker answered %d: %s", status, cmp.Or(answer.Get("error.message").Str, "no reason was given"))
 }
 
-// wait waits until the Worker knows its keys.
-func (r remote) wait(ctx context.Context) error {
+// wait waits until the Worker knows its keys, for so long at most where they were set just now.
+func (r remote) wait(ctx context.Context, patience time.Duration) error {
 	end := time.Now().Add(secretsArrive)
-	for {
-		status, answer, err := r.call(ctx, http.MethodGet, "/admin/credentials/status", r.AdminKey, "")
-		if err == nil && status == http.StatusOK {
-			return nil
-		}
-		if err == nil {
-			err = r.refused(status, answer)
-		}
-		if ctx.Err() != nil || time.Now().After(end) {
-			return err
-		}
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
+	refused := time.Now().Add(patience)
+	for _, key := range []struct{ name, value, path, flag string }{
+		{"ADMIN_API_KEY", r.AdminKey, "/admin/credentials/status", "--admin-key"},
+		{"PROXY_API_KEY", r.APIKey, "/metrics", "--worker-api-key"},
+	} {
+		for {
+			status, answer, err := r.call(ctx, http.MethodGet, key.path, key.value, "")
+			if err == nil && status == http.StatusOK {
+				break
+			}
+			until := end
+			switch {
+			case err == nil && status == http.StatusUnauthorized:
+				err, until = fmt.Errorf("the Worker has another %s than the one that is known here or was given. Give its own with %s, or replace both keys with --new-keys", key.name, key.flag), refused
+			case err == nil:
+				err = r.refused(status, answer)
+			}
+			if ctx.Err() != nil || time.Now().After(until) {
+				return err
+			}
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
 		}
 	}
+	return nil
 }
 
 // try sends a request as a tool does, and says how it went.

@@ -188,6 +188,21 @@ func TestARemovalIsFinishedWhereTheWorkerIsGone(t *testing.T) {
 	}
 }
 
+func TestAKeyThatTheWorkerRefusesTakesNoPlaceOfTheOneThatWorks(t *testing.T) {
+	a := newAccount(t)
+	if out, code := a.run("deploy", "--dir", a.files, "--no-sign-in"); code != 0 {
+		t.Fatal(out)
+	}
+	for flag, name := range map[string]string{"--admin-key": "ADMIN_API_KEY", "--worker-api-key": "PROXY_API_KEY"} {
+		if out, code := a.run("deploy", "--dir", a.files, "--no-sign-in", flag, "wrong"); code != 1 || !strings.Contains(out, "another "+name) || !strings.Contains(out, flag) {
+			t.Errorf("%s: %d %s", flag, code, out)
+		}
+		if out, code := a.run("deploy", "--dir", a.files, "--no-sign-in"); code != 0 {
+			t.Errorf("after a wrong %s: %s", flag, out)
+		}
+	}
+}
+
 func TestADeploymentSaysWhatIsMissing(t *testing.T) {
 	a := newAccount(t)
 	if out, code := a.run("deploy", "--dir", t.TempDir()); code != 1 || !strings.Contains(out, "give it with --dir") {
