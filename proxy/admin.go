@@ -235,7 +235,7 @@ func (s *Server) adoptCredentials(w http.ResponseWriter, r *http.Request) (warni
 	if err := json.Unmarshal(body, &in); err != nil {
 		var wrong *json.UnmarshalTypeError
 		if errors.As(err, &wrong) && wrong.Field != "" {
-			return "", codex.Invalid(wrong.Field, "%s must be a %s", wrong.Field, strings.NewReplacer("int64", "number").Replace(wrong.Type.String()))
+			return "", codex.Invalid(wrong.Field, "%s must be a %s", wrong.Field, strings.NewReplacer("int64", "whole number").Replace(wrong.Type.String()))
 		}
 		return "", codex.Invalid("", "The body must be a JSON object with accessToken, refreshToken and expiresAt")
 	}

@@ -158,6 +158,17 @@ func TestTheAdminStatusTellsWhatThePageShowsWithoutSecrets(t *testing.T) {
 	}
 }
 
+// TestANumberThatIsNotWholeIsNotCalledNone: Python's time.time() * 1000 is such a number.
+func TestANumberThatIsNotWholeIsNotCalledNone(t *testing.T) {
+	_, call := admin(t, &creds.MemoryStore{})
+	for _, expires := range []string{"1796038364349.5", `"1796038364349"`} {
+		code, answer := call("POST", "/admin/credentials", `{"accessToken":"a.b.c","refreshToken":"r","expiresAt":`+expires+`}`)
+		if got := answer.Get("error.message").Str; code != 400 || got != "expiresAt must be a whole number" {
+			t.Errorf("%s: %d %s", expires, code, got)
+		}
+	}
+}
+
 func TestTheAdminAPITakesNoSignInWithChatGPT(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.Admin = &Admin{Key: "k", Manager: c.SignIn.(*signIn)} })
 	tokens, client := r.backend.SignInWithChatGPT(time.Hour)
