@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"net/url"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -43,7 +44,8 @@ func main() {
 	bridge := newBridge(host, log)
 
 	identity := codex.NewIdentity(version)
-	backend, api, auth := orElse(text(env, "UPSTREAM_BASE_URL"), "https://chatgpt.com/backend-api"), orElse(text(env, "API_BASE_URL"), "https://api.openai.com/v1"), orElse(text(env, "AUTH_BASE_URL"), "https://auth.openai.com")
+	backend := address(env, "UPSTREAM_BASE_URL", "https://chatgpt.com/backend-api", log)
+	api, auth := address(env, "API_BASE_URL", "https://api.openai.com/v1", log), address(env, "AUTH_BASE_URL", "https://auth.openai.com", log)
 	manager := creds.NewManager(creds.Config{
 		Store:     &kvStore{host: host, secret: text(env, "CREDENTIALS_KEY")},
 		Refresher: &creds.Refresher{HTTP: fetcher{bridge}, AuthURL: auth, UserAgent: identity.UserAgent},
@@ -105,11 +107,22 @@ const (
 	memoryAim = 40 << 20 // bytes of the 128 MB that a Worker has; beyond, garbage is collected more often
 )
 
-func orElse(s, otherwise string) string {
-	if s = strings.TrimRight(s, "/"); s != "" {
-		return s
+// address is a base URL that a variable names. One without https:// is taken for one with it.
+func address(env js.Value, name, otherwise string, log *logrus.Logger) string {
+	said := text(env, name)
+	if said == "" {
+		return otherwise
 	}
-	return otherwise
+	full := strings.TrimRight(said, "/")
+	if !strings.Contains(full, "://") {
+		full = "https://" + strings.TrimLeft(full, "/")
+	}
+	u, err := url.Parse(full)
+	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
+		log.Warnf("%s is %q, which is no address, and is not used. Set one such as %s", name, said, otherwise)
+		return otherwise
+	}
+	return full
 }
 
 func list(s string) (out []string) {
