@@ -64,8 +64,14 @@ func (s *kvStore) Load(context.Context) (creds.Credentials, error) {
 
 // Save writes the sign-in to both places.
 func (s *kvStore) Save(_ context.Context, c creds.Credentials) error {
-	_, err := await(s.host.Call("save", string(s.encode(c))))
-	return err
+	return s.write("save", string(s.encode(c)))
+}
+
+func (s *kvStore) write(call, text string) error {
+	if _, err := await(s.host.Call(call, text)); err != nil {
+		return &creds.StoreError{Kind: creds.ErrNotWritten, Where: s.Name(), Cause: err}
+	}
+	return nil
 }
 
 func (s *kvStore) encode(c creds.Credentials) []byte {
@@ -80,7 +86,7 @@ func (s *kvStore) encode(c creds.Credentials) []byte {
 // same body again. The rest of an attempt is the process's own.
 func (s *kvStore) Note(ctx context.Context, a creds.Attempt) error {
 	if !slices.Equal(a.Spent, s.Attempt(ctx).Spent) {
-		if _, err := await(s.host.Call("saveSpent", strings.Join(a.Spent, " "))); err != nil {
+		if err := s.write("saveSpent", strings.Join(a.Spent, " ")); err != nil {
 			return err
 		}
 	}

@@ -500,6 +500,19 @@ test("at a public address", { timeout: 120_000 }, async (t) => {
   await worker.stop();
 });
 
+test("a sign-in that can't be stored is in use, and that is what is said", { timeout: 60_000 }, async () => {
+  const own = await startStandin();
+  const { root, stop } = await startWorker("full", { ADMIN_API_KEY: "admin", PROXY_API_KEY: "key-2", AUTH_BASE_URL: own.url, UPSTREAM_BASE_URL: own.url + "/backend-api" });
+  await fetch(root + "/v1/models", { headers: { authorization: "Bearer key-2", "x-test": "full" } });
+  const pushed = await push(root, own.signIns[0]);
+  const { error } = await pushed.json();
+  assert.equal(pushed.status, 500);
+  assert.equal(error.code, "not_stored");
+  assert.match(error.message, /is in use but could not be stored.*it is full/);
+  assert.equal((await (await chat(root, "hello")).json()).choices[0].message.content, "You said: hello");
+  await stop();
+});
+
 test("the button's wrangler.toml says what the Worker's own says", () => {
   const [own, button] = ["wrangler.toml", "../wrangler.toml"].map((file) => configOf(join(here, file)).workerOptions);
   assert.deepEqual(button, own);
