@@ -1,5 +1,5 @@
-// The Worker with a window for the tests: the memory of the program, its timers, an end that it did not choose, and a
-// storage that takes nothing.
+// The Worker with a window for the tests: the memory of the program, its timers, an end that it did not choose, a
+// storage that takes nothing, and a KV that does not answer.
 import worker, { Proxy as Plain } from "./worker.mjs";
 
 export default worker;
@@ -13,6 +13,9 @@ export class Proxy extends Plain {
       case "timers": return Response.json(host.go._scheduledTimeouts.size);
       case "full":
         host.storage = { get: (name) => storage.get(name), put: async () => { throw new Error("it is full"); }, setAlarm: (at) => storage.setAlarm(at), deleteAlarm: () => storage.deleteAlarm() };
+        return Response.json(null);
+      case "silent KV":
+        host.env = { ...this.env, GEMINI_CLI_KV: { get: () => new Promise(() => {}), put: () => new Promise(() => {}) } };
         return Response.json(null);
       case "end": host.die(new Error("a test")); return Response.json(null);
     }

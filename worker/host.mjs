@@ -7,6 +7,7 @@ import { refusal } from "./door.mjs";
 
 const stored = "credentials"; // the key in KV and in the object's storage
 const chunk = 64 * 1024; // bytes that cross at once
+const kvMost = 5000; // milliseconds that KV may take
 const unreadMost = 64; // pieces of an answer that may wait for their reader
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -234,12 +235,12 @@ export class Host {
 
   // The object's storage is consistent, so it wins; KV is where the admin API of older versions wrote, and a copy.
   async load() {
-    return (await this.storage.get(stored)) ?? (this.env.GEMINI_CLI_KV ? await this.env.GEMINI_CLI_KV.get(stored) : null);
+    return (await this.storage.get(stored)) ?? (this.env.GEMINI_CLI_KV ? await soon(this.env.GEMINI_CLI_KV.get(stored)) : null);
   }
 
   // replace writes over what is stored, where it is.
   async replace(text) {
-    for (const place of [this.storage, this.env.GEMINI_CLI_KV]) if (await place?.get(stored)) await place.put(stored, text);
+    for (const place of [this.storage, this.env.GEMINI_CLI_KV]) if (place && await soon(place.get(stored))) await soon(place.put(stored, text));
   }
 
   // Hashes of the refresh tokens that were used up here.
@@ -251,7 +252,7 @@ export class Host {
     await this.storage.sync();
     if (!this.env.GEMINI_CLI_KV) return;
     try {
-      await this.env.GEMINI_CLI_KV.put(stored, text);
+      await soon(this.env.GEMINI_CLI_KV.put(stored, text));
     } catch (error) {
       console.log(JSON.stringify({ level: "warning", msg: "the copy in KV is old: " + error.message }));
     }
@@ -376,6 +377,13 @@ class Socket extends Pieces {
   }
 
   cancel() { this.messages = []; }
+}
+
+// soon waits for KV, which may be slow: while a sign-in is loaded or saved, nobody is answered by it.
+function soon(promise) {
+  let timer;
+  const late = new Promise((_, reject) => { timer = setTimeout(reject, kvMost, new Error("KV did not answer in time")); });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
 // Headers cross as one string: names and values, a line each.

@@ -513,6 +513,16 @@ test("a sign-in that can't be stored is in use, and that is what is said", { tim
   await stop();
 });
 
+test("a KV that does not answer holds up no sign-in", { timeout: 60_000 }, async () => {
+  const own = await startStandin();
+  const worker = await startWorker("silent", { ADMIN_API_KEY: "admin", PROXY_API_KEY: "key-2", AUTH_BASE_URL: own.url, UPSTREAM_BASE_URL: own.url + "/backend-api" });
+  await fetch(worker.root + "/v1/models", { headers: { authorization: "Bearer key-2", "x-test": "silent KV" } });
+  assert.equal((await push(worker.root, own.signIns[0])).status, 200);
+  assert.equal((await (await chat(worker.root, "hello")).json()).choices[0].message.content, "You said: hello");
+  assert.match(worker.log, /the copy in KV is old/);
+  await worker.stop();
+});
+
 test("the button's wrangler.toml says what the Worker's own says", () => {
   const [own, button] = ["wrangler.toml", "../wrangler.toml"].map((file) => configOf(join(here, file)).workerOptions);
   assert.deepEqual(button, own);
