@@ -270,13 +270,6 @@ func (a *App) Refresh(ctx context.Context) error {
 	return nil
 }
 
-// SaidError is an error that the steps have told already.
-type SaidError struct{ Err error }
-
-func (e *SaidError) Error() string { return e.Err.Error() }
-
-func (e *SaidError) Unwrap() error { return e.Err }
-
 // ImportOptions say what to import from the Codex CLI.
 type ImportOptions struct {
 	From string // "file", "keychain", or "any" for the file and else the keychain
@@ -312,7 +305,7 @@ func (a *App) Import(ctx context.Context, o ImportOptions) error {
 	}
 	a.spread(ctx)
 	if s := a.manager.State(); s.Cause != creds.CauseNone && s.Cause != creds.CauseClock {
-		return &SaidError{errors.New(s.Sentence())}
+		return errors.New(s.Sentence())
 	}
 	return nil
 }

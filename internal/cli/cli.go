@@ -439,15 +439,6 @@ func (c *console) ask(question string) bool {
 // errRestart ends a command whose program is to start again.
 var errRestart = errors.New("restart")
 
-// told makes an error that the steps have told already one that ends the command in silence.
-func told(err error) error {
-	var said *app.SaidError
-	if errors.As(err, &said) {
-		return errSilent
-	}
-	return err
-}
-
 type versionCommand struct{}
 
 func (versionCommand) Run(c *console) error {

@@ -133,7 +133,7 @@ func (refreshCommand) Run(c *console) error {
 		return err
 	}
 	defer a.Close()
-	return told(a.Refresh(c.ctx))
+	return a.Refresh(c.ctx)
 }
 
 type importCommand struct {
@@ -151,7 +151,7 @@ func (i *importCommand) Run(c *console) error {
 		return i.Yes || c.ask(fmt.Sprintf("Replace the sign-in of %s by that of %s?", app.Who(before), app.Who(found)))
 	}})
 	if err != nil {
-		return told(err)
+		return err
 	}
 	now := a.State().SignIn
 	c.printf("✅ Imported: signed in as %s, stored in %s\n", app.Name(now.Email, now.Plan), now.Store)

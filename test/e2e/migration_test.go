@@ -68,13 +68,17 @@ func (p *program) steps() string {
 func TestACommandThatEndsPromisesNothing(t *testing.T) {
 	b, url := startBackend(t)
 	home, _ := signedIn(t, b)
+	offline := func(name string) {
+		out, code := command(t, home, at(url), name, "--auth-url", "http://127.0.0.1:1")
+		if code != 1 || strings.Contains(out, "by itself") || strings.Count(out, "was not reached") != 1 || !strings.Contains(out, ", and try again") {
+			t.Errorf("%s: %d %s", name, code, out)
+		}
+	}
+	offline("import")
 	if out, code := command(t, home, at(url), "import"); code != 0 {
 		t.Fatal(out)
 	}
-	out, code := command(t, home, at(url), "refresh", "--auth-url", "http://127.0.0.1:1")
-	if code != 1 || strings.Contains(out, "by itself") || strings.Count(out, "was not reached") != 1 || !strings.Contains(out, ", and try again") {
-		t.Errorf("%d %s", code, out)
-	}
+	offline("refresh")
 }
 
 // TestTheMigrationIsToldStepByStep compares what a first launch prints with testdata/migration.
