@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -149,6 +150,45 @@ func TestAnOutageIsNotHammered(t *testing.T) {
 			t.Errorf("%d tries in 10 minutes", n)
 		}
 	})
+}
+
+// TestAClockThatIsSetBackDoesNotPutOffTheNextTry: a machine starts with a clock that is ahead, and without a network.
+func TestAClockThatIsSetBackDoesNotPutOffTheNextTry(t *testing.T) {
+	for name, refuse := range map[string]bool{"the server was not reached": false, "the server failed": true} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				var ahead atomic.Int64
+				ahead.Store(int64(240 * time.Hour))
+				w.own(100 * time.Hour)
+				away := &refuser{}
+				if refuse {
+					away.next = w.http
+					w.backend.RefuseRefresh("500")
+					ahead.Store(0) // what the server's clock tells is overtaken by this one's later
+				}
+				m := w.manager(NewFileStore(w.path()), func(c *Config) {
+					c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+					c.Refresher = &Refresher{HTTP: away, AuthURL: authURL}
+				})
+				if refuse {
+					m.Refresh(t.Context()) //nolint:errcheck // it is refused
+					away.next = nil
+					ahead.Store(int64(240 * time.Hour))
+				}
+				defer run(t, m)()
+				time.Sleep(time.Minute)
+				if s := m.State(); s.Usable || s.Cause != CauseNetwork {
+					t.Fatalf("%+v", s)
+				}
+				away.next = w.http
+				ahead.Store(0)
+				time.Sleep(2 * tick)
+				if s := m.State(); s.Cause != CauseNone || !s.Usable {
+					t.Errorf("it is still failing since %s, and tried again at %s: %s", s.FailingSince, s.NextAttempt, s.Problem)
+				}
+			})
+		})
+	}
 }
 
 func TestAServerThatIsNotReachedIsTriedEachSecondThatSomebodyAsks(t *testing.T) {

@@ -187,7 +187,7 @@ func (m *Manager) Token(ctx context.Context) (Token, error) {
 	s := m.now.Load()
 	now := s.clock.at(m.cfg.Now())
 	if s.serves(now) {
-		if s.due(now) && !now.Before(s.next) {
+		if s.due(now) && !s.waits(now) {
 			m.nudge()
 		}
 		return token(s.sign), nil
@@ -263,7 +263,7 @@ func (m *Manager) RefreshIfDue(ctx context.Context) {
 		return
 	}
 	s := m.now.Load()
-	if now := s.clock.at(m.cfg.Now()); (s.due(now) || s.unsaved) && !now.Before(s.next) {
+	if now := s.clock.at(m.cfg.Now()); (s.due(now) || s.unsaved) && !s.waits(now) {
 		m.change(ctx, m.refreshFor(request{why: whenDue, seen: s})) //nolint:errcheck // see above
 	}
 }
@@ -304,7 +304,7 @@ func (m *Manager) Run(ctx context.Context) {
 		s = m.now.Load()
 		now := s.clock.at(m.cfg.Now())
 		look := s.helpless() && time.Since(looked) >= tickHelp
-		if (s.due(now) || s.unsaved || look) && !now.Before(s.next) {
+		if (s.due(now) || s.unsaved || look) && !s.waits(now) {
 			looked = time.Now()
 			m.change(ctx, m.refreshFor(request{why: whenDue, seen: s})) //nolint:errcheck // it is in the state
 		} else if stamp := m.cfg.Store.Stamp(); stamp != *m.owner.stamp.Load() {

@@ -271,7 +271,7 @@ func (m *Manager) happened(e event) { m.owner.status = m.owner.status.after(e) }
 
 // clear forgets a trouble that has passed.
 func (s *snapshot) clear() {
-	s.trouble, s.err, s.since, s.next, s.failures = trouble{}, nil, time.Time{}, time.Time{}, 0
+	s.trouble, s.err, s.since, s.tried, s.next, s.failures = trouble{}, nil, time.Time{}, time.Time{}, time.Time{}, 0
 }
 
 func stamp(t time.Time) string {

@@ -71,7 +71,7 @@ func (m *Manager) settled(r request) bool {
 	case whenEnded:
 		return o.serves(now)
 	}
-	return !(o.due(now) || o.unsaved || o.helpless()) || now.Before(o.next)
+	return !(o.due(now) || o.unsaved || o.helpless()) || o.waits(now)
 }
 
 // refresh decides under the lock, and refreshes if that is what it comes to.
@@ -165,9 +165,8 @@ func (m *Manager) notYet(r request, soon *TooSoonError) error {
 	case whenAsked:
 		return soon
 	case whenDue:
-		if next := m.time().Add(soon.Wait); next.After(o.next) {
-			o.next = next
-		}
+		o.tried = m.time()
+		o.next = o.tried.Add(soon.Wait)
 		return nil
 	case whenRejected:
 		if soon.Refreshed { // a fresh token
@@ -439,7 +438,7 @@ func (m *Manager) failed(err error) error {
 // backOff sets the time of the next attempt that nobody asks for.
 func (m *Manager) backOff(least time.Duration) {
 	o, now := &m.owner, m.time()
-	if o.since.IsZero() {
+	if o.since.IsZero() || now.Before(o.since) {
 		o.since = now
 	}
 	wait := min(backoffFirst<<min(o.failures, 10), backoffMost)
@@ -448,5 +447,5 @@ func (m *Manager) backOff(least time.Duration) {
 		wait = min(wait, expiredWaitMost)
 	}
 	wait = max(wait, least)
-	o.next = now.Add(wait + rand.N(wait/5))
+	o.tried, o.next = now, now.Add(wait+rand.N(wait/5))
 }

@@ -21,11 +21,12 @@ type snapshot struct {
 	sign   Credentials
 	status Status // but for what time alone brings: see statusAt
 	trouble
-	err         error // what failed last; nil without trouble
-	since, next time.Time
-	failures    int // in a row
-	refreshes   int // since the start
-	missed      int // refreshes that failed, since the start
+	err         error     // what failed last; nil without trouble
+	since       time.Time // of the first failure in a row
+	tried, next time.Time // of the last one, and of the try that follows by itself
+	failures    int       // in a row
+	refreshes   int       // since the start
+	missed      int       // refreshes that failed, since the start
 
 	unsaved  bool      // sign is newer than what is stored
 	unfit    bool      // sign must not be sent anywhere: see Credentials.Check and IdentityOnly
@@ -67,8 +68,12 @@ func (s *snapshot) statusAt(t time.Time) Status {
 // due reports whether it is time to refresh.
 func (s *snapshot) due(t time.Time) bool {
 	at := s.dueAt()
-	return !at.IsZero() && !t.Before(at)
+	return !at.IsZero() && (!t.Before(at) || at.Equal(s.next) && !s.waits(t))
 }
+
+// waits reports whether the next try is still to be waited for at t. A clock that was set back to before the last one
+// puts it off no further.
+func (s *snapshot) waits(t time.Time) bool { return t.Before(s.next) && !t.Before(s.tried) }
 
 // dueAt is when to refresh; zero for never.
 func (s *snapshot) dueAt() time.Time {
