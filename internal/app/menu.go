@@ -93,7 +93,9 @@ func (s State) tray(now time.Time) tray.State {
 		t.SigningIn = &tray.Prompt{Address: p.Address, Code: p.Code, Expires: p.Expires, NoBrowser: p.NoBrowser}
 	}
 	for _, w := range s.Usage.Windows {
-		t.Windows = append(t.Windows, tray.Window{Name: w.Name, UsedPercent: w.UsedPercent, ResetsAt: w.ResetsAt})
+		if !w.OverAt(now) { // else it is another one by now, and nobody has told of that
+			t.Windows = append(t.Windows, tray.Window{Name: w.Name, UsedPercent: w.UsedPercent, ResetsAt: w.ResetsAt})
+		}
 	}
 	return t
 }

@@ -24,6 +24,9 @@ type Window struct {
 	Extra       bool          `json:"extra,omitempty"` // an extra limit, of one model or feature
 }
 
+// OverAt reports whether the window has ended by t, and another has begun.
+func (w Window) OverAt(t time.Time) bool { return !w.ResetsAt.IsZero() && !t.Before(w.ResetsAt) }
+
 // Usage is how much of the plan has been used, as far as the upstream has said.
 type Usage struct {
 	Windows   []Window  `json:"windows"`
@@ -47,8 +50,7 @@ func (u Usage) ReachedAt(t time.Time) bool {
 // not about them, nor do windows that have begun anew since they were told.
 func (u Usage) Tightest(t time.Time) (tightest Window, ok bool) {
 	for _, w := range u.Windows {
-		over := !w.ResetsAt.IsZero() && !t.Before(w.ResetsAt)
-		if !w.Extra && !over && (!ok || w.UsedPercent > tightest.UsedPercent) {
+		if !w.Extra && !w.OverAt(t) && (!ok || w.UsedPercent > tightest.UsedPercent) {
 			tightest, ok = w, true
 		}
 	}
