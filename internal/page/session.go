@@ -70,6 +70,10 @@ func newSessions(now func() time.Time, folder string) *sessions {
 		raw, info, err := atomicfile.Read(s.file(cookie), 2*sha256.Size)
 		if token, ok := parseSecret(string(raw)); err == nil && ok {
 			s.open[cookie] = &session{token, info.ModTime(), info.ModTime()}
+			if now := now(); info.ModTime().After(now) { // the clock was ahead: as far as is known, it was used now
+				s.open[cookie].used = now
+				s.note(cookie)
+			}
 		}
 	}
 	s.tidy(mostSession)

@@ -96,6 +96,22 @@ func TestAKeptSessionEndsAsOneInMemoryDoes(t *testing.T) {
 	}
 }
 
+// TestASessionThatWasUsedInTheFutureEndsLikeOthers: the clock was ahead then, as it may be at a start without a network.
+func TestASessionThatWasUsedInTheFutureEndsLikeOthers(t *testing.T) {
+	folder := t.TempDir()
+	now := time.Now().Add(5 * 365 * 24 * time.Hour)
+	clock := func() time.Time { return now }
+	cookie, token := letIn(t, newSessions(clock, folder))
+	now = time.Now()
+	if s := newSessions(clock, folder); !s.check(cookie, token) {
+		t.Error("a clock that is put right ends a session")
+	}
+	now = now.Add(sessionLife + time.Hour)
+	if s := newSessions(clock, folder); s.known(cookie) || s.check(cookie, token) {
+		t.Error("a session that nobody used goes on for years")
+	}
+}
+
 func TestABrowserHasOneSessionAndOthersCanBeForgotten(t *testing.T) {
 	folder := t.TempDir()
 	s := newSessions(time.Now, folder)
