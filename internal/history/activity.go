@@ -102,8 +102,12 @@ func (s *Store) each(ctx context.Context, f Filter, most int, yield func(*Record
 
 // query asks the file; where there is none yet, nothing is found: no rows and no error.
 func (s *Store) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	if _, err := os.Stat(s.path); err != nil {
+	info, err := os.Stat(s.path)
+	if err != nil {
 		return nil, nil
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("the history can't be read: %w", errNoFile)
 	}
 	rows, err := s.read.QueryContext(ctx, query, args...)
 	if err != nil {

@@ -155,6 +155,39 @@ func TestAFolderThatCannotBeMadeIsToldAndTriedAgain(t *testing.T) {
 	}
 }
 
+// TestAFileThatCantBeOpenedIsToldWithWhatToDo: a folder in its place, and one that belongs to somebody else.
+func TestAFileThatCantBeOpenedIsToldWithWhatToDo(t *testing.T) {
+	for name, prepare := range map[string]func(t *testing.T, path string){
+		"a folder": func(t *testing.T, path string) {
+			if err := os.Mkdir(path, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"nobody's": func(t *testing.T, path string) {
+			if os.Getuid() == 0 || os.PathSeparator != '/' {
+				t.Skip("who may do everything opens it")
+			}
+			if err := os.WriteFile(path, nil, 0); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "history.db")
+			prepare(t, path)
+			s := Open(path, Options{})
+			defer s.Close()
+			_, err := s.Usage(t.Context(), UsageQuery{By: ByDay})
+			if err == nil || !strings.Contains(err.Error(), "history.db") || !strings.Contains(err.Error(), "ove it away") {
+				t.Errorf("read: %v", err)
+			}
+			if !strings.Contains(s.Problem(), "history.db") || !strings.Contains(s.Problem(), "ove it away") {
+				t.Errorf("written: %s", s.Problem())
+			}
+		})
+	}
+}
+
 func TestANewerFileIsLeftAlone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "history.db")
 	newer := append(append([]string{}, migrations...), "CREATE TABLE later (x)")

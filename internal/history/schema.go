@@ -46,6 +46,7 @@ var migrations = []string{
 
 var (
 	errClosed = errors.New("the history is closed")
+	errNoFile = errors.New("history.db is not a file of its own. Move it away, and a new one is begun")
 	errNewer  = errors.New("it was written by a newer version of Codex Proxy. Update the program, or move history.db away")
 )
 
@@ -106,7 +107,7 @@ func claim(path string) error {
 		return err
 	}
 	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a file of its own", path)
+		return errNoFile
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return os.Chmod(path, 0o600)
@@ -161,7 +162,7 @@ func reason(err error) string {
 		case sqlite3.SQLITE_FULL:
 			return "the disk is full"
 		case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
-			return "its file can't be written"
+			return "its file can't be opened, or not be written. Make history.db and its folder yours, or move it away"
 		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 			return "another program holds its file"
 		case sqlite3.SQLITE_IOERR:
