@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -85,7 +86,7 @@ func Replace(from, path string) error {
 // NoLink returns ErrLink when path is a symbolic link.
 func NoLink(path string) error {
 	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
-		return &fs.PathError{Op: "write", Path: path, Err: ErrLink}
+		return fmt.Errorf("%w. Put the file itself there", &fs.PathError{Op: "write", Path: path, Err: ErrLink})
 	}
 	return nil
 }
