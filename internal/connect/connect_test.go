@@ -1059,6 +1059,19 @@ func TestNoToolIsGivenItsKeyInAnArgument(t *testing.T) {
 	}
 }
 
+// TestPiIsGivenTheKeyItself: a variable's name was the key in its place, from pi 0.77 on, which wants a $ before one.
+func TestPiIsGivenTheKeyItself(t *testing.T) {
+	system := System{OS: "linux", Home: t.TempDir(), Getenv: func(string) string { return "" }, Look: func(name string) (string, error) { return "/bin/" + name, nil }}
+	command, err := Start("pi", Target{Root: "http://localhost:1", Model: "m", Key: "s3cret-key"}, nil, system)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer command.Close()
+	if raw, err := os.ReadFile(command.temporary); err != nil || !strings.Contains(string(raw), `"apiKey":"s3cret-key"`) {
+		t.Errorf("%s %v", raw, err)
+	}
+}
+
 // TestTheFileThatWinsIsWritten: opencode and Kilo merge their files, and the last of these has the last word.
 func TestTheFileThatWinsIsWritten(t *testing.T) {
 	for id, files := range map[string][]string{

@@ -137,8 +137,8 @@ func launchCline(t Target) launch {
 }
 
 func launchPi(t Target) launch {
-	return launch{program: "pi", env: []string{"CODEX_PROXY_KEY=" + t.Key}, before: []string{"-e", "{FILE}", "--provider", provider, "--model", t.Model}, suffix: ".js",
-		temporary: t.Fill(`export default (pi) => pi.registerProvider("codex-proxy", {"name":"ChatGPT by Codex Proxy","baseUrl":"{ROOT}/v1","apiKey":"CODEX_PROXY_KEY","api":"openai-responses","models":[` + piModel + "]});\n")}
+	return launch{program: "pi", before: []string{"-e", "{FILE}", "--provider", provider, "--model", t.Model}, suffix: ".js",
+		temporary: t.Fill(`export default (pi) => pi.registerProvider("codex-proxy", {"name":"ChatGPT by Codex Proxy","baseUrl":"{ROOT}/v1","apiKey":"{KEY}","api":"openai-responses","models":[` + piModel + "]});\n")}
 }
 
 func launchAider(t Target) launch {
