@@ -126,11 +126,11 @@ func (c *Connections) Plan(id string, target Target) (*Plan, error) {
 	}
 	plan := &Plan{Tool: tool, old: before, record: &record{Tool: id, Root: target.Root, Key: target.Key, Time: time.Now().UTC()}, keyed: true}
 	for i, file := range tool.files(c.System) {
-		var head []Set
+		var head, off []Set
 		if i == 0 {
-			head = tool.head
+			head, off = tool.head, tool.off
 		}
-		change, err := c.connect(file, head, target, before)
+		change, err := c.connect(file, head, off, target, before)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file.path, err)
 		}
@@ -153,8 +153,9 @@ func (c *Connections) Plan(id string, target Target) (*Plan, error) {
 	return plan, nil
 }
 
-// connect works out the change of one file, which begins with head where it says nothing yet.
-func (c *Connections) connect(file file, head []Set, target Target, before *record) (Change, error) {
+// connect works out the change of one file, which begins with head where it says nothing yet, and gets those of off that
+// it says or the environment has.
+func (c *Connections) connect(file file, head, off []Set, target Target, before *record) (Change, error) {
 	now, real, mode, err := readFile(file.path)
 	if err != nil {
 		return Change{}, err
@@ -179,6 +180,12 @@ func (c *Connections) connect(file file, head []Set, target Target, before *reco
 	sets := file.sets
 	if begun || saysNothing(formats[file.format], e.Before) {
 		sets = slices.Concat(head, sets)
+	}
+	for _, set := range off {
+		_, said := formats[file.format].raw(bytes.TrimPrefix(e.Before, bom), set.Path)
+		if said || c.System.Getenv(set.Path[len(set.Path)-1]) != "" {
+			sets = append(slices.Clone(sets), set)
+		}
 	}
 	after, undo, err := apply(formats[file.format], e.Before, target.fill(sets))
 	if err != nil {

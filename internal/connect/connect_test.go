@@ -1059,6 +1059,48 @@ func TestNoToolIsGivenItsKeyInAnArgument(t *testing.T) {
 	}
 }
 
+// TestClaudeCodeIsTurnedAwayFromClouds: a variable that chooses one wins over the base URL.
+func TestClaudeCodeIsTurnedAwayFromClouds(t *testing.T) {
+	const bedrock = "CLAUDE_CODE_USE_BEDROCK"
+	settings := `{"env": {"` + bedrock + `": "1", "AWS_REGION": "eu-west-1"}}`
+	for _, x := range []struct {
+		name, settings, environment string
+		off                         bool
+	}{
+		{"the settings choose one", settings, "", true},
+		{"the environment chooses one", `{"model": "opus"}`, "1", true},
+		{"nothing chooses one", `{"model": "opus"}`, "", false},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			home := t.TempDir()
+			c := connections(home)
+			c.System.Getenv = func(name string) string { return map[string]string{bedrock: x.environment}[name] }
+			path := filepath.Join(home, ".claude", "settings.json")
+			if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(x.settings), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			before := tree(t, home)
+			c.mustConnect(t, "claude", target)
+			text, err := os.ReadFile(path)
+			if err != nil || strings.Contains(string(text), `"`+bedrock+`": "0"`) != x.off || strings.Count(string(text), "CLAUDE_CODE_USE_") > 1 {
+				t.Errorf("%s %v", text, err)
+			}
+			c.mustUndo(t, "claude")
+			same2(t, "after the undo", before, tree(t, home))
+		})
+	}
+	c := connections(t.TempDir())
+	c.System.Look = func(name string) (string, error) { return "/bin/" + name, nil }
+	command, err := Start("claude", target, nil, c.System)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer command.Close()
+	if raw, err := os.ReadFile(command.temporary); err != nil || !strings.Contains(string(raw), `"`+bedrock+`":"0"`) || !slices.Contains(command.Env, bedrock+"=0") {
+		t.Errorf("it is started with %s and %q (%v)", raw, command.Env, err)
+	}
+}
+
 // TestPiIsGivenTheKeyItself: a variable's name was the key in its place, from pi 0.77 on, which wants a $ before one.
 func TestPiIsGivenTheKeyItself(t *testing.T) {
 	system := System{OS: "linux", Home: t.TempDir(), Getenv: func(string) string { return "" }, Look: func(name string) (string, error) { return "/bin/" + name, nil }}

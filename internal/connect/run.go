@@ -2,6 +2,7 @@ package connect
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -97,13 +98,22 @@ func pastNetworkProxy(s System) (env []string) {
 }
 
 func launchClaude(t Target) launch {
-	env := []string{"ANTHROPIC_BASE_URL=" + t.Root, "ANTHROPIC_AUTH_TOKEN=" + t.Key, "ANTHROPIC_MODEL=" + t.Model, "ANTHROPIC_DEFAULT_HAIKU_MODEL=" + t.Model,
-		"CLAUDE_CODE_MAX_CONTEXT_TOKENS=272000", "CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY=1"}
+	var env []string
+	settings := map[string]string{}
+	for _, variable := range claudeVariables {
+		env = append(env, t.Fill(variable))
+	}
+	for _, name := range claudeClouds {
+		env = append(env, name+"=0")
+	}
+	for _, variable := range env {
+		name, value, _ := strings.Cut(variable, "=")
+		settings[name] = value
+	}
 	// What the user's settings.json says about the environment would win over the environment; the command line wins
 	// over that.
-	settings := t.Fill(`{"env":{"ANTHROPIC_BASE_URL":"{ROOT}","ANTHROPIC_AUTH_TOKEN":"{KEY}","ANTHROPIC_MODEL":"{MODEL}","ANTHROPIC_DEFAULT_HAIKU_MODEL":"{MODEL}",` +
-		`"CLAUDE_CODE_MAX_CONTEXT_TOKENS":"272000","CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY":"1"}}`)
-	return launch{program: "claude", env: env, before: []string{"--settings", "{FILE}"}, temporary: settings, suffix: ".json"}
+	raw, _ := json.Marshal(map[string]any{"env": settings}) // texts
+	return launch{program: "claude", env: env, before: []string{"--settings", "{FILE}"}, temporary: string(raw), suffix: ".json"}
 }
 
 func launchCodex(t Target) launch {

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // System is the machine that tools are looked for on. Its fields are set before use.
@@ -58,6 +59,7 @@ type Tool struct {
 	places   func(System) []string
 	files    func(System) []file // nil when there is none to write
 	head     []Set               // with what the first file begins where it says nothing yet
+	off      []Set               // what the first file gets where it, or the environment, has something else there
 	launch   func(Target) launch // nil when it can't be started without writing
 }
 
@@ -119,15 +121,14 @@ func Tools() []Tool {
 			places: func(s System) []string { return []string{s.folder("CLAUDE_CONFIG_DIR", ".claude")} },
 			files: func(s System) []file {
 				path := filepath.Join(s.folder("CLAUDE_CONFIG_DIR", ".claude"), "settings.json")
-				return []file{{path, "json", []Set{
-					{[]string{"env", "ANTHROPIC_BASE_URL"}, text("{ROOT}")},
-					{[]string{"env", "ANTHROPIC_AUTH_TOKEN"}, text("{KEY}")},
-					{[]string{"env", "ANTHROPIC_MODEL"}, text("{MODEL}")},
-					{[]string{"env", "ANTHROPIC_DEFAULT_HAIKU_MODEL"}, text("{MODEL}")},
-					{[]string{"env", "CLAUDE_CODE_MAX_CONTEXT_TOKENS"}, text("272000")}, // it takes models that it does not know for larger ones
-					{[]string{"env", "CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY"}, text("1")},
-				}}}
+				var sets []Set
+				for _, variable := range claudeVariables {
+					name, value, _ := strings.Cut(variable, "=")
+					sets = append(sets, Set{[]string{"env", name}, text(value)})
+				}
+				return []file{{path, "json", sets}}
 			},
+			off:    claudeOff(),
 			launch: launchClaude,
 		},
 		{
@@ -337,6 +338,22 @@ func Named(id string) (Tool, bool) {
 		}
 	}
 	return Tool{}, false
+}
+
+// claudeVariables point Claude Code at the proxy. It takes models that it does not know for larger ones.
+var claudeVariables = []string{"ANTHROPIC_BASE_URL={ROOT}", "ANTHROPIC_AUTH_TOKEN={KEY}", "ANTHROPIC_MODEL={MODEL}", "ANTHROPIC_DEFAULT_HAIKU_MODEL={MODEL}",
+	"CLAUDE_CODE_MAX_CONTEXT_TOKENS=272000", "CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY=1"}
+
+// claudeClouds are the variables with which Claude Code asks a cloud, whatever its base URL says. Source:
+// code.claude.com/docs/en/env-vars, and Claude Code 2.1.332 itself.
+var claudeClouds = []string{"CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY", "CLAUDE_CODE_USE_ANTHROPIC_AWS",
+	"CLAUDE_CODE_USE_ANTHROPIC_GOOGLE_CLOUD", "CLAUDE_CODE_USE_MANTLE"}
+
+func claudeOff() (sets []Set) {
+	for _, name := range claudeClouds {
+		sets = append(sets, Set{[]string{"env", name}, text("0")})
+	}
+	return sets
 }
 
 const openCodeProvider = `{"npm":"@ai-sdk/openai-compatible","name":"ChatGPT by Codex Proxy","options":{"baseURL":"{ROOT}/v1","apiKey":"{KEY}"},"models":{"{MODEL}":{"name":"{MODEL}","reasoning":true,"tool_call":true,"attachment":true,"limit":{"context":272000,"output":32000}}}}`
