@@ -724,6 +724,20 @@ func TestCrushIsConnectedThoughAModelWasChosenInIt(t *testing.T) {
 	}
 }
 
+// TestAnUndoThatKnowsNothingSaysWhatToDo: the record is damaged, and nothing is said to be back.
+func TestAnUndoThatKnowsNothingSaysWhatToDo(t *testing.T) {
+	for _, content := range []string{"", `{"tool":"cla`, "null", "{}"} {
+		c := connections(t.TempDir())
+		c.mustConnect(t, "claude", target)
+		if err := os.WriteFile(c.path("claude"), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.PlanUndo("claude"); err == nil || !strings.Contains(err.Error(), c.path("claude")+", and take the proxy out of the tool's settings yourself") {
+			t.Errorf("%q: %v", content, err)
+		}
+	}
+}
+
 func TestALockThatCanNotBeOpenedIsNoOtherProgram(t *testing.T) {
 	c := connections(t.TempDir())
 	if err := os.MkdirAll(filepath.Join(c.Folder, "lock"), 0o700); err != nil {

@@ -65,8 +65,11 @@ func (c *Connections) read(id string) (*record, error) {
 	if err == nil {
 		err = json.Unmarshal(raw, &r)
 	}
+	if err == nil && r.Tool != id {
+		err = errors.New("it is about no tool, or another one")
+	}
 	if err != nil {
-		return nil, fmt.Errorf("what was there before can't be read (%w). It is in %s", err, c.path(id))
+		return nil, fmt.Errorf("what was there before can't be read (%w). Delete %s, and take the proxy out of the tool's settings yourself", atomicfile.Explain(err), c.path(id))
 	}
 	return &r, nil
 }
