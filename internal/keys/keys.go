@@ -198,7 +198,7 @@ func (s *Store) change(f func([]Key) []Key) error {
 	if _, err := lock.TryLockContext(ctx, 20*time.Millisecond); errors.Is(err, context.DeadlineExceeded) {
 		return errors.New("another program is changing the keys. Try again")
 	} else if err != nil {
-		return err
+		return fmt.Errorf("%w. Delete that file, or make it yours", err)
 	}
 	defer lock.Unlock() //nolint:errcheck // closed with the program, too
 	s.mu.Lock()

@@ -130,7 +130,7 @@ func TestALockThatCanNotBeOpenedIsNoOtherProgram(t *testing.T) {
 	if err := os.Mkdir(path+".lock", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := Open(path).Add("laptop", New("key")); err == nil || strings.Contains(err.Error(), "another program") {
+	if err := Open(path).Add("laptop", New("key")); err == nil || strings.Contains(err.Error(), "another program") || !strings.HasSuffix(err.Error(), ". Delete that file, or make it yours") {
 		t.Errorf("%v", err)
 	}
 }
