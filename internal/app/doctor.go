@@ -70,6 +70,9 @@ func (a *App) Examine(ctx context.Context, state *State, probe bool, tell func(F
 	}
 	e.keychain()
 	e.files()
+	if s.HistoryProblem != "" {
+		e.note("History", "%s", s.HistoryProblem)
+	}
 	e.desktop()
 	if probe {
 		e.probe()

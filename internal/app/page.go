@@ -140,6 +140,9 @@ func (p *pageApp) Snapshot() page.Snapshot {
 	}
 	out.FirstStart = !s.Demo && !saved.firstStartDone() && unreadable == nil
 	p.addProblems(&out, t, now)
+	if s.HistoryProblem != "" {
+		out.Notes = append(out.Notes, s.HistoryProblem)
+	}
 	if unreadable != nil {
 		out.Notes = append(out.Notes, sentenceOf(unreadable))
 	}
@@ -180,11 +183,6 @@ func (p *pageApp) addProblems(out *page.Snapshot, t tray.State, now time.Time) {
 			problem.Action, problem.Label, problem.Args = page.ActionSignIn, trouble.Button, page.SignInArgs{Way: string(ByBrowser)}
 		}
 		out.Problem = problem
-	}
-	if p.history != nil {
-		if problem := p.history.Problem(); problem != "" {
-			out.Notes = append(out.Notes, problem)
-		}
 	}
 }
 

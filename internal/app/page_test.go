@@ -120,8 +120,20 @@ func TestAHistoryThatCantBeKeptIsSaidOnceAndAtOnce(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Error("open pages are not told")
 	}
-	if problem := p.history.Problem(); problem == "" || !slices.Equal(p.Snapshot().Notes, []string{problem}) {
+	problem := p.history.Problem()
+	if problem == "" || !slices.Equal(p.Snapshot().Notes, []string{problem}) {
 		t.Errorf("the problem is %q, the notes are %q", problem, p.Snapshot().Notes)
+	}
+	told := ""
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // nobody is asked
+	p.Examine(ctx, &State{HistoryProblem: problem}, false, func(f Finding) {
+		if f.Subject == "History" {
+			told += f.Text
+		}
+	})
+	if state := p.State(); state.HistoryProblem != problem || told != problem {
+		t.Errorf("the problem is %q, the state says %q and the doctor %q", problem, state.HistoryProblem, told)
 	}
 }
 

@@ -29,6 +29,8 @@ type State struct {
 	Newer      string   `json:"newer_version,omitempty"` // one that has been released
 	NewerPage  string   `json:"newer_version_page,omitempty"`
 	Failed     *Failure `json:"last_failure,omitempty"`
+	// HistoryProblem is why what is asked is not remembered, or what happened to what was.
+	HistoryProblem string `json:"history_problem,omitempty"`
 	// KeyRequired means that callers must bring a key.
 	KeyRequired bool `json:"key_required,omitempty"`
 }
@@ -103,6 +105,9 @@ func (a *App) State() State {
 		out.Failed = &failed
 	}
 	a.mu.Unlock()
+	if a.history != nil {
+		out.HistoryProblem = a.history.Problem()
+	}
 	out.Proxy.Ending = a.ending()
 	out.Proxy.Stopped = a.page != nil && !out.Proxy.Ending && out.Proxy.Problem == "" && out.Proxy.PausedUntil.IsZero()
 	if addr := a.service.Addr(); addr != "" && !a.stopping.Load() && !out.Proxy.Ending {
