@@ -36,12 +36,11 @@ type Wrangler struct {
 	Out io.Writer
 }
 
-// Files finds the folder of the Worker's files: dir itself when it is given, else ./worker, the current folder, or the
-// folder worker beside the program or beside the folder that it is in. Without one it returns ErrNoFiles.
+// Files finds the folder of the Worker's files: dir, or the folder worker in it; without dir the same of the current
+// folder, or the folder worker beside the program or beside the folder that it is in. Without one it returns ErrNoFiles.
 func Files(dir string) (string, error) {
-	places := []string{dir}
+	places := []string{filepath.Join(dir, "worker"), dir} // in this order: the source has a wrangler.toml, too
 	if dir == "" {
-		places = []string{"worker", "."}
 		if program, err := os.Executable(); err == nil {
 			places = append(places, filepath.Join(filepath.Dir(program), "worker"), filepath.Join(filepath.Dir(program), "..", "worker"))
 		}

@@ -203,6 +203,22 @@ func TestAKeyThatTheWorkerRefusesTakesNoPlaceOfTheOneThatWorks(t *testing.T) {
 	}
 }
 
+func TestTheFolderOfTheSourceIsTakenForTheWorkersFiles(t *testing.T) {
+	a := newAccount(t)
+	source := t.TempDir()
+	button, err := os.ReadFile(root + "/wrangler.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(source, "wrangler.toml"), button)
+	if err := os.Symlink(a.files, filepath.Join(source, "worker")); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := a.run("deploy", "--dir", source, "--no-sign-in"); code != 0 || !strings.Contains(out, "files: "+filepath.Join(source, "worker")+"\n") {
+		t.Errorf("%d %s", code, out)
+	}
+}
+
 func TestADeploymentSaysWhatIsMissing(t *testing.T) {
 	a := newAccount(t)
 	if out, code := a.run("deploy", "--dir", t.TempDir()); code != 1 || !strings.Contains(out, "give it with --dir") {
