@@ -88,13 +88,14 @@ func New(ctx context.Context, dir string, out io.Writer, tell func(string)) (*Wr
 	return w, nil
 }
 
-// run runs wrangler and returns what it wrote to standard output. What it wrote to standard error is in the error.
+// run runs wrangler, which asks nothing without a terminal, and returns what it wrote to standard output. What it wrote to
+// standard error is in the error.
 func (w *Wrangler) run(ctx context.Context, in string, env []string, args ...string) (string, error) {
 	w.Tell("wrangler " + strings.Join(args, " "))
 	cmd := exec.CommandContext(ctx, w.program, args...)
 	var out, problem bytes.Buffer
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.Stdin = w.dir, &out, &problem, strings.NewReader(in)
-	cmd.Env = append(append(os.Environ(), "WRANGLER_HIDE_BANNER=true", "WRANGLER_SEND_METRICS=false", "CI=1"), env...)
+	cmd.Env = append(append(os.Environ(), "WRANGLER_HIDE_BANNER=true", "WRANGLER_SEND_METRICS=false"), env...)
 	if err := cmd.Run(); err != nil {
 		said := strings.TrimSpace(problem.String() + "\n" + out.String())
 		return out.String(), fmt.Errorf("wrangler %s: %w\n%s", strings.Join(args, " "), err, said)

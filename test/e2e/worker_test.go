@@ -239,6 +239,11 @@ func TestADeploymentSaysWhatIsMissing(t *testing.T) {
 		t.Errorf("no network: %d %s", code, out)
 	}
 	os.Remove(filepath.Join(a.folder, "offline")) //nolint:errcheck // the next line notices
+	writeFile(t, filepath.Join(a.folder, "several"), nil)
+	if out, code := a.run("deploy", "--dir", a.files); code != 1 || !strings.Contains(out, "available: Mine, Work") {
+		t.Errorf("several accounts: %d %s", code, out)
+	}
+	os.Remove(filepath.Join(a.folder, "several")) //nolint:errcheck // the next line notices
 	writeFile(t, filepath.Join(a.folder, "namespaces"), []byte(`[{"id":"0123456789abcdef0123456789abcdef","title":"GEMINI_CLI_KV"}]`))
 	writeFile(t, filepath.Join(a.folder, "secrets", "ADMIN_API_KEY"), []byte("theirs"))
 	out, code := a.run("deploy", "--dir", a.files, "--no-sign-in")
