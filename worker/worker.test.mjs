@@ -330,18 +330,18 @@ test("a sign-in goes over plain http to this machine only, as on the desktop", {
 test("variables are taken as a person writes them, and what can't be meant is told", { timeout: 120_000 }, async () => {
   const own = await startStandin();
   const secrets = { ADMIN_API_KEY: "admin", PROXY_API_KEY: "key-2", AUTH_BASE_URL: own.url, UPSTREAM_BASE_URL: own.url + "/backend-api" };
-  const numbers = await startWorker("numbers", { ...secrets, ADMIN_API_KEY: 123, PROXY_API_KEY: 456 });
+  const plain = await startWorker("plain-words", { ...secrets, ADMIN_API_KEY: 123, PROXY_API_KEY: 456, UPSTREAM_BASE_URL: "127.0.0.1:1/backend-api", API_BASE_URL: "ftp://relay.example" });
   for (const [path, key] of [["/metrics", 456], ["/admin/credentials/status", 123]]) {
-    assert.equal((await fetch(numbers.root + path, { headers: { authorization: "Bearer " + key } })).status, 200, path);
+    assert.equal((await fetch(plain.root + path, { headers: { authorization: "Bearer " + key } })).status, 200, path);
   }
-  await numbers.stop();
-  const address = await startWorker("address", { ...secrets, UPSTREAM_BASE_URL: "127.0.0.1:1/backend-api", API_BASE_URL: "ftp://relay.example" });
-  assert.equal((await push(address.root, own.signIns[1])).status, 200);
-  const unreached = await (await chat(address.root, "hello")).text();
+  const { access_token, refresh_token } = JSON.parse(own.signIns[1]).tokens;
+  const pushed = await admin(plain.root, "POST", "/admin/credentials", { accessToken: access_token, refreshToken: refresh_token }, { authorization: "Bearer 123" });
+  assert.equal(pushed.status, 200, await pushed.text());
+  const unreached = await (await fetch(plain.root + "/v1/responses", { method: "POST", headers: { authorization: "Bearer 456" }, body: JSON.stringify({ model: "gpt-5.5", input: "hello" }) })).text();
   assert.match(unreached, /upstream_unreachable/);
   assert.doesNotMatch(unreached, /URL/);
-  await until("what is no address is told", () => address.log.includes('API_BASE_URL is \\"ftp://relay.example\\"'));
-  await address.stop();
+  await until("what is no address is told", () => plain.log.includes('API_BASE_URL is \\"ftp://relay.example\\"'));
+  await plain.stop();
   for (const [STRICT, status] of [[1, 400], [true, 400], ["sure", 200]]) {
     const worker = await startWorker("strict" + typeof STRICT + STRICT, { ...secrets, STRICT, MODEL_ALIAS: "fast,=gpt-5.5,mini=gpt-5.6-luna", LOG_LEVEL: "loud" });
     assert.equal((await push(worker.root, own.signIns[0])).status, 200);
