@@ -118,6 +118,8 @@ func (s socket) Close(why error) {
 	switch {
 	case errors.Is(why, openai.ErrSocketBusy):
 		status, reason = websocket.StatusPolicyViolation, why.Error()
+	case errors.Is(why, openai.ErrSocketIdle):
+		reason = why.Error()
 	case errors.Is(why, errNotText):
 		status, reason = websocket.StatusUnsupportedData, "send text"
 	case errors.As(why, &e):

@@ -56,6 +56,9 @@ const (
 // ErrSocketBusy ends a connection that sends more messages than are waited for.
 var ErrSocketBusy = errors.New("too many messages wait for an answer")
 
+// ErrSocketIdle ends a connection on which nothing was asked for long.
+var ErrSocketIdle = errors.New("nothing was asked for an hour")
+
 // Socket answers turns on one connection: {"type":"response.create", …} comes, the events of the answer go, each as a
 // message. Turns that name the same stream_id are answered one after the other, and so are those that name none; each
 // event repeats the name. response.cancel ends the turn of a stream that is answered, or the one that response_id
@@ -136,6 +139,7 @@ func (k *socketSession) wait(draining <-chan struct{}) {
 		case <-idle.C:
 			left := k.patience()
 			if left <= 0 {
+				k.cancel(ErrSocketIdle)
 				return
 			}
 			idle.Reset(left)
