@@ -229,7 +229,7 @@ func (a *Admin) authorize(r *http.Request) *codex.Error {
 func (s *Server) adoptCredentials(w http.ResponseWriter, r *http.Request) (warning string, e *codex.Error) {
 	body, err := s.readBody(w, r, &w.(*exchange).claim)
 	if err != nil {
-		return "", asError(err)
+		return "", s.asError(err)
 	}
 	var in AdminCredentials
 	if err := json.Unmarshal(body, &in); err != nil {

@@ -182,8 +182,9 @@ func TestADrippingBodyIsCut(t *testing.T) {
 
 func TestBodyErrorsAreTheCallersWords(t *testing.T) {
 	for want, err := range map[int]error{413: &http.MaxBytesError{}, 408: errDripping, 400: io.ErrUnexpectedEOF, 503: &codex.Error{Status: 503}} {
-		if e := asError(bodyError(err, bodyMost, true)); e.Status != want {
-			t.Errorf("%v is %d", err, e.Status)
+		var e *codex.Error
+		if !errors.As(bodyError(err, bodyMost, true), &e) || e.Status != want {
+			t.Errorf("%v is %v", err, e)
 		}
 	}
 }

@@ -113,7 +113,7 @@ func (s *Server) withBody(translate func(http.ResponseWriter, *http.Request, []b
 		x := w.(*exchange)
 		body, err := s.readBody(w, r, &x.claim)
 		if err != nil {
-			out.Err = asError(err)
+			out.Err = s.asError(err)
 			s.writeError(w, x.path, out.Err)
 			return out
 		}
@@ -244,12 +244,12 @@ func (s *Server) writeError(w http.ResponseWriter, path string, e *codex.Error) 
 }
 
 // asError is the *codex.Error in err. Whoever could not be reached for another reason was the upstream.
-func asError(err error) *codex.Error {
+func (s *Server) asError(err error) *codex.Error {
 	var e *codex.Error
 	if errors.As(err, &e) {
 		return e
 	}
-	return codex.Unreachable(err)
+	return codex.Unreachable(err, s.cfg.Advice)
 }
 
 // account passes the upstream's own answer on, for tools that ask a Codex backend how much is left.
@@ -258,7 +258,7 @@ func (s *Server) account(call string) handler {
 		resp, err := s.Client.Account(r.Context(), call)
 		if err != nil {
 			if out.Gone = errors.Is(err, context.Canceled); !out.Gone {
-				out.Err = asError(err)
+				out.Err = s.asError(err)
 				openai.WriteError(w, out.Err)
 			}
 			return out

@@ -114,6 +114,8 @@ func remedy(r codex.Remedy) string {
 		return "Fill the Worker anew: codex-proxy worker push --fresh, or POST /admin/credentials"
 	case codex.RemedyBotCheck:
 		return "A Worker comes from Cloudflare's addresses, and you can't choose another. Send the request again later; if it stays, set the Worker's variable UPSTREAM_BASE_URL to a host of your own that passes requests on, or run the proxy on your own machine"
+	case codex.RemedyNetwork:
+		return "Send the request again; if it stays, look at the Worker's variables UPSTREAM_BASE_URL and API_BASE_URL"
 	case codex.RemedyIdleTimeout:
 		return "Send the request again"
 	case codex.RemedyStrict:

@@ -8,6 +8,7 @@ const (
 	RemedySignIn      Remedy = "sign_in"       // sign in again
 	RemedySignInCodex Remedy = "sign_in_codex" // sign in the Codex way, which may do more than "Sign in with ChatGPT"
 	RemedyBotCheck    Remedy = "bot_check"     // come from an address that ChatGPT's bot check lets pass
+	RemedyNetwork     Remedy = "network"       // have a way to ChatGPT
 	RemedyIdleTimeout Remedy = "idle_timeout"  // allow the backend a longer silence
 	RemedyStrict      Remedy = "strict"        // have parameters dropped instead of refused
 	RemedyAllowOrigin Remedy = "allow_origin"  // let a web page in
@@ -27,6 +28,7 @@ var terminalAdvice = map[Remedy]string{
 	RemedySignIn:      "Run `codex-proxy login`",
 	RemedySignInCodex: "Run `codex-proxy login`, which signs in the Codex way",
 	RemedyBotCheck:    "Open chatgpt.com in a browser on the same network, switch off a VPN, then send the request again",
+	RemedyNetwork:     "Check the network and the proxy settings",
 	RemedyIdleTimeout: "Send the request again, or raise --idle-timeout",
 	RemedyStrict:      "Leave it out, or run codex-proxy without --strict",
 	RemedyAllowOrigin: "To allow it, start the proxy with --allow-origin",

@@ -172,7 +172,7 @@ func (c *Client) post(ctx context.Context, token *creds.Token, r *Request, sent 
 	for {
 		resp, err := c.send(ctx, r, sent, *token)
 		if err != nil {
-			return nil, transportError(ctx, err)
+			return nil, c.transportError(ctx, err)
 		}
 		if resp.StatusCode == http.StatusOK {
 			c.accepted(*token, resp.Header)
@@ -295,7 +295,7 @@ func (c *Client) Forward(ctx context.Context, path string, body []byte, from htt
 		c.upstream(token.Kind).Header(req.Header, token)
 		resp, err := c.HTTP.Do(req)
 		if err != nil {
-			return nil, nil, transportError(ctx, err)
+			return nil, nil, c.transportError(ctx, err)
 		}
 		if resp.StatusCode != http.StatusOK {
 			failure := c.readError(resp)
@@ -409,11 +409,11 @@ func (c *Client) readError(resp *http.Response) *Error {
 }
 
 // transportError is ctx's cause when that has ended, and else that nobody could be reached.
-func transportError(ctx context.Context, err error) error {
+func (c *Client) transportError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return Unreachable(err)
+	return Unreachable(err, c.Advice)
 }
 
 func signInError(ctx context.Context, err error) error {

@@ -94,8 +94,8 @@ func Stopped() *Error {
 }
 
 // Unreachable is a backend to which no request could be sent.
-func Unreachable(err error) *Error {
-	return &Error{Status: http.StatusBadGateway, Type: typeServer, Code: "upstream_unreachable", Message: "ChatGPT could not be reached (" + TransportReason(err) + "). Check the network and the proxy settings"}
+func Unreachable(err error, advice Advice) *Error {
+	return &Error{Status: http.StatusBadGateway, Type: typeServer, Code: "upstream_unreachable", Message: "ChatGPT could not be reached (" + TransportReason(err) + "). " + advice.For(RemedyNetwork)}
 }
 
 // TransportReason is the end of a transport error's chain, without the request's address.

@@ -250,7 +250,7 @@ func (c *Client) Account(ctx context.Context, call string) (*http.Response, erro
 	case errors.As(err, &known):
 		return nil, err
 	case err != nil:
-		return nil, transportError(ctx, err)
+		return nil, c.transportError(ctx, err)
 	case resp.StatusCode != http.StatusOK:
 		return nil, c.readError(resp)
 	}

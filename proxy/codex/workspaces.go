@@ -159,7 +159,7 @@ func (c *Client) Workspaces(ctx context.Context) ([]Workspace, error) {
 	case errors.As(err, &known):
 		return nil, known
 	case err != nil:
-		return nil, transportError(ctx, err)
+		return nil, c.transportError(ctx, err)
 	}
 	c.Router.mu.Lock()
 	defer c.Router.mu.Unlock()
