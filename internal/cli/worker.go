@@ -311,6 +311,9 @@ func (workerStatusCommand) Run(c *console) error {
 	if err != nil {
 		return err
 	}
+	if status == http.StatusNotFound && !answer.IsObject() {
+		return fmt.Errorf("there is no Worker at %s any more. `codex-proxy worker deploy` sets one up, `codex-proxy worker remove` forgets it", r.URL)
+	}
 	if status != http.StatusOK {
 		return r.refused(status, answer)
 	}

@@ -179,6 +179,9 @@ func TestARemovalIsFinishedWhereTheWorkerIsGone(t *testing.T) {
 		t.Errorf("it is not known any more: %s", out)
 	}
 	os.Remove(filepath.Join(a.folder, "deployed")) //nolint:errcheck // the next line notices
+	if out, code := a.run("status"); code != 1 || !strings.Contains(out, "worker remove") {
+		t.Errorf("of one that is gone: %d %s", code, out)
+	}
 	out, code := a.run("remove", "--dir", a.files, "--yes")
 	if namespaces, _ := os.ReadFile(filepath.Join(a.folder, "namespaces")); code != 0 || strings.TrimSpace(string(namespaces)) != "[]" {
 		t.Errorf("deleted in the dashboard: %d %s %s", code, namespaces, out)
