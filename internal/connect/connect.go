@@ -182,8 +182,12 @@ func (c *Connections) connect(file file, head, off []Set, target Target, before 
 		sets = slices.Concat(head, sets)
 	}
 	for _, set := range off {
-		_, said := formats[file.format].raw(bytes.TrimPrefix(e.Before, bom), set.Path)
-		if said || c.System.Getenv(set.Path[len(set.Path)-1]) != "" {
+		path, last := set.Path, set.Path[len(set.Path)-1]
+		if _, _, isElement := element(last); isElement {
+			path = path[:len(path)-1]
+		}
+		_, said := formats[file.format].raw(bytes.TrimPrefix(e.Before, bom), path)
+		if said || c.System.Getenv(last) != "" {
 			sets = append(slices.Clone(sets), set)
 		}
 	}

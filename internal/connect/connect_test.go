@@ -1155,6 +1155,40 @@ func TestTheFileThatWinsIsWritten(t *testing.T) {
 	}
 }
 
+// TestAListOfProvidersGetsOurs: opencode and Kilo leave out a provider that is not in it, if there is one.
+func TestAListOfProvidersGetsOurs(t *testing.T) {
+	for _, id := range []string{"opencode", "kilo"} {
+		for before, after := range map[string]string{
+			`["anthropic"]`:                `["anthropic", "codex-proxy"]`,
+			`["codex-proxy", "anthropic"]`: `["codex-proxy", "anthropic"]`,
+			`[]`:                           "[\n    \"codex-proxy\"\n  ]",
+		} {
+			home := t.TempDir()
+			c := connections(home)
+			c.System.Look = func(name string) (string, error) { return "/bin/" + name, nil }
+			path := filepath.Join(c.System.Config, id, id+".json")
+			settings := "{\n  \"enabled_providers\": " + before + ", // mine\n}\n"
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(settings), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			was := tree(t, home)
+			command, err := Start(id, target, nil, c.System)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, content, _ := strings.Cut(command.Env[0], "="); !slices.Equal(openCodeEnabled([]byte(content)), openCodeEnabled([]byte(strings.Replace(settings, before, after, 1)))) {
+				t.Errorf("%s: %s is run with %s", id, before, content)
+			}
+			c.mustConnect(t, id, target)
+			if text, err := os.ReadFile(path); err != nil || !strings.Contains(string(text), "\"enabled_providers\": "+after+", // mine") {
+				t.Errorf("%s: %s became %s %v", id, before, text, err)
+			}
+			c.mustUndo(t, id)
+			same2(t, "after the undo", was, tree(t, home))
+		}
+	}
+}
+
 // TestARunReachesEverythingWithoutTheNetworksProxyWhereThatWasSaid: curl and Python take a star for all only where it
 // stands alone.
 func TestARunReachesEverythingWithoutTheNetworksProxyWhereThatWasSaid(t *testing.T) {

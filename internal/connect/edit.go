@@ -14,7 +14,7 @@ import (
 // Set is one key of a settings file and the value that it gets.
 type Set struct {
 	// Path leads to the key from the outside in. A step like [name=Codex Proxy] is the element of a list whose field
-	// has that value; it can only be the last one.
+	// has that value, and [=text] the one that is that text; it can only be the last one.
 	Path []string `json:"path"`
 	// Value is JSON, whatever the format of the file.
 	Value string `json:"value"`
@@ -283,7 +283,7 @@ func index(list []any, step string) int {
 	field, value, _ := element(step)
 	return slices.IndexFunc(list, func(v any) bool {
 		m, ok := v.(map[string]any)
-		return ok && m[field] == value
+		return ok && m[field] == value || field == "" && v == any(value)
 	})
 }
 

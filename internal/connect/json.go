@@ -100,6 +100,9 @@ func (jsonFormat) find(src []byte, v *hujson.Value, step string) (part, bool) {
 	if _, isList := v.Value.(*hujson.Array); isList {
 		field, want, ok := element(step)
 		for i := range list {
+			if l, isLiteral := list[i].value.Value.(hujson.Literal); ok && field == "" && isLiteral && l.Kind() == '"' && l.String() == want {
+				return list[i], true
+			}
 			if object, isObject := list[i].value.Value.(*hujson.Object); ok && isObject {
 				for _, m := range object.Members {
 					l, isLiteral := m.Value.Value.(hujson.Literal)

@@ -8,6 +8,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/tidwall/sjson"
 )
 
 // launch is how a tool is started pointed at the proxy: by its environment and its command line alone. The key is never
@@ -51,7 +53,7 @@ func Start(id string, target Target, args []string, s System) (*Command, error) 
 	if target.Model == "" {
 		target.Model = usualModel
 	}
-	l := tool.launch(target)
+	l := tool.launch(s, target)
 	path, err := s.Look(l.program)
 	if err != nil {
 		return nil, fmt.Errorf("%s is not installed, or not in the PATH: there is no program %q", tool.Name, l.program)
@@ -97,7 +99,7 @@ func pastNetworkProxy(s System) (env []string) {
 	return env
 }
 
-func launchClaude(t Target) launch {
+func launchClaude(_ System, t Target) launch {
 	var env []string
 	settings := map[string]string{}
 	for _, variable := range claudeVariables {
@@ -116,7 +118,7 @@ func launchClaude(t Target) launch {
 	return launch{program: "claude", env: env, before: []string{"--settings", "{FILE}"}, temporary: string(raw), suffix: ".json"}
 }
 
-func launchCodex(t Target) launch {
+func launchCodex(_ System, t Target) launch {
 	set := func(key, value string) []string { return []string{"-c", t.Fill(key + "=" + value)} }
 	return launch{program: "codex", env: []string{"CODEX_PROXY_KEY=" + t.Key}, before: slices.Concat(
 		set("model_provider", text(provider)), set("model", text("{MODEL}")),
@@ -124,37 +126,48 @@ func launchCodex(t Target) launch {
 	)}
 }
 
-func launchOpenCode(program, variable string) func(Target) launch {
-	return func(t Target) launch {
-		return launch{program: program, env: []string{variable + "=" + t.Fill(`{"model":"codex-proxy/{MODEL}","provider":{"codex-proxy":`+openCodeProvider+`}}`)}}
+func launchOpenCode(program, variable string) func(System, Target) launch {
+	return func(s System, t Target) launch {
+		content := t.Fill(`{"model":"codex-proxy/{MODEL}","provider":{"codex-proxy":` + openCodeProvider + `}}`)
+		for _, path := range openCodePaths(s, program) {
+			settings, _, _, _ := readFile(path) // none allows all
+			if names := openCodeEnabled(settings); names != nil {
+				if !slices.Contains(names, any(provider)) {
+					names = append(names, provider)
+				}
+				content, _ = sjson.Set(content, "enabled_providers", names) // it is an object
+				break
+			}
+		}
+		return launch{program: program, env: []string{variable + "=" + content}}
 	}
 }
 
-func launchQwen(t Target) launch {
+func launchQwen(_ System, t Target) launch {
 	return launch{program: "qwen", env: []string{"OPENAI_API_KEY=" + t.Key, "OPENAI_BASE_URL=" + t.Root + "/v1", "OPENAI_MODEL=" + t.Model}, before: []string{"--auth-type", "openai", "--model", t.Model}}
 }
 
-func launchContinue(t Target) launch {
+func launchContinue(_ System, t Target) launch {
 	file := "name: ChatGPT by Codex Proxy\nversion: 1.0.0\nschema: v1\nmodels:\n" + yamlItem(t.Fill(continueModel), "  ", "\n")
 	return launch{program: "cn", before: []string{"--config", "{FILE}"}, temporary: file, suffix: ".yaml"}
 }
 
-func launchCline(t Target) launch {
+func launchCline(_ System, t Target) launch {
 	// Without a backend of its own it would start, or use, one that serves every later Cline with the settings of the first.
 	env := []string{"CLINE_PROVIDER_SETTINGS_PATH={FILE}", "CLINE_SESSION_BACKEND_MODE=local"}
 	return launch{program: "cline", env: env, suffix: ".json",
 		temporary: t.Fill(`{"version":1,"lastUsedProvider":"openai-compatible","providers":{"openai-compatible":` + clineProvider + `}}`)}
 }
 
-func launchPi(t Target) launch {
+func launchPi(_ System, t Target) launch {
 	return launch{program: "pi", before: []string{"-e", "{FILE}", "--provider", provider, "--model", t.Model}, suffix: ".js",
 		temporary: t.Fill(`export default (pi) => pi.registerProvider("codex-proxy", {"name":"ChatGPT by Codex Proxy","baseUrl":"{ROOT}/v1","apiKey":"{KEY}","api":"openai-responses","models":[` + piModel + "]});\n")}
 }
 
-func launchAider(t Target) launch {
+func launchAider(_ System, t Target) launch {
 	return launch{program: "aider", env: []string{"AIDER_OPENAI_API_KEY=" + t.Key}, before: []string{"--model", "openai/" + t.Model, "--openai-api-base", t.Root + "/v1"}}
 }
 
-func launchGoose(t Target) launch {
+func launchGoose(_ System, t Target) launch {
 	return launch{program: "goose", env: []string{"GOOSE_PROVIDER=openai", "GOOSE_MODEL=" + t.Model, "OPENAI_HOST=" + t.Root, "OPENAI_BASE_PATH=v1/chat/completions", "OPENAI_API_KEY=" + t.Key}}
 }

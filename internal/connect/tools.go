@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
@@ -57,10 +58,10 @@ type Tool struct {
 
 	programs []string // any of these means that it is installed
 	places   func(System) []string
-	files    func(System) []file // nil when there is none to write
-	head     []Set               // with what the first file begins where it says nothing yet
-	off      []Set               // what the first file gets where it, or the environment, has something else there
-	launch   func(Target) launch // nil when it can't be started without writing
+	files    func(System) []file         // nil when there is none to write
+	head     []Set                       // with what the first file begins where it says nothing yet
+	off      []Set                       // what the first file gets where it, or the environment, says something there; of an element: has such a list
+	launch   func(System, Target) launch // nil when it can't be started without writing
 }
 
 // HasFile reports whether the tool has settings that can be written.
@@ -154,8 +155,9 @@ func Tools() []Tool {
 			ID: "opencode", Name: "opencode", programs: []string{"opencode"},
 			places: func(s System) []string { return []string{filepath.Join(s.Config, "opencode")} },
 			files: func(s System) []file {
-				return []file{openCodeFile(s, "opencode", "opencode.jsonc", "opencode.json", "config.json", "opencode.json")}
+				return []file{openCodeFile(s, "opencode")}
 			},
+			off:    openCodeOff,
 			launch: launchOpenCode("opencode", "OPENCODE_CONFIG_CONTENT"),
 		},
 		{
@@ -241,8 +243,9 @@ func Tools() []Tool {
 			ID: "kilo", Name: "Kilo", programs: []string{"kilo"},
 			places: func(s System) []string { return []string{filepath.Join(s.Config, "kilo")} },
 			files: func(s System) []file {
-				return []file{openCodeFile(s, "kilo", "opencode.jsonc", "opencode.json", "kilo.jsonc", "kilo.json", "config.json", "kilo.json")}
+				return []file{openCodeFile(s, "kilo")}
 			},
+			off:    openCodeOff,
 			launch: launchOpenCode("kilo", "KILO_CONFIG_CONTENT"),
 		},
 		{
@@ -364,17 +367,36 @@ const clineProvider = `{"settings":{"provider":"openai-compatible","apiKey":"{KE
 
 const piModel = `{"id":"{MODEL}","name":"{MODEL}","reasoning":true,"input":["text","image"],"cost":{"input":0,"output":0,"cacheRead":0,"cacheWrite":0},"contextWindow":272000,"maxTokens":32000}`
 
-// openCodeFile is the one of opencode's files, or of a program made of it, that has the last word: all that are there
-// count. names begin with the strongest, and end with the one to make.
-func openCodeFile(s System, folder string, names ...string) file {
-	var paths []string
-	for _, name := range names {
-		paths = append(paths, filepath.Join(s.Config, folder, name))
+// openCodePaths are the files of opencode, or of a program made of it: all that are there count. They begin with the
+// strongest, and end with the one to make.
+func openCodePaths(s System, program string) (paths []string) {
+	names := []string{"opencode.jsonc", "opencode.json", "config.json", "opencode.json"}
+	if program == "kilo" {
+		names = []string{"opencode.jsonc", "opencode.json", "kilo.jsonc", "kilo.json", "config.json", "kilo.json"}
 	}
-	return file{first(paths...), "json", []Set{
+	for _, name := range names {
+		paths = append(paths, filepath.Join(s.Config, program, name))
+	}
+	return paths
+}
+
+// openCodeFile is the one of them that has the last word.
+func openCodeFile(s System, program string) file {
+	return file{first(openCodePaths(s, program)...), "json", []Set{
 		{[]string{"provider", provider}, openCodeProvider},
 		{[]string{"model"}, text(provider + "/{MODEL}")},
 	}}
+}
+
+// openCodeOff has our provider among those that are not left out.
+var openCodeOff = []Set{{[]string{"enabled_providers", "[=" + provider + "]"}, text(provider)}}
+
+// openCodeEnabled are the providers that a file of opencode's allows; nil for all.
+func openCodeEnabled(settings []byte) []any {
+	tree, _ := jsonFormat{}.decode(bytes.TrimPrefix(settings, bom)) // what it can't read, opencode can't
+	list, _ := get(tree, []string{"enabled_providers"})
+	names, _ := list.([]any)
+	return names
 }
 
 func zedFolder(s System) string {
