@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -593,5 +594,17 @@ func TestAToolThatIsRunGetsAKeyOfTheProxyThatRuns(t *testing.T) {
 		if flags != nil {
 			eventually(t, "the key is forgotten", func() bool { return ask() == 401 })
 		}
+	}
+}
+
+// TestAKernelThatTellsNoPressureIsNothingToSay: a part that reads it told so on the error stream of each command.
+func TestAKernelThatTellsNoPressureIsNothingToSay(t *testing.T) {
+	const without = `mount -t tmpfs none /sys/fs/cgroup && `
+	if err := exec.Command("unshare", "-rm", "sh", "-c", without+"true").Run(); err != nil {
+		t.Skip("there can't be another view of the files here:", err)
+	}
+	out, err := exec.Command("unshare", "-rm", "sh", "-c", without+`exec "$0" version`, binary).CombinedOutput()
+	if err != nil || !strings.HasPrefix(string(out), "codex-proxy ") {
+		t.Errorf("%s %v", out, err)
 	}
 }
