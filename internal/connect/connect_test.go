@@ -1155,6 +1155,25 @@ func TestTheFileThatWinsIsWritten(t *testing.T) {
 	}
 }
 
+// TestQwenCodesOwnVariablesPointHereToo: what its settings say of the environment wins over their other keys.
+func TestQwenCodesOwnVariablesPointHereToo(t *testing.T) {
+	home := t.TempDir()
+	c := connections(home)
+	path := filepath.Join(home, ".qwen", "settings.json")
+	settings := `{"env": {"OPENAI_API_KEY": "sk-mine", "OPENAI_BASE_URL": "https://example.com/v1", "OTHER": "1"}}`
+	if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(settings), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	before := tree(t, home)
+	c.mustConnect(t, "qwen", target)
+	text, err := os.ReadFile(path)
+	if want := `{"OPENAI_API_KEY": "cp-qwen-0123456789", "OPENAI_BASE_URL": "http://localhost:9879/v1", "OTHER": "1"}`; err != nil || !strings.Contains(string(text), want) {
+		t.Errorf("%s %v", text, err)
+	}
+	c.mustUndo(t, "qwen")
+	same2(t, "after the undo", before, tree(t, home))
+}
+
 // TestAListOfProvidersGetsOurs: opencode and Kilo leave out a provider that is not in it, if there is one.
 func TestAListOfProvidersGetsOurs(t *testing.T) {
 	for _, id := range []string{"opencode", "kilo"} {

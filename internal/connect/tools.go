@@ -172,6 +172,8 @@ func Tools() []Tool {
 					{[]string{"model", "name"}, text("{MODEL}")},
 				}}}
 			},
+			off: []Set{{[]string{"env", "OPENAI_API_KEY"}, text("{KEY}")}, {[]string{"env", "OPENAI_BASE_URL"}, text("{ROOT}/v1")},
+				{[]string{"env", "OPENAI_MODEL"}, text("{MODEL}")}},
 			launch: launchQwen,
 		},
 		{
