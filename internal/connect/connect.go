@@ -126,11 +126,11 @@ func (c *Connections) Plan(id string, target Target) (*Plan, error) {
 	}
 	plan := &Plan{Tool: tool, old: before, record: &record{Tool: id, Root: target.Root, Key: target.Key, Time: time.Now().UTC()}, keyed: true}
 	for i, file := range tool.files(c.System) {
-		var head, off []Set
+		var head, also []Set
 		if i == 0 {
-			head, off = tool.head, tool.off
+			head, also = tool.head, tool.also
 		}
-		change, err := c.connect(file, head, off, target, before)
+		change, err := c.connect(file, head, also, target, before)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file.path, err)
 		}
@@ -153,9 +153,9 @@ func (c *Connections) Plan(id string, target Target) (*Plan, error) {
 	return plan, nil
 }
 
-// connect works out the change of one file, which begins with head where it says nothing yet, and gets those of off that
-// it says or the environment has.
-func (c *Connections) connect(file file, head, off []Set, target Target, before *record) (Change, error) {
+// connect works out the change of one file, which begins with head where it says nothing yet, and gets those of also
+// of which it, or the environment, says something.
+func (c *Connections) connect(file file, head, also []Set, target Target, before *record) (Change, error) {
 	now, real, mode, err := readFile(file.path)
 	if err != nil {
 		return Change{}, err
@@ -181,7 +181,7 @@ func (c *Connections) connect(file file, head, off []Set, target Target, before 
 	if begun || saysNothing(formats[file.format], e.Before) {
 		sets = slices.Concat(head, sets)
 	}
-	for _, set := range off {
+	for _, set := range also {
 		path, last := set.Path, set.Path[len(set.Path)-1]
 		if _, _, isElement := element(last); isElement {
 			path = path[:len(path)-1]

@@ -60,7 +60,7 @@ type Tool struct {
 	places   func(System) []string
 	files    func(System) []file         // nil when there is none to write
 	head     []Set                       // with what the first file begins where it says nothing yet
-	off      []Set                       // what the first file gets where it, or the environment, says something there; of an element: has such a list
+	also     []Set                       // what the first file gets where it, or the environment, says something there; an element where it has the list
 	launch   func(System, Target) launch // nil when it can't be started without writing
 }
 
@@ -129,7 +129,7 @@ func Tools() []Tool {
 				}
 				return []file{{path, "json", sets}}
 			},
-			off:    claudeOff(),
+			also:   claudeOff(),
 			launch: launchClaude,
 		},
 		{
@@ -157,7 +157,7 @@ func Tools() []Tool {
 			files: func(s System) []file {
 				return []file{openCodeFile(s, "opencode")}
 			},
-			off:    openCodeOff,
+			also:   openCodeAlso,
 			launch: launchOpenCode("opencode", "OPENCODE_CONFIG_CONTENT"),
 		},
 		{
@@ -172,7 +172,7 @@ func Tools() []Tool {
 					{[]string{"model", "name"}, text("{MODEL}")},
 				}}}
 			},
-			off: []Set{{[]string{"env", "OPENAI_API_KEY"}, text("{KEY}")}, {[]string{"env", "OPENAI_BASE_URL"}, text("{ROOT}/v1")},
+			also: []Set{{[]string{"env", "OPENAI_API_KEY"}, text("{KEY}")}, {[]string{"env", "OPENAI_BASE_URL"}, text("{ROOT}/v1")},
 				{[]string{"env", "OPENAI_MODEL"}, text("{MODEL}")}},
 			launch: launchQwen,
 		},
@@ -247,7 +247,7 @@ func Tools() []Tool {
 			files: func(s System) []file {
 				return []file{openCodeFile(s, "kilo")}
 			},
-			off:    openCodeOff,
+			also:   openCodeAlso,
 			launch: launchOpenCode("kilo", "KILO_CONFIG_CONTENT"),
 		},
 		{
@@ -390,8 +390,8 @@ func openCodeFile(s System, program string) file {
 	}}
 }
 
-// openCodeOff has our provider among those that are not left out.
-var openCodeOff = []Set{{[]string{"enabled_providers", "[=" + provider + "]"}, text(provider)}}
+// openCodeAlso has our provider among those that are not left out.
+var openCodeAlso = []Set{{[]string{"enabled_providers", "[=" + provider + "]"}, text(provider)}}
 
 // openCodeEnabled are the providers that a file of opencode's allows; nil for all.
 func openCodeEnabled(settings []byte) []any {
