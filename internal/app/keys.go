@@ -85,6 +85,9 @@ type toolKeys struct{ *keys.Store }
 // Add is connect.Keys'.
 func (k toolKeys) Add(name, key string) error { return k.Store.Add(name, key) }
 
+// Knows is connect.Keys'.
+func (k toolKeys) Knows(key string) bool { return k.Problem() != nil || k.Store.Knows(key) }
+
 // Revoke is connect.Keys'.
 func (k toolKeys) Revoke(name string) error {
 	if err := k.Store.Revoke(name); !errors.Is(err, keys.ErrUnknown) {

@@ -60,6 +60,8 @@ type Keys interface {
 	Add(name, key string) error
 	// Revoke makes the key of a name unknown; none is no error.
 	Revoke(name string) error
+	// Knows reports whether a key is known; also where that can't be told.
+	Knows(key string) bool
 }
 
 // Connections are the tools of one user. Its fields are set before use. Safe for concurrent use, by several processes
@@ -121,7 +123,7 @@ func (c *Connections) Plan(id string, target Target) (*Plan, error) {
 		return nil, err
 	}
 	target.Key = c.NewKey(id)
-	if before != nil {
+	if before != nil && c.Keys.Knows(before.Key) { // else it was revoked
 		target.Key = before.Key
 	}
 	plan := &Plan{Tool: tool, old: before, record: &record{Tool: id, Root: target.Root, Key: target.Key, Time: time.Now().UTC()}, keyed: true}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -20,6 +21,7 @@ type fakeKeys map[string]string
 
 func (k fakeKeys) Add(name, key string) error { k[name] = key; return nil }
 func (k fakeKeys) Revoke(name string) error   { delete(k, name); return nil }
+func (k fakeKeys) Knows(key string) bool      { return slices.Contains(slices.Collect(maps.Values(k)), key) }
 
 func connections(home string) *Connections {
 	return &Connections{
@@ -487,6 +489,7 @@ type noKeys struct{}
 
 func (noKeys) Add(string, string) error { return errors.New("the keys can't be read") }
 func (noKeys) Revoke(string) error      { return errors.New("the keys can't be read") }
+func (noKeys) Knows(string) bool        { return true }
 
 // TestAConnectionWithoutItsKeyIsNone: a tool that could get no key is as it was, and that is what is told.
 func TestAConnectionWithoutItsKeyIsNone(t *testing.T) {
@@ -576,6 +579,39 @@ func TestAnotherPortUpdatesWhatIsConnectedAndUndoStillGivesTheOldBytes(t *testin
 			t.Errorf("%s: not exact", tool.ID)
 		}
 		same2(t, tool.ID, before, tree(t, home))
+	}
+}
+
+// TestAToolWhoseKeyWasRevokedGetsAnotherOne when it is connected again: it was said to be connected, and refused.
+func TestAToolWhoseKeyWasRevokedGetsAnotherOne(t *testing.T) {
+	for _, tool := range withFile() {
+		home := t.TempDir()
+		c := connections(home)
+		laid := lay(t, c, tool, variants["as it is"])
+		c.mustConnect(t, tool.ID, target)
+		c.Keys.Revoke(tool.ID) //nolint:errcheck // of a map
+		c.NewKey = func(string) string { return "cp-another-1" }
+		plan := c.mustConnect(t, tool.ID, target)
+		if plan.Changed() != (tool.ID != "zed") || c.Keys.(fakeKeys)[tool.ID] != "cp-another-1" {
+			t.Errorf("%s: the keys are %v", tool.ID, c.Keys) // Zed has its key in the system's keychain
+		}
+		for _, change := range plan.Changes {
+			if text, err := os.ReadFile(change.Path); err != nil || bytes.Contains(text, []byte("cp-"+tool.ID)) {
+				t.Errorf("%s: %v %s", tool.ID, err, text)
+			}
+		}
+		c.NewKey = func(string) string { return "cp-another-2" }
+		if plan, err := c.Plan(tool.ID, target); err != nil || plan.Changed() {
+			t.Errorf("%s: a key that is known is replaced (%v)", tool.ID, err)
+		}
+		if undo := c.mustUndo(t, tool.ID); !undo.Exact {
+			t.Errorf("%s: it is not as it was", tool.ID)
+		}
+		for path, want := range laid {
+			if text, err := os.ReadFile(path); err != nil || string(text) != want {
+				t.Errorf("%s: %s is not as it was (%v)", tool.ID, path, err)
+			}
+		}
 	}
 }
 

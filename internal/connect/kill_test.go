@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -41,6 +42,14 @@ func (k fileKeys) Revoke(name string) error {
 		return err
 	}
 	return nil
+}
+
+func (k fileKeys) Knows(key string) bool {
+	files, _ := filepath.Glob(filepath.Join(k.folder, "*")) //nolint:errcheck // of a bad pattern only
+	return slices.ContainsFunc(files, func(path string) bool {
+		raw, err := os.ReadFile(path)
+		return err == nil && string(raw) == key
+	})
 }
 
 func connectAndDie(at string) {

@@ -110,6 +110,16 @@ func (s *Store) Lookup(presented string) (name string, ok bool) {
 	return name, ok
 }
 
+// Knows reports whether a key is known now, without noting that it was used.
+func (s *Store) Knows(key string) bool {
+	sum := sha256.Sum256([]byte(key))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.load(true)
+	_, ok := s.find(hex.EncodeToString(sum[:]))
+	return ok
+}
+
 func (s *Store) find(hash string) (name string, ok bool) {
 	for _, k := range s.keys {
 		if subtle.ConstantTimeCompare([]byte(k.Hash), []byte(hash)) == 1 {
