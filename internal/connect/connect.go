@@ -184,12 +184,8 @@ func (c *Connections) connect(file file, head, also []Set, target Target, before
 		sets = slices.Concat(head, sets)
 	}
 	for _, set := range also {
-		path, last := set.Path, set.Path[len(set.Path)-1]
-		if _, _, isElement := element(last); isElement {
-			path = path[:len(path)-1]
-		}
-		_, said := formats[file.format].raw(bytes.TrimPrefix(e.Before, bom), path)
-		if said || c.System.Getenv(last) != "" {
+		_, said := formats[file.format].raw(bytes.TrimPrefix(e.Before, bom), set.Path)
+		if said || c.System.Getenv(set.Path[len(set.Path)-1]) != "" {
 			sets = append(slices.Clone(sets), set)
 		}
 	}

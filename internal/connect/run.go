@@ -129,15 +129,11 @@ func launchCodex(_ System, t Target) launch {
 func launchOpenCode(program, variable string) func(System, Target) launch {
 	return func(s System, t Target) launch {
 		content := t.Fill(`{"model":"codex-proxy/{MODEL}","provider":{"codex-proxy":` + openCodeProvider + `}}`)
-		for _, path := range openCodePaths(s, program) {
-			settings, _, _, _ := readFile(path) // none allows all
-			if names := openCodeEnabled(settings); names != nil {
-				if !slices.Contains(names, any(provider)) {
-					names = append(names, provider)
-				}
-				content, _ = sjson.Set(content, "enabled_providers", names) // it is an object
-				break
+		if _, names := openCodeAllowed(s, program); names != nil {
+			if !slices.Contains(names, any(provider)) {
+				names = append(names, provider)
 			}
+			content, _ = sjson.Set(content, "enabled_providers", names) // it is an object
 		}
 		return launch{program: program, env: []string{variable + "=" + content}}
 	}

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"codex-proxy/internal/atomicfile"
 )
 
 // System is the machine that tools are looked for on. Its fields are set before use.
@@ -60,7 +62,7 @@ type Tool struct {
 	places   func(System) []string
 	files    func(System) []file         // nil when there is none to write
 	head     []Set                       // with what the first file begins where it says nothing yet
-	also     []Set                       // what the first file gets where it, or the environment, says something there; an element where it has the list
+	also     []Set                       // what the first file gets where it, or the environment, says something there
 	launch   func(System, Target) launch // nil when it can't be started without writing
 }
 
@@ -155,9 +157,8 @@ func Tools() []Tool {
 			ID: "opencode", Name: "opencode", programs: []string{"opencode"},
 			places: func(s System) []string { return []string{filepath.Join(s.Config, "opencode")} },
 			files: func(s System) []file {
-				return []file{openCodeFile(s, "opencode")}
+				return openCodeFiles(s, "opencode")
 			},
-			also:   openCodeAlso,
 			launch: launchOpenCode("opencode", "OPENCODE_CONFIG_CONTENT"),
 		},
 		{
@@ -245,9 +246,8 @@ func Tools() []Tool {
 			ID: "kilo", Name: "Kilo", programs: []string{"kilo"},
 			places: func(s System) []string { return []string{filepath.Join(s.Config, "kilo")} },
 			files: func(s System) []file {
-				return []file{openCodeFile(s, "kilo")}
+				return openCodeFiles(s, "kilo")
 			},
-			also:   openCodeAlso,
 			launch: launchOpenCode("kilo", "KILO_CONFIG_CONTENT"),
 		},
 		{
@@ -382,23 +382,35 @@ func openCodePaths(s System, program string) (paths []string) {
 	return paths
 }
 
-// openCodeFile is the one of them that has the last word.
-func openCodeFile(s System, program string) file {
-	return file{first(openCodePaths(s, program)...), "json", []Set{
+// openCodeFiles are the one of them that has the last word, and, where some providers are allowed only, the one that says
+// so: ours is put into its list.
+func openCodeFiles(s System, program string) []file {
+	files := []file{{first(openCodePaths(s, program)...), "json", []Set{
 		{[]string{"provider", provider}, openCodeProvider},
 		{[]string{"model"}, text(provider + "/{MODEL}")},
-	}}
+	}}}
+	ours := Set{[]string{"enabled_providers", "[=" + provider + "]"}, text(provider)}
+	switch path, allowed := openCodeAllowed(s, program); {
+	case allowed == nil:
+	case path == files[0].path:
+		files[0].sets = append(files[0].sets, ours)
+	default:
+		files = append(files, file{path, "json", []Set{ours}})
+	}
+	return files
 }
 
-// openCodeAlso has our provider among those that are not left out.
-var openCodeAlso = []Set{{[]string{"enabled_providers", "[=" + provider + "]"}, text(provider)}}
-
-// openCodeEnabled are the providers that a file of opencode's allows; nil for all.
-func openCodeEnabled(settings []byte) []any {
-	tree, _ := jsonFormat{}.decode(bytes.TrimPrefix(settings, bom)) // what it can't read, opencode can't
-	list, _ := get(tree, []string{"enabled_providers"})
-	names, _ := list.([]any)
-	return names
+// openCodeAllowed are the providers that are not left out, and the file whose list that is; nil for all.
+func openCodeAllowed(s System, program string) (path string, names []any) {
+	for _, path := range openCodePaths(s, program) {
+		settings, _, _ := atomicfile.Read(path, largest)                // none allows all
+		tree, _ := jsonFormat{}.decode(bytes.TrimPrefix(settings, bom)) // what it can't read, opencode can't
+		list, _ := get(tree, []string{"enabled_providers"})
+		if names, isList := list.([]any); isList {
+			return path, names
+		}
+	}
+	return "", nil
 }
 
 func zedFolder(s System) string {
