@@ -128,11 +128,11 @@ func (c *Connections) Plan(id string, target Target) (*Plan, error) {
 	}
 	plan := &Plan{Tool: tool, old: before, record: &record{Tool: id, Root: target.Root, Key: target.Key, Time: time.Now().UTC()}, keyed: true}
 	for i, file := range tool.files(c.System) {
-		var head, also []Set
+		var first Tool
 		if i == 0 {
-			head, also = tool.head, tool.also
+			first = tool
 		}
-		change, err := c.connect(file, head, also, target, before)
+		change, err := c.connect(file, first, target, before)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file.path, err)
 		}
@@ -155,9 +155,8 @@ func (c *Connections) Plan(id string, target Target) (*Plan, error) {
 	return plan, nil
 }
 
-// connect works out the change of one file, which begins with head where it says nothing yet, and gets those of also
-// of which it, or the environment, says something.
-func (c *Connections) connect(file file, head, also []Set, target Target, before *record) (Change, error) {
+// connect works out the change of one file. first is the tool, for its first file; else none.
+func (c *Connections) connect(file file, first Tool, target Target, before *record) (Change, error) {
 	now, real, mode, err := readFile(file.path)
 	if err != nil {
 		return Change{}, err
@@ -174,18 +173,18 @@ func (c *Connections) connect(file file, head, also []Set, target Target, before
 			if err != nil {
 				return Change{}, err
 			}
-			begun = len(head) > 0 && slices.ContainsFunc(old.Undo, func(w was) bool { return slices.Equal(w.Path, head[0].Path) })
+			begun = len(first.head) > 0 && slices.ContainsFunc(old.Undo, func(w was) bool { return slices.Equal(w.Path, first.head[0].Path) })
 			e.Existed, e.Before, e.Mode, e.Made = back.After != nil, back.After, old.Mode, old.Made
 			e.After = append(e.After, digest(now))
 		}
 	}
 	sets := file.sets
 	if begun || saysNothing(formats[file.format], e.Before) {
-		sets = slices.Concat(head, sets)
+		sets = slices.Concat(first.head, sets)
 	}
-	for _, set := range also {
+	for _, set := range first.also {
 		_, said := formats[file.format].raw(bytes.TrimPrefix(e.Before, bom), set.Path)
-		if said || c.System.Getenv(set.Path[len(set.Path)-1]) != "" {
+		if said || first.wins && c.System.Getenv(set.Path[len(set.Path)-1]) != "" {
 			sets = append(slices.Clone(sets), set)
 		}
 	}

@@ -1193,10 +1193,12 @@ func TestTheFileThatWinsIsWritten(t *testing.T) {
 	}
 }
 
-// TestQwenCodesOwnVariablesPointHereToo: what its settings say of the environment wins over their other keys.
+// TestQwenCodesOwnVariablesPointHereToo: what its settings say of the environment wins over their other keys. The
+// environment wins over that, so what it says alone is not written: what Qwen Code starts would get our key elsewhere.
 func TestQwenCodesOwnVariablesPointHereToo(t *testing.T) {
 	home := t.TempDir()
 	c := connections(home)
+	c.System.Getenv = func(name string) string { return map[string]string{"OPENAI_MODEL": "mine"}[name] }
 	path := filepath.Join(home, ".qwen", "settings.json")
 	settings := `{"env": {"OPENAI_API_KEY": "sk-mine", "OPENAI_BASE_URL": "https://example.com/v1", "OTHER": "1"}}`
 	if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(settings), 0o600)); err != nil {

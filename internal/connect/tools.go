@@ -62,7 +62,8 @@ type Tool struct {
 	places   func(System) []string
 	files    func(System) []file         // nil when there is none to write
 	head     []Set                       // with what the first file begins where it says nothing yet
-	also     []Set                       // what the first file gets where it, or the environment, says something there
+	also     []Set                       // what the first file gets where it says something there
+	wins     bool                        // what the first file says of the environment wins over that, which counts for also, too
 	launch   func(System, Target) launch // nil when it can't be started without writing
 }
 
@@ -132,6 +133,7 @@ func Tools() []Tool {
 				return []file{{path, "json", sets}}
 			},
 			also:   claudeOff(),
+			wins:   true,
 			launch: launchClaude,
 		},
 		{
