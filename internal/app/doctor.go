@@ -70,8 +70,11 @@ func (a *App) Examine(ctx context.Context, state *State, probe bool, tell func(F
 	}
 	e.keychain()
 	e.files()
-	if s.HistoryProblem != "" {
-		e.note("History", "%s", s.HistoryProblem)
+	switch text, advice := cutAdvice(errors.New(s.HistoryProblem)); {
+	case advice != "":
+		e.bad("History", advice, "%s", text)
+	case text != "":
+		e.note("History", "%s", text)
 	}
 	e.desktop()
 	if probe {

@@ -124,16 +124,26 @@ func TestAHistoryThatCantBeKeptIsSaidOnceAndAtOnce(t *testing.T) {
 	if problem == "" || !slices.Equal(p.Snapshot().Notes, []string{problem}) {
 		t.Errorf("the problem is %q, the notes are %q", problem, p.Snapshot().Notes)
 	}
-	told := ""
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // nobody is asked
-	p.Examine(ctx, &State{HistoryProblem: problem}, false, func(f Finding) {
-		if f.Subject == "History" {
-			told += f.Text
+	told := func(problem string) (out Finding) {
+		p.Examine(ctx, &State{HistoryProblem: problem}, false, func(f Finding) {
+			if f.Subject == "History" {
+				out = f
+			}
+		})
+		return out
+	}
+	if f := told(problem); f.Verdict != Bad || f.Text+". "+f.Advice != problem || f.Advice != "Move history.db away, and a new one is begun" {
+		t.Errorf("of %q the doctor says %+v", problem, f)
+	}
+	for _, nothingToDo := range []string{"The history's file was damaged: it is kept as history.db.damaged, and a new one was begun", ""} {
+		if f := told(nothingToDo); f.Advice != "" || f.Text != nothingToDo {
+			t.Errorf("of %q the doctor says %+v", nothingToDo, f)
 		}
-	})
-	if state := p.State(); state.HistoryProblem != problem || told != problem {
-		t.Errorf("the problem is %q, the state says %q and the doctor %q", problem, state.HistoryProblem, told)
+	}
+	if state := p.State(); state.HistoryProblem != problem {
+		t.Errorf("the problem is %q, the state says %q", problem, state.HistoryProblem)
 	}
 }
 

@@ -107,7 +107,7 @@ func (s *Store) query(ctx context.Context, query string, args ...any) (*sql.Rows
 		return nil, nil
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("the history can't be read: %w", errNoFile)
+		return nil, fmt.Errorf("the history can't be read: %w", notFile(s.path))
 	}
 	rows, err := s.read.QueryContext(ctx, query, args...)
 	if err != nil {

@@ -46,7 +46,6 @@ var migrations = []string{
 
 var (
 	errClosed = errors.New("the history is closed")
-	errNoFile = errors.New("history.db is not a file of its own. Move it away, and a new one is begun")
 	errNewer  = errors.New("it was written by a newer version of Codex Proxy. Update the program, or move history.db away")
 )
 
@@ -107,12 +106,17 @@ func claim(path string) error {
 		return err
 	}
 	if !info.Mode().IsRegular() {
-		return errNoFile
+		return notFile(path)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return os.Chmod(path, 0o600)
 	}
 	return nil
+}
+
+// notFile is that something else than a file is in the history's place.
+func notFile(path string) error {
+	return fmt.Errorf("%s is not a file of its own. Move history.db away, and a new one is begun", path)
 }
 
 func migrate(db *sql.DB, steps []string) error {

@@ -36,7 +36,7 @@ func (s *Store) run() {
 		}
 		newest, err := s.w.write(batch, windows)
 		if err != nil {
-			s.note("The history is not kept at the moment: " + reason(err) + ". Requests are answered as always")
+			s.note("The history is not kept at the moment, while requests are answered as always: " + reason(err))
 			wake(retryAfter)
 			return
 		}
@@ -144,7 +144,7 @@ func (w *writer) putAside() error {
 	}
 	os.Remove(w.path + "-wal") //nolint:errcheck // most often there is none
 	os.Remove(w.path + "-shm") //nolint:errcheck // as above
-	w.setAside = "The history's file was damaged. It is kept as history.db.damaged, and a new one was begun"
+	w.setAside = "The history's file was damaged: it is kept as history.db.damaged, and a new one was begun"
 	return nil
 }
 
