@@ -785,7 +785,7 @@ func TestALockThatCanNotBeOpenedIsNoOtherProgram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Do(plan); err == nil || strings.Contains(err.Error(), "another Codex Proxy") || !strings.HasSuffix(err.Error(), ". Delete that file, or make it yours") {
+	if err := c.Do(plan); err == nil || strings.Contains(err.Error(), "another Codex Proxy") || !strings.HasSuffix(err.Error(), ". Make that a file that you can write") {
 		t.Errorf("%v", err)
 	}
 }

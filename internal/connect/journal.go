@@ -114,7 +114,7 @@ func (c *Connections) lock() (release func(), err error) {
 	if _, err := lock.TryLockContext(ctx, 20*time.Millisecond); errors.Is(err, context.DeadlineExceeded) {
 		return nil, errors.New("another Codex Proxy is connecting a tool. Try again")
 	} else if err != nil {
-		return nil, fmt.Errorf("%w. Delete that file, or make it yours", err)
+		return nil, fmt.Errorf("%w. Make that a file that you can write", err)
 	}
 	return func() { lock.Unlock() }, nil //nolint:errcheck // closed with the program, too
 }

@@ -208,7 +208,7 @@ func (s *Store) change(f func([]Key) []Key) error {
 	if _, err := lock.TryLockContext(ctx, 20*time.Millisecond); errors.Is(err, context.DeadlineExceeded) {
 		return errors.New("another program is changing the keys. Try again")
 	} else if err != nil {
-		return fmt.Errorf("%w. Delete that file, or make it yours", err)
+		return fmt.Errorf("%w. Make that a file that you can write", err)
 	}
 	defer lock.Unlock() //nolint:errcheck // closed with the program, too
 	s.mu.Lock()

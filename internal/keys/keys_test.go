@@ -130,7 +130,7 @@ func TestALockThatCanNotBeOpenedIsNoOtherProgram(t *testing.T) {
 	if err := os.Mkdir(path+".lock", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := Open(path).Add("laptop", New("key")); err == nil || strings.Contains(err.Error(), "another program") || !strings.HasSuffix(err.Error(), ". Delete that file, or make it yours") {
+	if err := Open(path).Add("laptop", New("key")); err == nil || strings.Contains(err.Error(), "another program") || !strings.HasSuffix(err.Error(), ". Make that a file that you can write") {
 		t.Errorf("%v", err)
 	}
 }
