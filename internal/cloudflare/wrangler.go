@@ -105,8 +105,8 @@ func (w *Wrangler) run(ctx context.Context, in string, env []string, args ...str
 
 // Account says whether wrangler may deploy; the error says what to do when it may not.
 func (w *Wrangler) Account(ctx context.Context) error {
-	out, err := w.run(ctx, "", nil, "whoami", "--json")
-	if notLoggedIn.MatchString(out) {
+	_, err := w.run(ctx, "", nil, "whoami", "--json")
+	if err != nil && notLoggedIn.MatchString(err.Error()) {
 		return fmt.Errorf("wrangler is not logged in to Cloudflare. Run this, then deploy again: cd \"%s\" && npx wrangler login", w.dir)
 	}
 	return err
@@ -118,7 +118,7 @@ const unset = "00000000000000000000000000000000"
 var (
 	idLine      = regexp.MustCompile(`(?m)^id = "([0-9a-f]{32})"$`)
 	deployedAt  = regexp.MustCompile(`https?://[^\s"]+\.workers\.dev`)
-	notLoggedIn = regexp.MustCompile(`"loggedIn":\s*false`)
+	notLoggedIn = regexp.MustCompile(`"loggedIn":\s*false|Failed to fetch auth token: 40[01]`) // never, or no longer
 )
 
 // BindNamespace sees that wrangler.toml names the KV namespace: the one that it names, else the account's, else a new

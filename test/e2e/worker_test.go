@@ -237,6 +237,11 @@ func TestADeploymentSaysWhatIsMissing(t *testing.T) {
 		t.Errorf("not logged in: %d %s", code, out)
 	}
 	writeFile(t, filepath.Join(a.folder, "token"), nil)
+	writeFile(t, filepath.Join(a.folder, "expired"), nil)
+	if out, code := a.run("deploy", "--dir", a.files); code != 1 || !strings.Contains(out, "npx wrangler login") {
+		t.Errorf("a login that has expired: %d %s", code, out)
+	}
+	os.Remove(filepath.Join(a.folder, "expired")) //nolint:errcheck // the next line notices
 	writeFile(t, filepath.Join(a.folder, "offline"), nil)
 	if out, code := a.run("deploy", "--dir", a.files); code != 1 || !strings.Contains(out, "fetch failed") || strings.Contains(out, "not logged in") {
 		t.Errorf("no network: %d %s", code, out)
