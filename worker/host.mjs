@@ -238,9 +238,9 @@ export class Host {
     return (await this.storage.get(stored)) ?? (this.env.GEMINI_CLI_KV ? await soon(this.env.GEMINI_CLI_KV.get(stored)) : null);
   }
 
-  // replace writes over what is stored, where it is.
+  // replace writes over what is stored, where it is. The object's storage is last, since what it holds says that it was done.
   async replace(text) {
-    for (const place of [this.storage, this.env.GEMINI_CLI_KV]) if (place && await soon(place.get(stored))) await soon(place.put(stored, text));
+    for (const place of [this.env.GEMINI_CLI_KV, this.storage]) if (place && await soon(place.get(stored))) await soon(place.put(stored, text));
   }
 
   // Hashes of the refresh tokens that were used up here.

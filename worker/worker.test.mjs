@@ -514,14 +514,26 @@ test("a sign-in that can't be stored is in use, and that is what is said", { tim
   await stop();
 });
 
-test("a KV that does not answer holds up no sign-in", { timeout: 60_000 }, async () => {
+test("a KV that does not answer holds up no sign-in", { timeout: 120_000 }, async () => {
   const own = await startStandin();
-  const worker = await startWorker("silent", { ADMIN_API_KEY: "admin", PROXY_API_KEY: "key-2", AUTH_BASE_URL: own.url, UPSTREAM_BASE_URL: own.url + "/backend-api" });
-  await fetch(worker.root + "/v1/models", { headers: { authorization: "Bearer key-2", "x-test": "silent KV" } });
+  const secrets = { ADMIN_API_KEY: "admin", PROXY_API_KEY: "key-2", AUTH_BASE_URL: own.url, UPSTREAM_BASE_URL: own.url + "/backend-api" };
+  const silence = (worker) => fetch(worker.root + "/v1/models", { headers: { authorization: "Bearer key-2", "x-test": "silent KV" } });
+  const worker = await startWorker("silent", secrets);
+  await silence(worker);
   assert.equal((await push(worker.root, own.signIns[0])).status, 200);
   assert.equal((await (await chat(worker.root, "hello")).json()).choices[0].message.content, "You said: hello");
   assert.match(worker.log, /the copy in KV is old/);
+  await worker.kv.put("credentials", '{"accessToken":"plain"}');
   await worker.stop();
+  // With a CREDENTIALS_KEY that is set meanwhile, the copy in KV is encrypted by the first start at which KV answers.
+  const keyed = await startWorker("silent", { ...secrets, CREDENTIALS_KEY: "a secret" });
+  await silence(keyed);
+  assert.equal((await (await chat(keyed.root, "keyed")).json()).choices[0].message.content, "You said: keyed");
+  await keyed.stop();
+  const later = await startWorker("silent", { ...secrets, CREDENTIALS_KEY: "a secret" });
+  assert.equal((await (await chat(later.root, "later")).json()).choices[0].message.content, "You said: later");
+  assert.doesNotMatch(await later.kv.get("credentials"), /plain/);
+  await later.stop();
 });
 
 test("the button's wrangler.toml says what the Worker's own says", () => {
