@@ -100,8 +100,11 @@ func (d *deployCommand) Run(c *console) error {
 	}
 	c.printf("✅ KV namespace %s: %s\n", cloudflare.Namespace, what)
 	address, err := w.Deploy(c.ctx)
-	if address = cmp.Or(strings.TrimRight(d.URL, "/"), address); address == "" {
+	if err != nil {
 		return err
+	}
+	if address = cmp.Or(strings.TrimRight(d.URL, "/"), address); address == "" {
+		return errors.New("the Worker is deployed, but wrangler did not say where. Look at your dashboard, and give the address with --url")
 	}
 	known.URL = address
 	c.printf("✅ Deployed at %s\n", address)

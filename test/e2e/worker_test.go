@@ -222,6 +222,20 @@ func TestTheFolderOfTheSourceIsTakenForTheWorkersFiles(t *testing.T) {
 	}
 }
 
+func TestADeploymentThatFailsIsNotSaidToBeAtTheGivenAddress(t *testing.T) {
+	a := newAccount(t)
+	path := filepath.Join(a.files, "wrangler.toml")
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, path, []byte(strings.ReplaceAll(string(raw), strings.Repeat("0", 32), strings.Repeat("f", 32))))
+	out, code := a.run("deploy", "--dir", a.files, "--no-sign-in", "--url", "https://worker.example")
+	if code != 1 || strings.Contains(out, "Deployed at") || !strings.Contains(out, "[code: 10042]") {
+		t.Errorf("%d %s", code, out)
+	}
+}
+
 func TestADeploymentSaysWhatIsMissing(t *testing.T) {
 	a := newAccount(t)
 	if out, code := a.run("deploy", "--dir", t.TempDir()); code != 1 || !strings.Contains(out, "give it with --dir") {
