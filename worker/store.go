@@ -115,7 +115,7 @@ func remedy(r codex.Remedy) string {
 	case codex.RemedyBotCheck:
 		return "A Worker comes from Cloudflare's addresses, and you can't choose another. Send the request again later; if it stays, set the Worker's variable UPSTREAM_BASE_URL to a host of your own that passes requests on, or run the proxy on your own machine"
 	case codex.RemedyNetwork:
-		return "Send the request again; if it stays, look at the Worker's variables UPSTREAM_BASE_URL and API_BASE_URL"
+		return "Send the request again; if it stays, look at the Worker's variable UPSTREAM_BASE_URL"
 	case codex.RemedyIdleTimeout:
 		return "Send the request again"
 	case codex.RemedyStrict:
