@@ -369,9 +369,12 @@ func (r *removeCommand) Run(c *console) error {
 	default:
 		c.printf("✅ The Worker's sign-in is ended\n")
 	}
+	unreached := err != nil
 	switch err := w.Remove(c.ctx); {
 	case errors.Is(err, cloudflare.ErrNoWorker) && answer.IsObject(): // it answers
 		return fmt.Errorf("%w, but it answers at %s. Choose its account with CLOUDFLARE_ACCOUNT_ID, or with: npx wrangler login", err, known.URL)
+	case errors.Is(err, cloudflare.ErrNoWorker) && unreached: // it may be in another
+		return fmt.Errorf("%w, and %s is not reached. Choose its account with CLOUDFLARE_ACCOUNT_ID, or, if it is gone, delete %s, which has its keys", err, known.URL, deploymentFile())
 	case err != nil && !errors.Is(err, cloudflare.ErrNoWorker):
 		return err
 	}

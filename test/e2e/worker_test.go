@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"bytes"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -175,6 +176,18 @@ func TestARemovalIsFinishedWhereTheWorkerIsGone(t *testing.T) {
 	if out, code := command(t, a.home, env, "worker", "remove", "--dir", a.files, "--yes"); code != 1 || !strings.Contains(out, "CLOUDFLARE_ACCOUNT_ID") {
 		t.Errorf("of another account: %d %s", code, out)
 	}
+	// Nor is that known where its address is not reached.
+	file := filepath.Join(a.home, ".config", "codex-proxy", "worker.json")
+	known, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	front := a.env[len(a.env)-1] // WORKER=its address
+	writeFile(t, file, bytes.ReplaceAll(known, []byte(strings.TrimPrefix(front, "WORKER=")), []byte("http://127.0.0.1:1")))
+	if out, code := command(t, a.home, env, "worker", "remove", "--dir", a.files, "--yes"); code != 1 || !strings.Contains(out, "delete "+file) {
+		t.Errorf("of another account, and out of reach: %d %s", code, out)
+	}
+	writeFile(t, file, known)
 	if out, code := a.run("status"); code != 0 {
 		t.Errorf("it is not known any more: %s", out)
 	}
