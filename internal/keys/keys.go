@@ -95,8 +95,7 @@ func (s *Store) Problem() error {
 
 // Lookup returns the name of a key and whether it is known, and notes that it was used. All keys are compared in full.
 func (s *Store) Lookup(presented string) (name string, ok bool) {
-	sum := sha256.Sum256([]byte(presented))
-	hash := hex.EncodeToString(sum[:])
+	hash := hashOf(presented)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.load(false)
@@ -112,12 +111,16 @@ func (s *Store) Lookup(presented string) (name string, ok bool) {
 
 // Knows reports whether a key is known now, without noting that it was used.
 func (s *Store) Knows(key string) bool {
-	sum := sha256.Sum256([]byte(key))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.load(true)
-	_, ok := s.find(hex.EncodeToString(sum[:]))
+	_, ok := s.find(hashOf(key))
 	return ok
+}
+
+func hashOf(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return hex.EncodeToString(sum[:])
 }
 
 func (s *Store) find(hash string) (name string, ok bool) {
@@ -158,10 +161,9 @@ func (s *Store) Add(name, key string, routes ...string) error {
 	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' }) || utf8.RuneCountInString(name) > 60 {
 		return errors.New("a key needs a name of at most 60 letters")
 	}
-	sum := sha256.Sum256([]byte(key))
 	return s.change(func(keys []Key) []Key {
 		keys = slices.DeleteFunc(keys, func(k Key) bool { return k.Name == name })
-		return append(keys, Key{Name: name, Hash: hex.EncodeToString(sum[:]), Created: s.now().UTC().Truncate(time.Second), Routes: routes})
+		return append(keys, Key{Name: name, Hash: hashOf(key), Created: s.now().UTC().Truncate(time.Second), Routes: routes})
 	})
 }
 
