@@ -128,11 +128,11 @@ func (c *Connections) Plan(id string, target Target) (*Plan, error) {
 	}
 	plan := &Plan{Tool: tool, old: before, record: &record{Tool: id, Root: target.Root, Key: target.Key, Time: time.Now().UTC()}, keyed: true}
 	for i, file := range tool.files(c.System) {
-		var first Tool
+		var head []Set
 		if i == 0 {
-			first = tool
+			head = tool.head
 		}
-		change, err := c.connect(file, first, target, before)
+		change, err := c.connect(file, head, target, before)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file.path, err)
 		}
@@ -155,8 +155,8 @@ func (c *Connections) Plan(id string, target Target) (*Plan, error) {
 	return plan, nil
 }
 
-// connect works out the change of one file. first is the tool, for its first file; else none.
-func (c *Connections) connect(file file, first Tool, target Target, before *record) (Change, error) {
+// connect works out the change of one file, which begins with head where it says nothing yet.
+func (c *Connections) connect(file file, head []Set, target Target, before *record) (Change, error) {
 	now, real, mode, err := readFile(file.path)
 	if err != nil {
 		return Change{}, err
@@ -173,20 +173,14 @@ func (c *Connections) connect(file file, first Tool, target Target, before *reco
 			if err != nil {
 				return Change{}, err
 			}
-			begun = len(first.head) > 0 && slices.ContainsFunc(old.Undo, func(w was) bool { return slices.Equal(w.Path, first.head[0].Path) })
+			begun = len(head) > 0 && slices.ContainsFunc(old.Undo, func(w was) bool { return slices.Equal(w.Path, head[0].Path) })
 			e.Existed, e.Before, e.Mode, e.Made = back.After != nil, back.After, old.Mode, old.Made
 			e.After = append(e.After, digest(now))
 		}
 	}
 	sets := file.sets
 	if begun || saysNothing(formats[file.format], e.Before) {
-		sets = slices.Concat(first.head, sets)
-	}
-	for _, set := range first.also {
-		_, said := formats[file.format].raw(bytes.TrimPrefix(e.Before, bom), set.Path)
-		if said || first.wins && c.System.Getenv(set.Path[len(set.Path)-1]) != "" {
-			sets = append(slices.Clone(sets), set)
-		}
+		sets = slices.Concat(head, sets)
 	}
 	after, undo, err := apply(formats[file.format], e.Before, target.fill(sets))
 	if err != nil {

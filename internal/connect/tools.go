@@ -62,8 +62,6 @@ type Tool struct {
 	places   func(System) []string
 	files    func(System) []file         // nil when there is none to write
 	head     []Set                       // with what the first file begins where it says nothing yet
-	also     []Set                       // what the first file gets where it says something there
-	wins     bool                        // what the first file says of the environment wins over that, which counts for also, too
 	launch   func(System, Target) launch // nil when it can't be started without writing
 }
 
@@ -130,10 +128,14 @@ func Tools() []Tool {
 					name, value, _ := strings.Cut(variable, "=")
 					sets = append(sets, Set{[]string{"env", name}, text(value)})
 				}
+				said := saidIn(path)
+				for _, name := range claudeClouds { // what the file says of the environment wins over that
+					if set := (Set{[]string{"env", name}, text("0")}); said(set) || s.Getenv(name) != "" {
+						sets = append(sets, set)
+					}
+				}
 				return []file{{path, "json", sets}}
 			},
-			also:   claudeOff(),
-			wins:   true,
 			launch: launchClaude,
 		},
 		{
@@ -168,15 +170,23 @@ func Tools() []Tool {
 			Where:  "Variables such as OPENAI_BASE_URL win over this, also those in ~/.qwen/.env: take them out, if there are any",
 			places: func(s System) []string { return []string{s.folder("QWEN_HOME", ".qwen")} },
 			files: func(s System) []file {
-				return []file{{filepath.Join(s.folder("QWEN_HOME", ".qwen"), "settings.json"), "json", []Set{
+				path := filepath.Join(s.folder("QWEN_HOME", ".qwen"), "settings.json")
+				sets := []Set{
 					{[]string{"security", "auth", "selectedType"}, text("openai")},
 					{[]string{"security", "auth", "apiKey"}, text("{KEY}")},
 					{[]string{"security", "auth", "baseUrl"}, text("{ROOT}/v1")},
 					{[]string{"model", "name"}, text("{MODEL}")},
-				}}}
+				}
+				said := saidIn(path)
+				for _, set := range []Set{ // what the file says of the environment wins over these, but not over the environment
+					{[]string{"env", "OPENAI_API_KEY"}, text("{KEY}")}, {[]string{"env", "OPENAI_BASE_URL"}, text("{ROOT}/v1")}, {[]string{"env", "OPENAI_MODEL"}, text("{MODEL}")},
+				} {
+					if said(set) {
+						sets = append(sets, set)
+					}
+				}
+				return []file{{path, "json", sets}}
 			},
-			also: []Set{{[]string{"env", "OPENAI_API_KEY"}, text("{KEY}")}, {[]string{"env", "OPENAI_BASE_URL"}, text("{ROOT}/v1")},
-				{[]string{"env", "OPENAI_MODEL"}, text("{MODEL}")}},
 			launch: launchQwen,
 		},
 		{
@@ -356,11 +366,19 @@ var claudeVariables = []string{"ANTHROPIC_BASE_URL={ROOT}", "ANTHROPIC_AUTH_TOKE
 var claudeClouds = []string{"CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY", "CLAUDE_CODE_USE_ANTHROPIC_AWS",
 	"CLAUDE_CODE_USE_ANTHROPIC_GOOGLE_CLOUD", "CLAUDE_CODE_USE_MANTLE"}
 
-func claudeOff() (sets []Set) {
-	for _, name := range claudeClouds {
-		sets = append(sets, Set{[]string{"env", name}, text("0")})
+// saidIn tells of what a JSON file says something; of nothing where it can't be read.
+func saidIn(path string) func(Set) bool {
+	settings := read(path)
+	return func(s Set) bool {
+		_, said := jsonFormat{}.raw(settings, s.Path)
+		return said
 	}
-	return sets
+}
+
+// read returns what a settings file says, without a byte order mark, and nothing where it can't be read.
+func read(path string) []byte {
+	settings, _, _ := atomicfile.Read(path, largest)
+	return bytes.TrimPrefix(settings, bom)
 }
 
 const openCodeProvider = `{"npm":"@ai-sdk/openai-compatible","name":"ChatGPT by Codex Proxy","options":{"baseURL":"{ROOT}/v1","apiKey":"{KEY}"},"models":{"{MODEL}":{"name":"{MODEL}","reasoning":true,"tool_call":true,"attachment":true,"limit":{"context":272000,"output":32000}}}}`
@@ -405,8 +423,7 @@ func openCodeFiles(s System, program string) []file {
 // openCodeAllowed are the providers that are not left out, and the file whose list that is; nil for all.
 func openCodeAllowed(s System, program string) (path string, names []any) {
 	for _, path := range openCodePaths(s, program) {
-		settings, _, _ := atomicfile.Read(path, largest)                // none allows all
-		tree, _ := jsonFormat{}.decode(bytes.TrimPrefix(settings, bom)) // what it can't read, opencode can't
+		tree, _ := jsonFormat{}.decode(read(path)) // what it can't read, opencode can't; none allows all
 		list, _ := get(tree, []string{"enabled_providers"})
 		if names, isList := list.([]any); isList {
 			return path, names
