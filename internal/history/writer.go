@@ -36,7 +36,7 @@ func (s *Store) run() {
 		}
 		newest, err := s.w.write(batch, windows)
 		if err != nil {
-			s.note("The history is not kept at the moment, while requests are answered as always: " + reason(err))
+			s.note(notKept(err))
 			wake(retryAfter)
 			return
 		}
@@ -106,14 +106,14 @@ type writer struct {
 
 // open opens the file; a damaged one is put aside. It returns what is wrong, for people.
 func (w *writer) open() string {
-	err := w.tryOpen()
-	switch {
-	case err == nil:
-		return w.setAside
-	case errors.Is(err, errNewer):
-		return "The history is not kept: " + err.Error()
+	if err := w.tryOpen(); err != nil {
+		return notKept(err)
 	}
-	return "The history is not kept: " + reason(err)
+	return w.setAside
+}
+
+func notKept(err error) string {
+	return "The history is not kept, while requests are answered as always: " + reason(err)
 }
 
 func (w *writer) tryOpen() error {
